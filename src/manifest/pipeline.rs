@@ -434,14 +434,25 @@ pub struct NotifySpec {
     pub name: String,
     /// `on`: what it is told about.
     pub on: Vec<NotifyCause>,
-    /// It is told when no watched resource has received a new artifact for this long.
+    /// It is told when nothing new has arrived for this long: in all watched resources together, or
+    /// in each of `resources` by itself.
     pub nothing_new_for: Option<Duration>,
+    /// The resources that it is told about; all if there are none.
+    pub resources: Vec<String>,
     /// Only runs in which this action ended as the run did: succeeded or failed.
     pub action: Option<String>,
     /// For how long a delivery is tried again.
     pub retry_for: Duration,
     /// How it is reached.
     pub channel: ChannelSpec,
+}
+
+impl NotifySpec {
+    /// Returns whether it is told about this resource.
+    #[must_use]
+    pub fn is_about(&self, resource: &str) -> bool {
+        self.resources.is_empty() || self.resources.iter().any(|name| name == resource)
+    }
 }
 
 /// How a receiver of notifications is reached.

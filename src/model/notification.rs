@@ -14,7 +14,7 @@ string_enum! {
         RunSucceeded = "run_succeeded",
         /// An action waits for approval.
         AwaitingApproval = "awaiting_approval",
-        /// No watched resource has received a new artifact for some time.
+        /// No watched resource has received a new artifact for some time, or one of them has not.
         NothingNew = "nothing_new",
         /// A watched resource cannot be reached, or one that outputs are to be published to.
         ResourceUnreachable = "resource_unreachable",

@@ -48,12 +48,15 @@ pub(super) async fn watch(shared: Arc<Shared>, stop: CancellationToken) -> Resul
 
 struct State {
     watched: Vec<String>,
-    /// When the newest artifact arrived; if there is none, when the watch began.
-    arrival: Instant,
+    /// When the watch began.
+    began: Instant,
+    /// When the newest artifact arrived in each resource that has one.
+    arrivals: BTreeMap<String, Instant>,
     /// The newest event that this includes.
     as_of: u64,
-    /// Receivers that were told about the silence since then.
-    told_silence: Vec<String>,
+    /// Who was told about the silence since then: the receiver, and the resource unless it was
+    /// about all together.
+    told_silence: BTreeSet<(String, Option<String>)>,
     /// Since when resources are unreachable.
     unreachable: BTreeMap<String, Instant>,
     /// Who was told of which resource that it is unreachable: the resource and the receiver.
@@ -73,24 +76,27 @@ impl State {
         let as_of = *shared.store().newest_event().borrow();
         let pipeline = shared.view.pipeline();
         let watched: Vec<String> = pipeline.resources.iter().filter(|it| it.watch).map(|it| it.name.clone()).collect();
-        let mut last: Option<Timestamp> = None;
+        let mut last: BTreeMap<String, Timestamp> = BTreeMap::new();
         for resource in &watched {
             let query = ArtifactQuery { resource: Some(resource.clone()), ..ArtifactQuery::default() };
             let page = shared.store().artifacts(query, PageRequest { cursor: None, limit: 1 }).await?;
-            last = last.max(page.items.first().map(|artifact| artifact.created_at));
+            last.extend(page.items.first().map(|artifact| (resource.clone(), artifact.created_at)));
         }
-        let mut told_silence = Vec::new();
+        let mut told_silence = BTreeSet::new();
         for spec in shared.specs.iter().filter(|spec| spec.nothing_new_for.is_some()) {
-            let told = shared.store().last_notification(&spec.name, NotifyCause::NothingNew).await?;
-            if told.is_some_and(|told| last.is_none_or(|last| told.created_at > last)) {
-                told_silence.push(spec.name.clone());
+            for about in subjects(spec) {
+                let told = shared.store().last_notification(&spec.name, NotifyCause::NothingNew, about).await?;
+                if told.is_some_and(|told| newest(&last, about).is_none_or(|last| told.created_at > last)) {
+                    told_silence.insert((spec.name.clone(), about.map(str::to_owned)));
+                }
             }
         }
-        let arrival = last.map_or_else(Instant::now, ago);
+        let arrivals = last.into_iter().map(|(resource, time)| (resource, ago(time))).collect();
         let told_outages = shared.store().told_outages().await?.into_iter().collect();
         let (unreachable, back) = (BTreeMap::new(), BTreeSet::new());
         let waited = shared.store().open_intents().await?.into_iter().map(|output| output.attempt_id).collect();
-        Ok(Self { watched, arrival, as_of, told_silence, unreachable, told_outages, back, waited })
+        let began = Instant::now();
+        Ok(Self { watched, began, arrivals, as_of, told_silence, unreachable, told_outages, back, waited })
     }
 
     /// Returns what is to be told now.
@@ -109,25 +115,34 @@ impl State {
     }
 
     fn silence(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
-        if let Some((event, time)) = (*shared.arrival.borrow()).filter(|(event, _)| *event > self.as_of) {
-            self.arrival = ago(time);
-            self.as_of = event;
-            self.told_silence.clear();
-        }
-        // Until all resources were looked through, nobody knows whether something has arrived.
+        self.note_arrivals(shared);
+        // Until a resource was looked through, nobody knows whether something has arrived in it.
         let known = |name: &String| statuses.get(name).is_some_and(|status| !matches!(status, Status::Reconciling));
-        if !self.watched.iter().all(known) {
-            return Vec::new();
-        }
         let mut new = Vec::new();
         for spec in &shared.specs {
             let Some(span) = spec.nothing_new_for else { continue };
-            if self.arrival.elapsed() >= span && !self.told_silence.contains(&spec.name) {
-                self.told_silence.push(spec.name.clone());
-                new.push(shared.writer.about_silence(spec, span, &self.watched));
+            for about in subjects(spec) {
+                let mut concerned = self.watched.iter().filter(|name| about.is_none_or(|about| about == **name));
+                let since = newest(&self.arrivals, about).unwrap_or(self.began);
+                if concerned.all(known)
+                    && since.elapsed() >= span
+                    && self.told_silence.insert((spec.name.clone(), about.map(str::to_owned)))
+                {
+                    new.push(shared.writer.about_silence(spec, span, about, &self.watched));
+                }
             }
         }
         new
+    }
+
+    /// Notes what has arrived, which ends a silence.
+    fn note_arrivals(&mut self, shared: &Shared) {
+        let arrivals = shared.arrivals.borrow();
+        for (resource, (_, time)) in arrivals.iter().filter(|(_, (event, _))| *event > self.as_of) {
+            self.arrivals.insert(resource.clone(), ago(*time));
+            self.told_silence.retain(|(_, about)| about.as_ref().is_some_and(|about| about != resource));
+        }
+        self.as_of = arrivals.values().map(|(event, _)| *event).max().unwrap_or(0).max(self.as_of);
     }
 
     /// Returns what is to be told about resources that cannot be reached: by their watch, or by
@@ -155,7 +170,8 @@ impl State {
             if self.unreachable.entry(name.clone()).or_insert_with(Instant::now).elapsed() < UNREACHABLE_FOR {
                 continue;
             }
-            for spec in shared.specs.iter().filter(|it| it.on.contains(&NotifyCause::ResourceUnreachable)) {
+            let told = |it: &&NotifySpec| it.on.contains(&NotifyCause::ResourceUnreachable) && it.is_about(&name);
+            for spec in shared.specs.iter().filter(told) {
                 if self.told_outages.insert((name.clone(), spec.name.clone())) {
                     new.push(shared.writer.about_unreachable(spec, &name, &why));
                 }
@@ -181,6 +197,20 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns of what a receiver is told that nothing new arrives there: each of its resources, or
+/// `None` for all that are watched together.
+fn subjects(spec: &NotifySpec) -> Vec<Option<&str>> {
+    if spec.resources.is_empty() { vec![None] } else { spec.resources.iter().map(|name| Some(name.as_str())).collect() }
+}
+
+/// Returns the newest arrival in a resource, or in any.
+fn newest<T: Copy + Ord>(arrivals: &BTreeMap<String, T>, about: Option<&str>) -> Option<T> {
+    match about {
+        Some(name) => arrivals.get(name).copied(),
+        None => arrivals.values().max().copied(),
     }
 }
 

@@ -70,10 +70,13 @@ async fn examine(shared: &Shared, at: &mut Position) -> Result<(), StoreError> {
     }
 }
 
-/// Notes when an artifact arrived.
+/// Notes when an artifact arrived in a resource.
 fn note_arrival(shared: &Shared, event: &Event) {
-    if event.kind == EventKind::ArtifactRecorded {
-        shared.arrival.send_replace(Some((event.seq, event.time)));
+    let resource = event.data.get("resource").and_then(|resource| resource.as_str());
+    if let (EventKind::ArtifactRecorded, Some(resource)) = (event.kind, resource) {
+        shared.arrivals.send_modify(|arrivals| {
+            arrivals.insert(resource.to_owned(), (event.seq, event.time));
+        });
     }
 }
 

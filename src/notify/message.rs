@@ -74,17 +74,28 @@ impl Writer {
         })
     }
 
-    /// Writes that no artifact has arrived for some time.
-    pub(super) fn about_silence(&self, spec: &NotifySpec, span: Duration, resources: &[String]) -> Notification {
-        let span = TimeSpan(span);
-        let title = format!("{}: nothing new for {span}", self.pipeline);
-        let text = format!(
-            "No new artifact has arrived for {span} in the watched resources of the pipeline {}: {}.\n\nPipeline: {}/\n",
-            self.pipeline,
-            resources.join(", "),
-            self.address
-        );
-        blank(spec, NotifyCause::NothingNew, title, text)
+    /// Writes that no artifact has arrived for some time in a resource, or in all that are watched.
+    pub(super) fn about_silence(
+        &self,
+        spec: &NotifySpec,
+        span: Duration,
+        resource: Option<&str>,
+        watched: &[String],
+    ) -> Notification {
+        let (pipeline, span) = (&self.pipeline, TimeSpan(span));
+        let (title, place) = match resource {
+            Some(name) => (
+                format!("{pipeline}: nothing new in {name} for {span}"),
+                format!("the resource {name} of the pipeline {pipeline}"),
+            ),
+            None => (
+                format!("{pipeline}: nothing new for {span}"),
+                format!("the watched resources of the pipeline {pipeline}: {}", watched.join(", ")),
+            ),
+        };
+        let text = format!("No new artifact has arrived for {span} in {place}.\n\nPipeline: {}/\n", self.address);
+        let resource = resource.map(str::to_owned);
+        Notification { resource, ..blank(spec, NotifyCause::NothingNew, title, text) }
     }
 
     /// Writes that a resource cannot be reached.

@@ -81,7 +81,7 @@ impl Notifier {
             writer: Writer::new(&pipeline.name, address),
             view,
             recorded: watch::Sender::new(()),
-            arrival: watch::Sender::new(None),
+            arrivals: watch::Sender::default(),
         });
         let client = channel::client();
         for spec in &shared.specs {

@@ -1,5 +1,7 @@
 //! What the tasks of notifications share.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::watch;
 
 use super::message::Writer;
@@ -16,9 +18,9 @@ pub(super) struct Shared {
     pub(super) writer: Writer,
     /// Changes when something was recorded.
     pub(super) recorded: watch::Sender<()>,
-    /// The event and the time of the newest arrival of an artifact, as far as the follower has
-    /// read.
-    pub(super) arrival: watch::Sender<Option<(u64, Timestamp)>>,
+    /// The event and the time of the newest arrival of an artifact in each resource, as far as the
+    /// follower has read.
+    pub(super) arrivals: watch::Sender<BTreeMap<String, (u64, Timestamp)>>,
 }
 
 impl Shared {

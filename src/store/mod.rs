@@ -449,8 +449,14 @@ pub trait MetadataStore: GuestRecords {
     /// first.
     async fn waiting_notifications(&self, name: &str, limit: u32) -> Result<Vec<Notification>>;
 
-    /// Returns the newest notification for a receiver with this cause.
-    async fn last_notification(&self, name: &str, cause: NotifyCause) -> Result<Option<Notification>>;
+    /// Returns the newest notification for a receiver with this cause about this resource, or about
+    /// none.
+    async fn last_notification(
+        &self,
+        name: &str,
+        cause: NotifyCause,
+        resource: Option<&str>,
+    ) -> Result<Option<Notification>>;
 
     /// Lists notifications, newest first.
     async fn notifications(&self, query: NotificationQuery, page: PageRequest) -> Result<Page<Notification>>;

@@ -332,7 +332,7 @@ impl MetadataStore for FakeStore {
     async fn waiting_notifications(&self, _: &str, _: u32) -> Stored<Vec<Notification>> {
         read_only()
     }
-    async fn last_notification(&self, _: &str, _: NotifyCause) -> Stored<Option<Notification>> {
+    async fn last_notification(&self, _: &str, _: NotifyCause, _: Option<&str>) -> Stored<Option<Notification>> {
         read_only()
     }
     async fn notifications(&self, _: NotificationQuery, _: PageRequest) -> Stored<Page<Notification>> {

@@ -277,6 +277,55 @@ fn silence_is_told_once_until_something_arrives_again_also_over_a_restart() {
     assert_eq!(short.received().len(), 2, "one for each arrival");
 }
 
+/// `second` is the clock, as above.
+#[test]
+fn a_resource_that_is_silent_beside_a_busy_one_is_told_to_who_asks_about_it() {
+    let [named, together, clock, raw_only, labels_only] = [(); 5].map(|()| Receiver::start(&[]));
+    let receivers = [
+        ("named", &named, "nothing_new_for = \"5s\"\nresources = [\"raw\", \"labels\"]"),
+        ("together", &together, "nothing_new_for = \"5s\""),
+        ("second", &clock, "nothing_new_for = \"10s\"\nresources = [\"labels\"]"),
+        ("raw-only", &raw_only, "on = [\"resource_unreachable\"]\nresources = [\"raw\"]"),
+        ("labels-only", &labels_only, "on = [\"resource_unreachable\"]\nresources = [\"labels\"]"),
+    ];
+    let mut more = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n[actions.sort]\n\
+        component = \"worker.wasm\"\nafter = [\"labels\"]\nreads = [\"labels\"]\n\
+        params = { steps = [{ do = \"done\" }] }\n"
+        .to_owned();
+    for (name, receiver, rest) in receivers {
+        more += &webhook(&receiver.url(), rest).replace("notify.ops", &format!("notify.{name}"));
+    }
+    let mut app = pipeline(false, &more);
+    app.drop_file("labels/a.csv", b"x");
+    app.start();
+    let mut version = 0;
+    let mut busy_until_told = |app: &TestApp, receiver: &Receiver| {
+        wait_until("a silence to be told", || {
+            version += 1;
+            app.drop_file("raw/a.csv", format!("version {version}").as_bytes());
+            !receiver.received().is_empty()
+        });
+    };
+    busy_until_told(&app, &named);
+    let body: Value = serde_json::from_str(&named.received()[0].body).unwrap();
+    assert_eq!((&body["cause"], &body["resource"]), (&"nothing_new".into(), &"labels".into()));
+    assert_eq!(body["title"], "watched: nothing new in labels for 5s");
+    let text = format!(
+        "No new artifact has arrived for 5s in the resource labels of the pipeline watched.\n\nPipeline: {}/\n",
+        app.url()
+    );
+    assert_eq!(body["text"], text);
+    app.restart();
+    busy_until_told(&app, &clock);
+    assert_eq!((named.received().len(), together.received().len()), (1, 0), "the restart made another");
+    fs::remove_dir_all(app.path("labels")).unwrap();
+    wait_until("the outage to be told", || !labels_only.received().is_empty());
+    let all = app.get_all("/api/v1/notifications");
+    let outages = all.iter().filter(|it| it["cause"] == "resource_unreachable");
+    assert_eq!(outages.map(|it| it["name"].as_str().unwrap()).collect::<Vec<_>>(), ["labels-only"], "{all:?}");
+    assert!(raw_only.received().is_empty());
+}
+
 #[test]
 fn a_resource_that_cannot_be_reached_is_told_once() {
     let [receiver, clock] = [(); 2].map(|()| Receiver::start(&[]));

@@ -133,6 +133,7 @@ fn receivers(pipeline: &Pipeline, width: usize) -> String {
         let silence = it.nothing_new_for.map(|span| format!("nothing new for {}", TimeSpan(span)));
         let mut about: Vec<String> =
             it.on.iter().map(|cause| cause.as_str().replace('_', " ")).chain(silence).collect();
+        about.extend((!it.resources.is_empty()).then(|| format!("in {} only", it.resources.join(" and "))));
         about.extend(it.action.as_ref().map(|action| format!("runs by {action} only")));
         table.row(vec![
             Cell::new(&it.name).style(styles::STRONG),

@@ -25,7 +25,8 @@ pub(in super::super) fn notify(reader: &mut Reader<'_>, draft: &UncheckedManifes
             );
         }
         unasked(reader, draft, it);
-        if is_watched {
+        resources(reader, draft, it);
+        if is_watched || !it.resources.is_empty() {
             continue;
         }
         let unreachable = it.on.iter().find(|cause| cause.value == NotifyCause::ResourceUnreachable);
@@ -36,6 +37,29 @@ pub(in super::super) fn notify(reader: &mut Reader<'_>, draft: &UncheckedManifes
                     .help("remove it, or add `watch = true` to a resource"),
             );
         }
+    }
+}
+
+/// Checks that the resources of a notification are there, and watched if it is told of silence.
+fn resources(reader: &mut Reader<'_>, draft: &UncheckedManifest, it: &UncheckedNotify) {
+    for name in &it.resources {
+        let shown = quoted(&name.value);
+        let problem = match draft.resources.iter().find(|resource| resource.name.value == name.value) {
+            None => Problem::new(format!("there is no resource {shown}"))
+                .at(&name.span, "not a resource")
+                .help("`resources` names some of `[resources.NAME]`"),
+            Some(resource)
+                if it.silence.is_some()
+                    && !resource.perhaps_watched
+                    && resource.spec.as_ref().is_some_and(|spec| !spec.watch) =>
+            {
+                Problem::new(format!("{shown} is not watched, so nothing in it is ever new"))
+                    .at(&name.span, "not watched")
+                    .help(format!("remove it, or add `watch = true` to `[resources.{}]`", name.value))
+            }
+            Some(_) => continue,
+        };
+        reader.complain(problem);
     }
 }
 

@@ -447,12 +447,14 @@ fn url() -> Value {
 fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static str], Value)>) -> Keys {
     let on = super::schema::words("What to notify about.", &settings::NOTIFY_ON);
     let silence = "Notify when no watched resource has received a new artifact for this long.";
+    let resources = "Only about these resources (`resource_unreachable`, `nothing_new_for`). Then `nothing_new_for` is about each by itself.";
     let retry = "For how long a delivery is tried again before it is given up.";
     let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`), or its approvals (`awaiting_approval`).";
     let mut rows: Vec<(_, &[&str], _)> = vec![
         ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
         ("on", &["events", "when"], on),
         ("nothing_new_for", &["nothing_new", "silence"], span(silence, &settings::NOTHING_NEW_FOR, None)),
+        ("resources", &["resource", "inputs"], strings(resources, Some(NAME), "raw")),
         ("action", &["actions"], text(action)),
         ("retry_for", &["give_up_after"], span(retry, &settings::RETRY_FOR, Some(settings::DEFAULT_RETRY_FOR))),
     ];

@@ -122,6 +122,7 @@ pub(super) struct UncheckedNotify {
     pub(super) spec: Option<NotifySpec>,
     pub(super) on: Vec<At<NotifyCause>>,
     pub(super) action: Option<At<String>>,
+    pub(super) resources: Vec<At<String>>,
     /// The place of `nothing_new_for`.
     pub(super) silence: Option<std::ops::Range<usize>>,
 }

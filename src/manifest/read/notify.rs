@@ -13,7 +13,7 @@ use super::{UncheckedNotify, refuse_twice};
 use crate::model::NotifyCause;
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedNotify {
-    let none = UncheckedNotify { spec: None, on: Vec::new(), action: None, silence: None };
+    let none = UncheckedNotify { spec: None, on: Vec::new(), action: None, resources: Vec::new(), silence: None };
     if table.get("kind").is_none() {
         reader.missing(table, "kind", "`kind = \"webhook\"`, `\"slack\"` or `\"email\"`");
         return none;
@@ -32,13 +32,12 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
             Problem::new(format!("{} does not say when to notify", table.name)).at(&table.at, "here").help(example),
         );
     }
-    let about_runs = on.iter().any(|it| {
-        matches!(it.value, NotifyCause::RunFailed | NotifyCause::RunSucceeded | NotifyCause::AwaitingApproval)
-    });
-    if let Some(action) = action.as_ref().filter(|_| !about_runs) {
+    let is_about_run = |cause| cause != NotifyCause::ResourceUnreachable;
+    if let Some(action) = action.as_ref().filter(|_| !on.iter().any(|it| is_about_run(it.value))) {
         let problem = Problem::new("`action` selects runs, and none of the causes is about a run");
         reader.complain(problem.at(&action.span, "has no effect").help("remove it, or add \"run_failed\" to `on`"));
     }
+    let resources = resources(reader, table, silence.is_some() || on.iter().any(|it| !is_about_run(it.value)));
     let channel = match kind {
         ChannelKind::Email => mail(reader, table).map(ChannelSpec::Email),
         ChannelKind::Slack => url(reader, table).map(|url| ChannelSpec::Slack { url }),
@@ -48,22 +47,40 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         name: name.value,
         on: on.iter().map(|cause| cause.value).collect(),
         nothing_new_for: silence.as_ref().map(|span| span.value),
+        resources: resources.iter().map(|name| name.value.clone()).collect(),
         action: action.as_ref().map(|action| action.value.clone()),
         retry_for: retry_for.map_or(settings::DEFAULT_RETRY_FOR, |span| span.value),
         channel,
     });
-    UncheckedNotify { spec, on, action, silence: silence.map(|span| span.span) }
+    UncheckedNotify { spec, on, action, resources, silence: silence.map(|span| span.span) }
+}
+
+/// Reads the resources that it is about. `has_effect` says whether a cause is about resources.
+fn resources(reader: &mut Reader<'_>, table: &Table<'_>, has_effect: bool) -> Vec<At<String>> {
+    let names = reader.strings(table, "resources", "[\"raw\"]");
+    refuse_twice(reader, "resources", &names);
+    refuse_empty(reader, table, "resources", &names, "remove it, or name a resource");
+    if table.get("resources").is_some() && !has_effect && !reader.is_incomplete() {
+        let problem = Problem::new("`resources` selects resources, and none of the causes is about a resource");
+        let help = "remove it, or add \"resource_unreachable\" to `on`";
+        reader.complain(problem.at(&table.key_span("resources"), "has no effect").help(help));
+    }
+    names
+}
+
+/// Refuses an empty list in `key`, with which nothing would ever be sent.
+fn refuse_empty(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, items: &[At<String>], help: &str) {
+    if items.is_empty() && table.get(key).is_some_and(|value| value.get_ref().is_array()) && !reader.is_incomplete() {
+        let problem = Problem::new(format!("`{key}` is empty"));
+        reader.complain(problem.at(&table.key_span(key), "nothing is ever sent").help(help));
+    }
 }
 
 /// Reads the causes in `on`.
 fn causes(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<At<NotifyCause>> {
     let words = reader.strings(table, "on", "[\"run_failed\"]");
     refuse_twice(reader, "on", &words);
-    if words.is_empty() && table.get("on").is_some_and(|value| value.get_ref().is_array()) && !reader.is_incomplete() {
-        let at = table.key_span("on");
-        reader
-            .complain(Problem::new("`on` is empty").at(&at, "nothing is ever sent").help("remove it, or name a cause"));
-    }
+    refuse_empty(reader, table, "on", &words, "remove it, or name a cause");
     let mut causes = Vec::new();
     for word in words {
         let known = settings::NOTIFY_ON.iter().find(|(known, _)| *known == word.value);

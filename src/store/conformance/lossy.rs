@@ -130,7 +130,7 @@ lossy! {
         notified() -> Option<u64>;
         told_outages() -> Vec<(String, String)>;
         waiting_notifications(name: &str, limit: u32) -> Vec<Notification>;
-        last_notification(name: &str, cause: NotifyCause) -> Option<Notification>;
+        last_notification(name: &str, cause: NotifyCause, resource: Option<&str>) -> Option<Notification>;
         notifications(query: NotificationQuery, page: PageRequest) -> Page<Notification>;
     }
     write {

@@ -102,11 +102,28 @@ pub(super) async fn the_last_of_a_cause_is_found_and_pages_are_complete(world: &
         let new = Notification { cause, ..notification("ops", &n.to_string()) };
         store.record_notifications(None, vec![new]).await.unwrap();
     }
-    let last = async |name, cause| store.last_notification(name, cause).await.unwrap().map(|it| it.title);
-    assert_eq!(last("ops", NotifyCause::NothingNew).await.as_deref(), Some("4"));
-    assert_eq!(last("ops", NotifyCause::RunFailed).await.as_deref(), Some("3"));
-    assert_eq!(last("mail", NotifyCause::RunFailed).await, None);
-    for query in [NotificationQuery::default(), NotificationQuery { name: Some("ops".to_owned()) }] {
+    let about_raw = |title: &str| Notification {
+        cause: NotifyCause::NothingNew,
+        resource: Some("raw".to_owned()),
+        ..notification("mail", title)
+    };
+    store.record_notifications(None, vec![about_raw("5"), about_raw("6")]).await.unwrap();
+    let last =
+        async |name, cause, resource| store.last_notification(name, cause, resource).await.unwrap().map(|it| it.title);
+    assert_eq!(last("ops", NotifyCause::NothingNew, None).await.as_deref(), Some("4"));
+    assert_eq!(last("ops", NotifyCause::RunFailed, None).await.as_deref(), Some("3"));
+    assert_eq!(last("mail", NotifyCause::NothingNew, Some("raw")).await.as_deref(), Some("6"));
+    for (name, cause, resource) in [
+        ("mail", NotifyCause::RunFailed, None),
+        ("mail", NotifyCause::NothingNew, None),
+        ("mail", NotifyCause::NothingNew, Some("labels")),
+        ("ops", NotifyCause::NothingNew, Some("raw")),
+    ] {
+        assert_eq!(last(name, cause, resource).await, None, "{name} {resource:?}");
+    }
+    let of_all = ["6", "5", "4", "3", "2", "1", "0"];
+    for (name, expected) in [(None, &of_all[..]), (Some("ops".to_owned()), &of_all[2..])] {
+        let query = NotificationQuery { name };
         let (mut titles, mut cursor) = (Vec::new(), None);
         loop {
             let page = store.notifications(query.clone(), PageRequest { cursor, limit: 2 }).await.unwrap();
@@ -116,7 +133,7 @@ pub(super) async fn the_last_of_a_cause_is_found_and_pages_are_complete(world: &
                 break;
             }
         }
-        assert_eq!(titles, ["4", "3", "2", "1", "0"]);
+        assert_eq!(titles, expected);
     }
     let foreign = PageRequest { cursor: Some("x".to_owned()), limit: 2 };
     let refused = store.notifications(NotificationQuery::default(), foreign).await.unwrap_err();

@@ -491,9 +491,15 @@ impl MetadataStore for SqliteStore {
         self.read("list notifications to deliver", move |db| notifications::waiting(db, &name, limit)).await
     }
 
-    async fn last_notification(&self, name: &str, cause: NotifyCause) -> Result<Option<Notification>> {
-        let name = name.to_owned();
-        self.read("read the last notification", move |db| notifications::last(db, &name, cause)).await
+    async fn last_notification(
+        &self,
+        name: &str,
+        cause: NotifyCause,
+        resource: Option<&str>,
+    ) -> Result<Option<Notification>> {
+        let (name, resource) = (name.to_owned(), resource.map(str::to_owned));
+        let last = move |db: &Connection| notifications::last(db, &name, cause, resource.as_deref());
+        self.read("read the last notification", last).await
     }
 
     async fn notifications(&self, query: NotificationQuery, page: PageRequest) -> Result<Page<Notification>> {

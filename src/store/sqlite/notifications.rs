@@ -130,11 +130,18 @@ pub(super) fn waiting(db: &Connection, name: &str, limit: u32) -> Work<Vec<Notif
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest for a receiver with this cause.
-pub(super) fn last(db: &Connection, name: &str, cause: NotifyCause) -> Work<Option<Notification>> {
-    let sql =
-        format!("{COLUMNS} INDEXED BY notifications_cause WHERE name = ?1 AND cause = ?2 ORDER BY seq DESC LIMIT 1");
-    Ok(prepare(db, &sql)?.query_row(params![name, cause], notification).optional()?)
+/// The newest for a receiver with this cause about this resource, or about none.
+pub(super) fn last(
+    db: &Connection,
+    name: &str,
+    cause: NotifyCause,
+    resource: Option<&str>,
+) -> Work<Option<Notification>> {
+    let sql = format!(
+        "{COLUMNS} INDEXED BY notifications_cause WHERE name = ?1 AND cause = ?2 AND resource IS ?3
+        ORDER BY seq DESC LIMIT 1"
+    );
+    Ok(prepare(db, &sql)?.query_row(params![name, cause, resource], notification).optional()?)
 }
 
 #[cfg(test)]
