@@ -4,6 +4,8 @@ mod by_hand;
 mod components;
 mod events;
 mod groups;
+mod metrics;
+mod waiting;
 
 use crate::support::app::TestApp;
 

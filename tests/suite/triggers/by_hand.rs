@@ -96,3 +96,38 @@ fn one_resource_is_triggered_whatever_it_waits_for() {
     let (status, problem) = app.post("/api/v1/resources/out/trigger");
     assert_eq!((status, problem["detail"].as_str()), (409, Some("`out` is not watched, so nothing in it is new")));
 }
+
+#[test]
+fn recorded_artifacts_are_selected_by_their_state_and_by_when_they_were_recorded() {
+    let app = started();
+    app.drop_file("raw/a.csv", b"a");
+    wait_until("the first to be recorded", || app.get_all("/api/v1/artifacts?state=new").len() == 1);
+    assert!(app.cli(&["trigger", "PATH", "--wait"]).status.success());
+    app.drop_file("raw/b.csv", b"b");
+    wait_until("the second to be recorded", || app.get_all("/api/v1/artifacts?state=new").len() == 1);
+    let of = |path: &str| app.get_all(&format!("/api/v1/artifacts?resource=raw&path={path}")).remove(0);
+    let [a, b] = ["a.csv", "b.csv"].map(of);
+    let select = |more: &[&str]| {
+        let all = [&["trigger", "PATH", "--inputs", "raw/*.csv", "--dry-run", "--json"], more].concat();
+        let items = app.cli_json(&all)["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(select(&[]), ["a.csv", "b.csv"]);
+    assert_eq!(select(&["--state", "old"]), ["a.csv"]);
+    assert_eq!(select(&["--state", "new"]), ["b.csv"]);
+    let [first, second] = [&a, &b].map(|it| it["created_at"].as_str().unwrap());
+    assert_eq!(select(&["--since", first]), ["a.csv", "b.csv"]);
+    assert_eq!(select(&["--since", second]), ["b.csv"]);
+    assert_eq!(select(&["--since", &first[..10]]), ["a.csv", "b.csv"], "since the beginning of that day");
+    assert_eq!(select(&["--since", "1d", "--state", "old"]), ["a.csv"]);
+    for (option, value, expected) in [("--state", "old", &a), ("--since", second, &b)] {
+        let started = app.cli(&["trigger", "PATH", "--inputs", "raw/*.csv", option, value, "--wait"]);
+        assert!(started.status.success(), "{started:?}");
+        let run = app.wait_for_runs(2).pop().unwrap();
+        let inputs = app.get(&format!("/api/v1/runs/{}", run["number"]))["inputs"].clone();
+        let ids: Vec<&Value> = inputs.as_array().unwrap().iter().map(|input| &input["id"]).collect();
+        assert_eq!(ids, [&expected["id"]], "{option}");
+    }
+    // What is given is not claimed.
+    assert_eq!([&a, &b].map(|it| app.get(&format!("/api/v1/artifacts/{}", it["id"].as_str().unwrap()))), [a, b]);
+}

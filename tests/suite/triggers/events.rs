@@ -31,24 +31,24 @@ params = {{ steps = [{steps}] }}
     )
 }
 
-fn app(triggers: &str, steps: &str) -> TestApp {
+pub(super) fn app(triggers: &str, steps: &str) -> TestApp {
     let app = TestApp::new(&manifest(triggers, steps)).with_guest("worker");
     std::fs::create_dir(app.path("raw")).unwrap();
     app
 }
 
-const DONE: &str = "{ do = \"done\" }";
+pub(super) const DONE: &str = "{ do = \"done\" }";
 
 /// Starts a host for the first time, which sees the triggers, and kills it; then moves what they
 /// have accounted for into the past.
-fn down_for(app: &mut TestApp, hours: i64) {
+pub(super) fn down_for(app: &mut TestApp, hours: i64) {
     app.start();
     wait_until("the triggers to be on record", || !marks(app).is_empty());
     app.kill();
     age(app, hours);
 }
 
-fn database(app: &TestApp) -> rusqlite::Connection {
+pub(super) fn database(app: &TestApp) -> rusqlite::Connection {
     rusqlite::Connection::open(app.path("state/metadata.db")).unwrap()
 }
 
@@ -58,20 +58,20 @@ fn marks(app: &TestApp) -> Vec<(String, i64)> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
 }
 
-fn age(app: &TestApp, hours: i64) {
+pub(super) fn age(app: &TestApp, hours: i64) {
     database(app).execute("UPDATE trigger_marks SET at = at - ?1", [hours * 3_600_000_000]).unwrap();
 }
 
 /// Starts a run by hand, which the host handles after it has looked at its triggers. Returns all
 /// runs, oldest first, once they have ended.
-fn after_one_by_hand(app: &TestApp) -> Vec<Value> {
+pub(super) fn after_one_by_hand(app: &TestApp) -> Vec<Value> {
     let output = app.cli(&["trigger", "PATH"]);
     assert!(output.status.success(), "{output:?}");
     app.wait_for_runs(1)
 }
 
 /// Why each run started.
-fn reasons(runs: &[Value]) -> Vec<&str> {
+pub(super) fn reasons(runs: &[Value]) -> Vec<&str> {
     runs.iter().map(|run| run["trigger"].as_str().unwrap().split(':').next().unwrap()).collect()
 }
 
