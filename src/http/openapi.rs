@@ -88,7 +88,7 @@ const OPERATIONS: &[Operation] = &[
         ..post("/api/v1/runs/{id}/actions/{name}/approve", "Approves an action that waits for it.", One("Run")) },
     Operation { body: Some(One("Decision")),
         ..post("/api/v1/runs/{id}/actions/{name}/reject", "Rejects an action that waits for approval: it has failed.", One("Run")) },
-    get("/api/v1/runs/{id}/inputs", "The inputs of a run.", PAGE, List(Some("Artifact"))),
+    get("/api/v1/runs/{id}/inputs", "The inputs of a run.", PAGE, List(Some("Input"))),
     get("/api/v1/runs/{id}/logs", "What the actions of a run logged.", &["action", "attempt", "limit", "cursor"], List(None)),
     get("/api/v1/runs/{id}/events", "The events of a run.", PAGE, List(None)),
     get("/api/v1/runs/{id}/lineage", "What a run read and wrote.", PAGE, List(None)),
@@ -225,6 +225,7 @@ fn schemas() -> Value {
             "state": { "enum": artifact_states }, "reason": maybe, "run_id": maybe, "produced_by": maybe,
             "created_at": time, "tags": { "type": "array", "items": text }, "present": { "type": "boolean" },
         })),
+        "Input": { "allOf": [reference("Artifact"), object(&json!({ "given": { "type": "boolean" } }))] },
         "AwaitingApproval": object(&json!({ "run_id": text, "run_number": whole, "action": text, "approval": params })),
         "Decision": {
             "type": "object",

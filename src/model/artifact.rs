@@ -60,6 +60,14 @@ pub struct Artifact {
     pub stamp: String,
 }
 
+impl Artifact {
+    /// Returns whether a run that has it as an input was given it, and has not claimed it.
+    #[must_use]
+    pub fn is_given_to(&self, run: RunId) -> bool {
+        self.run_id != Some(run)
+    }
+}
+
 /// An observation of a resource. A watcher passes it to the store, which decides whether it is new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observation {

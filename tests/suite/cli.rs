@@ -418,8 +418,12 @@ fn trigger_processes_the_inputs_of_a_failed_run_again() {
     app.wait_for_runs(2);
     let (old, new) = (app.get("/api/v1/runs/1"), app.get("/api/v1/runs/2"));
     assert_eq!((&new["state"], &new["trigger"]), (&"succeeded".into(), &"run #1 again".into()));
-    assert_eq!((&new["rerun_of"], &new["inputs"]), (&old["id"], &old["inputs"]));
-    assert_eq!(new["inputs"][0]["run_id"], old["id"], "the first run keeps the claim");
+    let [claimed, given] = [&old, &new].map(|run| &run["inputs"][0]);
+    assert_eq!((&new["rerun_of"], &given["id"], &given["run_id"]), (&old["id"], &claimed["id"], &old["id"]));
+    assert_eq!((&claimed["given"], &given["given"]), (&false.into(), &true.into()), "the first run keeps the claim");
+    assert_eq!(app.get("/api/v1/runs/2/inputs")["items"][0], *given);
+    let shown = |run: &str| ends_with(&app.cli(&["runs", "show", run, "PATH"]), 0).0.to_owned();
+    assert_eq!(["1", "2"].map(|run| shown(run).contains("○ old  given")), [false, true], "{}", shown("2"));
     assert!(ends_with(&app.cli(&["runs", "logs", "2", "PATH"]), 0).0.contains("read a.txt"));
     // Artifacts that were replaced since cannot be processed.
     app.drop_file("inbox/a.txt", b"other");

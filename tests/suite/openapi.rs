@@ -83,6 +83,15 @@ fn the_document_has_the_members_of_runs_artifacts_and_problems() {
         let answer = server.get(path).json();
         assert_eq!(members(&schemas[schema]["properties"]), members(&answer["items"][0]), "{schema}");
     }
+    let (run, input) = (a_run(2, RunState::Queued), an_artifact("b.csv", b"2", ArtifactState::Old));
+    let detail = RunDetail { run, inputs: vec![input], actions: vec![], attempts: vec![] };
+    server.store.runs.lock().unwrap().push(detail);
+    let answer = server.get("/api/v1/runs/2/inputs").json();
+    let both: BTreeSet<&str> = [&schemas["Artifact"], &schemas["Input"]["allOf"][1]]
+        .into_iter()
+        .flat_map(|schema| members(&schema["properties"]))
+        .collect();
+    assert_eq!(both, members(&answer["items"][0]), "Input");
     let problem = server.get("/api/v1/runs/9").problem(404, "not-found");
     assert_eq!(members(&schemas["Problem"]["properties"]), members(&problem));
     let text = document.to_string();

@@ -350,7 +350,7 @@ fn a_repeated_request_to_run_again_is_answered_while_the_old_run_is_retried() {
     let listed = app.cli_json(&["artifacts", "list", "--run", "2", "--json", "PATH"]);
     assert_eq!(listed["items"][0]["path"], "a.csv", "{listed}");
     let listed = String::from_utf8(app.cli(&["artifacts", "list", "--run", "2", "PATH"]).stdout).unwrap();
-    assert!(listed.contains("input") && listed.contains("a.csv"), "{listed}");
+    assert!(listed.contains("given") && !listed.contains("input") && listed.contains("a.csv"), "{listed}");
 
     assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
     wait_until("the old run to be retried", || run(&app, 1)["state"] == "running");

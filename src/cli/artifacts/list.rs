@@ -1,6 +1,6 @@
 //! `anacostia artifacts list`.
 
-use crate::base::{Clock as _, SystemClock};
+use crate::base::{Clock as _, RunId, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::{Records, RunRef};
 use crate::cli::show::RunOutputs;
@@ -72,7 +72,7 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
     if page.items.is_empty() && outputs.is_empty() {
         out::error(&nothing(&records, &query, &args.manifest)?);
     } else {
-        show_all(&page.items, &outputs, query.run.is_some(), args.limit)?;
+        show_all(&page.items, &outputs, query.run, args.limit)?;
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));
         }
@@ -88,14 +88,15 @@ fn is_asked_for(artifact: &Artifact, query: &ArtifactQuery) -> bool {
         && query.tag.as_ref().is_none_or(|tag| artifact.tags.contains(tag))
 }
 
-/// Prints the table. For a run it marks inputs and outputs, and shows at most `limit` outputs.
-fn show_all(inputs: &[Artifact], outputs: &[&Artifact], of_run: bool, limit: u32) -> Result<(), Failure> {
+/// Prints the table. For a run it marks inputs, those that the run was given, and outputs, and
+/// shows at most `limit` outputs.
+fn show_all(inputs: &[Artifact], outputs: &[&Artifact], run: Option<RunId>, limit: u32) -> Result<(), Failure> {
     let (now, width) = (SystemClock.now(), out::result_width());
-    if !of_run {
+    let Some(run) = run else {
         return out::result(&show::artifact_list(inputs, now, width)).map_err(Failure::from);
-    }
+    };
     let limit = limit as usize;
-    let inputs = inputs.iter().map(|input| ("input", input));
+    let inputs = inputs.iter().map(|input| (if input.is_given_to(run) { "given" } else { "input" }, input));
     let all: Vec<_> = inputs.chain(outputs.iter().take(limit).map(|output| ("output", *output))).collect();
     out::result(&show::artifacts_of_run(&all, now, width))?;
     if let Some(more) = outputs.len().checked_sub(limit).filter(|more| *more > 0) {

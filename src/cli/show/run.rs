@@ -93,7 +93,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     text.push_str(&facts(run, now, width));
     if !seen.inputs.is_empty() {
         let all = format!("`anacostia artifacts list{} --run {}` lists them", beside(path), run.number);
-        let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(seen.inputs, seen.inputs_count, &all, width));
+        let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(run, seen, &all, width));
     }
     let _ = write!(text, "\n{}\n{}", heading("Actions"), actions(detail, seen.outages, now, width));
     for attempt in detail.actions.iter().filter_map(|action| fatal(action, detail)) {
@@ -133,20 +133,23 @@ fn facts(run: &Run, now: Timestamp, width: usize) -> String {
     table.render(width)
 }
 
-/// The first inputs, and how many more there are. `all` is the hint on how to list them.
-fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
-    let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Word)];
+/// The first inputs, which of them the run was given, and how many more there are. `all` is the
+/// hint on how to list them.
+fn inputs(run: &Run, seen: Seen<'_>, all: &str, width: usize) -> String {
+    let columns =
+        [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Word), ("", Column::Word)];
     let mut table = Table::new(&columns).indent(2);
-    for artifact in inputs.iter().take(MAX_INPUTS) {
+    for artifact in seen.inputs.iter().take(MAX_INPUTS) {
         table.row(vec![
             Cell::new(format!("{}/{}", artifact.resource, artifact.path)),
             Cell::new(format!("v{}", artifact.version)),
             Cell::new(ByteSize(artifact.size).to_string()),
             state_mark(artifact.state.as_str()),
+            Cell::new(if artifact.is_given_to(run.id) { "given" } else { "" }),
         ]);
     }
     let mut text = table.render(width);
-    let more = count.saturating_sub(inputs.len().min(MAX_INPUTS) as u64);
+    let more = seen.inputs_count.saturating_sub(seen.inputs.len().min(MAX_INPUTS) as u64);
     if more > 0 {
         let _ = writeln!(text, "  {}", Cell::new(format!("… and {more} more: {all}")).style(styles::FAINT));
     }
@@ -553,6 +556,16 @@ mod tests {
         detail.actions[0].skipped_rest = true;
         let text = shown(&detail, Seen::default(), ".", samples::at(65), 100);
         assert!(text.contains("said skip"), "{text}");
+    }
+
+    #[test]
+    fn inputs_that_the_run_was_given_are_marked() {
+        let [claimed, other] = samples::inputs();
+        let inputs = [claimed, Artifact { run_id: None, ..other }];
+        let seen = Seen { inputs: &inputs, inputs_count: 2, ..Seen::default() };
+        let text = plain(&run_detail(&samples::detail(), seen, ".", samples::at(65), 120));
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("data_store/")).collect();
+        assert!(lines[0].ends_with("○ old") && lines[1].ends_with("○ old  given"), "{text}");
     }
 
     #[test]

@@ -131,9 +131,10 @@ pub(crate) fn detail() -> RunDetail {
     }
 }
 
-/// The inputs of a run.
+/// The inputs of the run #7, which has claimed them.
 pub(crate) fn inputs() -> [Artifact; 2] {
-    [artifact("a.csv", 1, 12_288), artifact("deep/down/b.csv", 12, 3)]
+    let run_id = Some(RunId::from_bytes(id(7)));
+    [artifact("a.csv", 1, 12_288), artifact("deep/down/b.csv", 12, 3)].map(|it| Artifact { run_id, ..it })
 }
 
 pub(crate) fn line(level: LogLevel, text: &str) -> LogLine {

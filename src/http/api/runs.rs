@@ -71,12 +71,27 @@ pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
     /// Its first inputs, in the order of recording.
-    inputs: Vec<Artifact>,
+    inputs: Vec<InputBody>,
     /// Number of all inputs.
     inputs_count: u64,
     /// For `/runs/{id}/inputs?cursor=`, which has the rest; `null` if `inputs` has all.
     inputs_next_cursor: Option<String>,
     actions: Vec<ActionBody>,
+}
+
+/// An input of a run.
+#[derive(Debug, Serialize)]
+pub(super) struct InputBody {
+    #[serde(flatten)]
+    artifact: Artifact,
+    /// Whether a person gave it to the run. Otherwise the run has claimed it.
+    given: bool,
+}
+
+impl InputBody {
+    fn of(run: RunId, artifact: Artifact) -> Self {
+        Self { given: artifact.is_given_to(run), artifact }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -153,14 +168,15 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
 }
 
 /// `GET /api/v1/runs/{id}/inputs`, in the order of recording.
-pub(super) async fn inputs(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<Artifact>>> {
+pub(super) async fn inputs(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<InputBody>>> {
     let query = Query::parse(&uri, &["limit", "cursor"])?;
     let run = find_run(&app.view, &id).await?;
     let page = app.view.store.run_inputs(run, query.page()?).await?;
     if page.items.is_empty() && app.view.store.run_summary(run).await?.is_none() {
         return Err(no_run(run));
     }
-    Ok(Json(page.into()))
+    let items = page.items.into_iter().map(|artifact| InputBody::of(run, artifact)).collect();
+    Ok(Json(List { items, next_cursor: page.next_cursor }))
 }
 
 /// Maximum number of inputs that are returned with their run.
@@ -230,6 +246,7 @@ pub(crate) fn detail_body(detail: RunDetail, parts: RunParts, live: &Live) -> Ru
         ActionBody { name, state, reason, skip, retry_at, approval, earlier_approvals: earlier, attempts }
     });
     let Page { items: inputs, next_cursor: inputs_next_cursor } = inputs;
+    let inputs = inputs.into_iter().map(|artifact| InputBody::of(run.id, artifact)).collect();
     RunDetailBody { run: run.into(), inputs, inputs_count, inputs_next_cursor, actions: actions.collect() }
 }
 
