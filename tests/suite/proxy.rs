@@ -1,7 +1,7 @@
 //! The fault proxy of the tests does what its faults say.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::proxy::{Fault, Proxy};
@@ -101,4 +101,56 @@ fn resets_requests_of_which_the_server_gets_a_part() {
     drop(proxy);
     let received = server.join().unwrap();
     assert_eq!(received.split_once("\r\n\r\n").unwrap().1, "all o");
+}
+
+/// Returns a message of a PostgreSQL server.
+fn message(kind: u8, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len() + 4).unwrap().to_be_bytes();
+    [&[kind][..], &length, content].concat()
+}
+
+/// Starts a server that answers what it receives with these bytes, and then waits for the end.
+fn answers(bytes: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 100]);
+            let _ = stream.write_all(&bytes);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    address
+}
+
+/// Sends a query, and returns what was received, and how the connection ended.
+fn query(proxy: &Proxy) -> (Vec<u8>, Result<(), ErrorKind>) {
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.write_all(b"a query").unwrap();
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut received = Vec::new();
+    let end = stream.read_to_end(&mut received).map(|_| ()).map_err(|error| error.kind());
+    (received, end)
+}
+
+#[test]
+fn applies_faults_to_messages_of_a_postgresql_server() {
+    let [one, two, done] = [message(b'D', b"row one"), message(b'D', b"row two"), message(b'C', b"COMMIT\0")];
+    let all = [&one[..], &two, &done].concat();
+    let proxy = Proxy::postgres(answers(all.clone()));
+    assert_eq!(query(&proxy), (all.clone(), Ok(())));
+    proxy.next(1, "CommandComplete COMMIT", Fault::LoseAnswer);
+    let (received, end) = query(&proxy);
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    assert!([&one[..], &two].concat().starts_with(&received), "nothing of the answer to the commit");
+    proxy.next(1, "two", Fault::ResetAfter(7));
+    assert_eq!(query(&proxy).1, Err(ErrorKind::ConnectionReset));
+    proxy.next(1, "two", Fault::TruncateAfter(7));
+    assert_eq!(query(&proxy), ([&one[..], &two[..7]].concat(), Ok(())));
+    proxy.next(1, "two", Fault::Slow(4, Duration::from_millis(20)));
+    let began = Instant::now();
+    assert_eq!(query(&proxy), (all, Ok(())));
+    assert!(began.elapsed() >= Duration::from_millis(60));
+    assert_eq!(proxy.struck(), 4);
 }

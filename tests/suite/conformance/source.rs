@@ -412,7 +412,7 @@ pub(super) fn sqlite() -> Box<dyn Source> {
 pub(super) fn postgres() -> Box<dyn Source> {
     let data = Database::new();
     data.execute(TABLE);
-    let proxy = Proxy::tcp(([127, 0, 0, 1], Database::port()).into());
+    let proxy = Proxy::postgres(([127, 0, 0, 1], Database::port()).into());
     Box::new(Table { data: Data::Postgres(Box::new(data)), proxy: Some(proxy) })
 }
 
@@ -491,6 +491,21 @@ impl Source for Table {
 
     fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
+    }
+
+    fn faults(&self) -> Vec<(&'static str, Fault)> {
+        if self.proxy.is_none() {
+            return Vec::new();
+        }
+        vec![
+            // The rows, which contain the text of an item.
+            ("item", Fault::Slow(1, Duration::from_millis(1))),
+            ("item", Fault::ResetAfter(20)),
+            ("item", Fault::TruncateAfter(20)),
+            ("item", Fault::LoseAnswer),
+            // The end of the transaction that reads them.
+            ("CommandComplete COMMIT", Fault::LoseAnswer),
+        ]
     }
 
     fn points(&self) -> &'static [&'static str] {

@@ -255,7 +255,7 @@ pub(super) fn sqlite() -> Box<dyn Target> {
 pub(super) fn postgres() -> Box<dyn Target> {
     let data = Database::new();
     data.execute(TABLE);
-    let proxy = Proxy::tcp(([127, 0, 0, 1], Database::port()).into());
+    let proxy = Proxy::postgres(([127, 0, 0, 1], Database::port()).into());
     Box::new(Table { data: Some(Data::Postgres(data)), proxy: Some(proxy) })
 }
 
@@ -320,6 +320,22 @@ impl Target for Table {
 
     fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
+    }
+
+    fn faults(&self) -> Vec<(&'static str, Fault)> {
+        if self.proxy.is_none() {
+            return Vec::new();
+        }
+        vec![
+            ("DataRow", Fault::ResetAfter(7)),
+            ("CommandComplete INSERT", Fault::Slow(1, Duration::from_millis(2))),
+            ("CommandComplete INSERT", Fault::ResetAfter(7)),
+            ("CommandComplete INSERT", Fault::LoseAnswer),
+            // The work is done, and the host does not learn of it.
+            ("CommandComplete COMMIT", Fault::LoseAnswer),
+            ("CommandComplete COMMIT", Fault::TruncateAfter(7)),
+            ("CommandComplete COMMIT", Fault::Slow(1, Duration::from_millis(2))),
+        ]
     }
 
     fn points(&self) -> &'static [&'static str] {

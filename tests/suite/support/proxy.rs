@@ -1,8 +1,11 @@
 //! A proxy on loopback that injects faults between a host and a real server.
 //!
 //! [`Proxy::http`] understands HTTP/1.1 well enough to apply a [`Fault`] to one request and forward
-//! the next. [`Proxy::tcp`] forwards bytes of any protocol, and can only refuse and reset
-//! connections. A test switches faults while the proxy runs. The proxy ends when it is dropped.
+//! the next. [`Proxy::postgres`] applies it to one message of a PostgreSQL server. [`Proxy::tcp`]
+//! forwards bytes of any protocol, and can only refuse and reset connections. A test switches
+//! faults while the proxy runs. The proxy ends when it is dropped.
+
+mod postgres;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -23,7 +26,8 @@ const REMEMBERED_BYTES: usize = 1 << 20;
 /// How many responses are remembered.
 const REMEMBERED: usize = 64;
 
-/// What the proxy does to a request.
+/// What the proxy does to a request. To a message of a PostgreSQL server it does what it does to
+/// the body of a response.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// Answers with this status and these header lines (each `name: value`) instead of forwarding.
@@ -62,7 +66,8 @@ impl Fault {
 /// A fault for some of the requests.
 #[derive(Debug)]
 struct Rule {
-    /// A part of the request lines that it applies to, such as `GET /list` or `PUT `.
+    /// A part of the request lines that it applies to, such as `GET /list` or `PUT `, or of a
+    /// message, such as `CommandComplete COMMIT` or a text in a `DataRow`.
     part: String,
     /// For how many further requests; `None`: until [`Proxy::heal`].
     left: Option<u32>,
@@ -83,9 +88,17 @@ struct Listening {
     thread: JoinHandle<()>,
 }
 
+/// What the proxy understands.
+#[derive(Debug, Clone, Copy)]
+enum Protocol {
+    Http,
+    Postgres,
+    Any,
+}
+
 struct Shared {
     upstream: SocketAddr,
-    http: bool,
+    protocol: Protocol,
     state: Mutex<State>,
 }
 
@@ -107,18 +120,23 @@ struct State {
 impl Proxy {
     /// Starts a proxy to an HTTP/1.1 server.
     pub(crate) fn http(upstream: SocketAddr) -> Self {
-        Self::start(upstream, true)
+        Self::start(upstream, Protocol::Http)
     }
 
     /// Starts a proxy to a server of any protocol over TCP.
     pub(crate) fn tcp(upstream: SocketAddr) -> Self {
-        Self::start(upstream, false)
+        Self::start(upstream, Protocol::Any)
     }
 
-    fn start(upstream: SocketAddr, http: bool) -> Self {
+    /// Starts a proxy to a PostgreSQL server, for connections without TLS.
+    pub(crate) fn postgres(upstream: SocketAddr) -> Self {
+        Self::start(upstream, Protocol::Postgres)
+    }
+
+    fn start(upstream: SocketAddr, protocol: Protocol) -> Self {
         let port = reserve("127.0.0.1:0".parse().unwrap());
         let address = SocketAddr::try_from(rustix::net::getsockname(&port).unwrap()).unwrap();
-        let shared = Arc::new(Shared { upstream, http, state: Mutex::default() });
+        let shared = Arc::new(Shared { upstream, protocol, state: Mutex::default() });
         let proxy = Self { address, shared, _port: port, listening: Mutex::default() };
         proxy.accept();
         proxy
@@ -232,7 +250,11 @@ impl Shared {
         state.open.insert(id, [client.try_clone().unwrap(), server.try_clone().unwrap()]);
         let shared = Arc::clone(self);
         let thread = std::thread::spawn(move || {
-            let _ = if shared.http { shared.serve(&client, &server) } else { pipe(&client, &server) };
+            let _ = match shared.protocol {
+                Protocol::Http => shared.serve(&client, &server),
+                Protocol::Postgres => postgres::serve(&shared, &client, &server),
+                Protocol::Any => pipe(&client, &server),
+            };
             // The last copies of both ends: what closes them decides how the client sees it.
             shared.state().open.remove(&id);
         });
@@ -277,8 +299,13 @@ impl Shared {
 
     /// Notes the request, and returns the fault to apply to it.
     fn fault_for(&self, line: &str) -> Option<Fault> {
+        self.state().requests.push(line.to_owned());
+        self.strike(line)
+    }
+
+    /// Returns the fault to apply to what this line describes.
+    fn strike(&self, line: &str) -> Option<Fault> {
         let mut state = self.state();
-        state.requests.push(line.to_owned());
         let rule = state.rules.iter_mut().find(|rule| line.contains(&rule.part) && rule.left != Some(0));
         let rule = rule?;
         rule.left = rule.left.map(|left| left - 1);
