@@ -63,15 +63,16 @@ fn a_metric_is_compared_with_its_value_at_the_last_fire_also_by_the_next_host() 
     app.start();
     record(&app, "1");
     sees(&app, "drift", "1 in run #1, after 1");
-    kill_and_start(&mut app);
     record(&app, "1.25");
     sees(&app, "drift", "1.25 in run #2, after 1");
+    // The newest value is not what the next host compares with.
+    kill_and_start(&mut app);
     record(&app, "1.5");
     let runs = app.wait_for_runs(4);
     assert_eq!(runs[3]["trigger"], "drift: metric loss changed by 0.5: 1.5 in run #3, after 1");
-    kill_and_start(&mut app);
     record(&app, "1.75");
     sees(&app, "drift", "1.75 in run #5, after 1.5");
+    kill_and_start(&mut app);
     record(&app, "1");
     let runs = app.wait_for_runs(7);
     assert_eq!(runs[6]["trigger"], "drift: metric loss changed by 0.5: 1 in run #6, after 1.5");

@@ -43,9 +43,9 @@ fn fired(app: &TestApp, run: &Value) -> (Value, [SignedDuration; 2]) {
 }
 
 /// Kills the host, makes all that it has recorded older, and starts the next one.
-fn resume_hours_later(app: &mut TestApp, hours: i64) {
+fn resume_later(app: &mut TestApp, minutes: i64) {
     app.kill();
-    database(app).execute("UPDATE artifacts SET created_at = created_at - ?1", [hours * 3_600_000_000]).unwrap();
+    database(app).execute("UPDATE artifacts SET created_at = created_at - ?1", [minutes * 60_000_000]).unwrap();
     app.start();
 }
 
@@ -65,7 +65,7 @@ fn a_run_waits_until_nothing_new_has_come_for_as_long_as_quiet_for_says() {
     // What was waited while no host ran counts.
     app.drop_file("raw/c.csv", b"c");
     wait_for_reason(&app, "1 new artifact, waits for 3s without a new one");
-    resume_hours_later(&mut app, 1);
+    resume_later(&mut app, 60);
     let run = app.wait_for_runs(2).remove(1);
     assert_eq!(run["trigger"], "raw: 1 new artifact");
 }
@@ -90,7 +90,17 @@ fn a_run_starts_with_too_few_once_the_oldest_has_waited_for_max_wait() {
     app.restart();
     app.drop_file("raw/c.csv", b"c");
     wait_for_reason(&app, "1 of 3 artifacts");
-    resume_hours_later(&mut app, 1);
+    resume_later(&mut app, 30);
+    // A new artifact does not begin it anew.
+    app.drop_file("raw/d.csv", b"d");
+    let next_at = wait_for("the second to be seen", || {
+        let raw = app.get("/api/v1/triggers/preview")["items"][0].clone();
+        (raw["conditions"][0]["seen"] == "2").then(|| time(&raw["next_at"]))
+    });
+    let first = app.get_all("/api/v1/artifacts?resource=raw&path=c.csv").remove(0);
+    let wait = next_at.duration_since(time(&first["created_at"]));
+    assert!((wait - SignedDuration::from_hours(1)).abs() < SignedDuration::from_secs(1), "{wait:?}");
+    resume_later(&mut app, 60);
     let run = app.wait_for_runs(2).remove(1);
-    assert_eq!(run["trigger"], "raw: 1 new artifact, the oldest of which has waited for 1h");
+    assert_eq!(run["trigger"], "raw: 2 new artifacts, the oldest of which has waited for 1h");
 }
