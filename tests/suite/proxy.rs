@@ -67,6 +67,11 @@ fn refuses_connections_until_it_accepts_again() {
     assert!(get(&proxy).unwrap_err().contains("ConnectionRefused"));
     proxy.heal();
     assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+    proxy.next(1, "GET ", Fault::Refuse);
+    get(&proxy).unwrap_err();
+    assert!(get(&proxy).unwrap_err().contains("ConnectionRefused"));
+    proxy.heal();
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
     let bytes = Proxy::tcp(upstream.address);
     assert_eq!(get(&bytes), Ok((200, Ok(BODY.to_owned()))));
 }
@@ -79,9 +84,25 @@ fn slows_bodies_and_repeats_responses() {
     let began = Instant::now();
     assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
     assert!(began.elapsed() >= Duration::from_millis(80));
+    proxy.next(1, "user-agent: ureq", Fault::Late(Duration::from_millis(80)));
+    let began = Instant::now();
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+    assert!(began.elapsed() >= Duration::from_millis(80));
     proxy.next(1, "GET ", Fault::Repeat("GET /page"));
     assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
-    assert_eq!(upstream.heads().len(), 1, "the second response came from the proxy");
+    assert_eq!(upstream.heads().len(), 2, "the last response came from the proxy");
+}
+
+#[test]
+fn slows_bodies_of_requests() {
+    let upstream = Upstream::plain();
+    let proxy = Proxy::http(upstream.address);
+    proxy.next(1, "POST ", Fault::SlowRequest(1, Duration::from_millis(20)));
+    let began = Instant::now();
+    let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+    assert_eq!(agent.post(format!("{}/page", proxy.url())).send("four").unwrap().status(), 200);
+    assert!(began.elapsed() >= Duration::from_millis(80));
+    assert_eq!(upstream.bytes(), 4);
 }
 
 #[test]

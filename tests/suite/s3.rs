@@ -5,6 +5,7 @@ mod credentials;
 mod outputs;
 mod pipeline;
 mod reading;
+mod uploads;
 mod watching;
 
 use std::sync::Arc;

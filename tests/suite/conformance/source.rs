@@ -381,6 +381,8 @@ impl Source for Pushed {
             ("POST ", Fault::status(500)),
             ("POST ", Fault::retry_after(503, 1)),
             ("POST ", Fault::ResetRequestAfter(3)),
+            ("POST ", Fault::SlowRequest(1, Duration::from_millis(20))),
+            ("POST ", Fault::Slow(16, Duration::from_millis(5))),
             ("POST ", Fault::TruncateAfter(3)),
             ("POST ", Fault::ResetAfter(3)),
             ("POST ", Fault::LoseAnswer),

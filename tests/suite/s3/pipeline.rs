@@ -12,30 +12,38 @@ use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
 use crate::support::wait::wait_until;
 
 /// More than one part of an upload.
-const LARGE: usize = (16 << 20) + 7;
+pub(super) const LARGE: usize = (16 << 20) + 7;
 
-over_each_service!(a_large_output_survives_lost_answers, a_host_that_is_killed_while_it_uploads_parts_publishes_once,);
+over_each_service!(
+    a_host_that_is_killed_while_it_uploads_parts_publishes_once,
+    outputs_are_new_in_a_watched_prefix_only_with_retrigger,
+);
 
 /// A pipeline that copies what arrives under `in/` of a bucket to `out/`, through a proxy.
-struct Copying {
-    bucket: TestBucket,
-    proxy: Proxy,
-    app: TestApp,
+pub(super) struct Copying {
+    pub(super) bucket: TestBucket,
+    pub(super) proxy: Proxy,
+    pub(super) app: TestApp,
     /// What was put under `in/`, by path.
     inputs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Copying {
-    async fn new(service: Service) -> Self {
+    pub(super) async fn new(service: Service) -> Self {
+        Self::with_keys(service, |bucket, proxy| bucket.keys(&proxy.url())).await
+    }
+
+    /// The same with these keys of both resources, which lead to the bucket through the proxy.
+    pub(super) async fn with_keys(service: Service, keys: impl FnOnce(&TestBucket, &Proxy) -> String) -> Self {
         let bucket = TestBucket::new(service).await;
         let proxy = Proxy::http(bucket.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
-        let keys = bucket.keys(&proxy.url());
+        let keys = keys(&bucket, &proxy);
         let manifest = format!(
             "manifest_version = 1\n[pipeline]\nname = \"copying\"\nmax_concurrent_runs = 4\n\
              [resources.raw]\n{keys}prefix = \"in\"\nwatch = true\ninterval = \"100ms\"\ntrigger = {{ max_artifacts = 1 }}\n\
              [resources.out]\n{keys}prefix = \"out\"\n\
              [actions.copy]\ncomponent = \"worker.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\nwrites = [\"out\"]\n\
-             retry = {{ max_attempts = 5, backoff = \"100ms\", max_backoff = \"500ms\" }}\n\
+             retry = {{ max_attempts = 20, backoff = \"100ms\", max_backoff = \"500ms\" }}\n\
              params = {{ steps = [{{ do = \"copy\", from = \"raw\", to = \"out\" }}] }}\n"
         );
         let mut app = TestApp::new(&manifest).with_guest("worker");
@@ -44,14 +52,14 @@ impl Copying {
         Self { bucket, proxy, app, inputs: BTreeMap::new() }
     }
 
-    async fn put(&mut self, path: &str, size: usize) {
+    pub(super) async fn put(&mut self, path: &str, size: usize) {
         let bytes: Vec<u8> = path.bytes().cycle().take(size).collect();
         self.bucket.put(&format!("in/{path}"), bytes.clone()).await;
         self.inputs.insert(path.to_owned(), bytes);
     }
 
     /// Waits until every input was processed, and checks that each was processed once.
-    async fn check(&self) {
+    pub(super) async fn check(&self) {
         let runs = self.app.wait_for_runs(self.inputs.len());
         assert_eq!(runs.len(), self.inputs.len(), "one run for each input: {runs:#?}");
         assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
@@ -75,7 +83,7 @@ impl Copying {
     }
 
     /// Checks that the secret key is nowhere in what the host has written.
-    fn check_secrets(&self) {
+    pub(super) fn check_secrets(&self) {
         assert!(!self.app.said().contains(SECRET), "in the log of the host");
         let mut folders = vec![self.app.path("state")];
         while let Some(folder) = folders.pop() {
@@ -91,21 +99,6 @@ impl Copying {
             }
         }
     }
-}
-
-async fn a_large_output_survives_lost_answers(service: Service) {
-    let mut copying = Copying::new(service).await;
-    copying.app.start();
-    for part in ["POST /", "PUT /", "uploadId="] {
-        copying.proxy.next(1, part, Fault::LoseAnswer);
-        copying.put(&format!("large-{}.bin", part.replace([' ', '/', '='], "")), LARGE).await;
-        copying.check().await;
-        copying.proxy.heal();
-    }
-    // That of the first file, whose id has not arrived: it could be someone else's.
-    assert_eq!(copying.bucket.uploads().await.len(), 1, "an upload is left behind");
-    assert!(copying.app.said().contains("an upload may have begun whose id has not arrived"));
-    copying.check_secrets();
 }
 
 async fn a_host_that_is_killed_while_it_uploads_parts_publishes_once(service: Service) {
@@ -128,6 +121,46 @@ async fn a_host_that_is_killed_while_it_uploads_parts_publishes_once(service: Se
     });
     copying.check().await;
     copying.check_secrets();
+}
+
+async fn outputs_are_new_in_a_watched_prefix_only_with_retrigger(service: Service) {
+    for retrigger in [false, true] {
+        let mut copying = Copying::new(service).await;
+        let follow = "[actions.follow]\ncomponent = \"worker.wasm\"\nafter = [\"copy\", \"out\"]\nreads = [\"out\"]\n\
+                      params = { steps = [{ do = \"read\", from = \"out\" }] }\n";
+        let manifest = std::fs::read_to_string(copying.app.path("anacostia.toml")).unwrap();
+        let manifest = manifest
+            .replace("name = \"copying\"", "name = \"copying\"\njoin = \"any\"")
+            .replace("prefix = \"out\"", "prefix = \"out\"\nwatch = true\ninterval = \"100ms\"")
+            .replace("writes = [\"out\"]", &format!("writes = [\"out\"]\nretrigger = {retrigger}"));
+        std::fs::write(copying.app.path("anacostia.toml"), manifest + follow).unwrap();
+        // The watch sees each output before the host learns that the service has it.
+        copying.proxy.all("PUT /", Fault::Late(Duration::from_millis(300)));
+        copying.app.start();
+        for path in ["a.csv", "b.csv"] {
+            copying.put(path, 10).await;
+        }
+        let outputs = |state: &str| copying.app.get_all(&format!("/api/v1/artifacts?resource=out&state={state}")).len();
+        let done = if retrigger { "old" } else { "published" };
+        wait_until("the outputs to be published", || outputs(done) == 2);
+        // Whoever has seen this one has seen the outputs.
+        copying.bucket.put("out/theirs.csv", b"x").await;
+        wait_until("the next object to be processed", || outputs("old") == if retrigger { 3 } else { 1 });
+
+        let recorded = copying.app.get_all("/api/v1/artifacts?resource=out");
+        assert!(recorded.iter().all(|artifact| artifact["version"] == 1), "{recorded:#?}");
+        let runs = copying.app.wait_for_runs(1);
+        assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
+        let mut claims = Vec::new();
+        for run in &runs {
+            let run = copying.app.get(&format!("/api/v1/runs/{}", run["number"]));
+            let inputs = run["inputs"].as_array().unwrap().iter();
+            claims.extend(inputs.map(|input| format!("{}/{}", input["resource"], input["path"]).replace('"', "")));
+        }
+        claims.sort();
+        let again = if retrigger { &["out/a.csv", "out/b.csv"][..] } else { &[] };
+        assert_eq!(claims, [again, &["out/theirs.csv", "raw/a.csv", "raw/b.csv"]].concat());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,10 @@ pub(crate) enum Fault {
     /// Forwards the request, and sends the response's body in pieces of so many bytes, each after a
     /// pause.
     Slow(usize, Duration),
+    /// Forwards the request's body in pieces of so many bytes, each after a pause.
+    SlowRequest(usize, Duration),
+    /// Forwards the request, and sends the response after a pause.
+    Late(Duration),
     /// Sends the last response again that a request with this part in its line got, instead of
     /// forwarding: a listing page that repeats.
     Repeat(&'static str),
@@ -49,6 +53,8 @@ pub(crate) enum Fault {
     /// Resets the connection after so many bytes of the request's body, of which the server
     /// receives no more.
     ResetRequestAfter(u64),
+    /// Resets all connections instead of forwarding, and refuses new ones until [`Proxy::heal`].
+    Refuse,
 }
 
 impl Fault {
@@ -66,8 +72,8 @@ impl Fault {
 /// A fault for some of the requests.
 #[derive(Debug)]
 struct Rule {
-    /// A part of the request lines that it applies to, such as `GET /list` or `PUT `, or of a
-    /// message, such as `CommandComplete COMMIT` or a text in a `DataRow`.
+    /// A part of the request lines or headers that it applies to, such as `GET /list` or `PUT `, or
+    /// of a message, such as `CommandComplete COMMIT` or a text in a `DataRow`.
     part: String,
     /// For how many further requests; `None`: until [`Proxy::heal`].
     left: Option<u32>,
@@ -76,11 +82,9 @@ struct Rule {
 
 /// A running proxy.
 pub(crate) struct Proxy {
-    address: SocketAddr,
     shared: Arc<Shared>,
     /// Keeps the port while nothing listens on it.
     _port: OwnedFd,
-    listening: Mutex<Option<Listening>>,
 }
 
 struct Listening {
@@ -97,8 +101,10 @@ enum Protocol {
 }
 
 struct Shared {
+    address: SocketAddr,
     upstream: SocketAddr,
     protocol: Protocol,
+    listening: Mutex<Option<Listening>>,
     state: Mutex<State>,
 }
 
@@ -136,39 +142,34 @@ impl Proxy {
     fn start(upstream: SocketAddr, protocol: Protocol) -> Self {
         let port = reserve("127.0.0.1:0".parse().unwrap());
         let address = SocketAddr::try_from(rustix::net::getsockname(&port).unwrap()).unwrap();
-        let shared = Arc::new(Shared { upstream, protocol, state: Mutex::default() });
-        let proxy = Self { address, shared, _port: port, listening: Mutex::default() };
+        let shared = Shared { address, upstream, protocol, listening: Mutex::default(), state: Mutex::default() };
+        let proxy = Self { shared: Arc::new(shared), _port: port };
         proxy.accept();
         proxy
     }
 
     /// Returns the address that clients connect to.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.shared.address
     }
 
     /// Returns `http://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.shared.address)
     }
 
     /// Refuses new connections, and resets the open ones, until [`Self::accept`].
     pub(crate) fn refuse(&self) {
-        if let Some(listening) = self.listening.lock().unwrap().take() {
-            // Wakes the thread. The port stays reserved.
-            let _ = rustix::net::shutdown(&*listening.listener, rustix::net::Shutdown::Both);
-            listening.thread.join().unwrap();
-        }
-        self.reset_open();
+        self.shared.refuse();
     }
 
     /// Accepts connections again.
     pub(crate) fn accept(&self) {
-        let mut listening = self.listening.lock().unwrap();
+        let mut listening = self.shared.listening.lock().unwrap();
         if listening.is_some() {
             return;
         }
-        let socket = reserve(self.address);
+        let socket = reserve(self.shared.address);
         rustix::net::listen(&socket, 128).unwrap();
         let listener = Arc::new(TcpListener::from(socket));
         let (shared, accepting) = (Arc::clone(&self.shared), Arc::clone(&listener));
@@ -182,21 +183,16 @@ impl Proxy {
 
     /// Resets all open connections.
     pub(crate) fn reset_open(&self) {
-        for [client, server] in self.shared.state().open.values() {
-            reset_on_close(client);
-            // Ends the threads. The client must not see an orderly close before the reset.
-            let _ = client.shutdown(Shutdown::Read);
-            let _ = server.shutdown(Shutdown::Both);
-        }
+        self.shared.reset_open();
     }
 
-    /// Applies `fault` to the next `count` requests whose request line contains `part`. An earlier
+    /// Applies `fault` to the next `count` requests whose line or headers contain `part`. An earlier
     /// rule goes first.
     pub(crate) fn next(&self, count: u32, part: &str, fault: Fault) {
         self.shared.state().rules.push(Rule { part: part.to_owned(), left: Some(count), fault });
     }
 
-    /// Applies `fault` to all requests whose request line contains `part`, until [`Self::heal`].
+    /// Applies `fault` to all requests whose line or headers contain `part`, until [`Self::heal`].
     pub(crate) fn all(&self, part: &str, fault: Fault) {
         self.shared.state().rules.push(Rule { part: part.to_owned(), left: None, fault });
     }
@@ -231,6 +227,24 @@ impl Drop for Proxy {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    fn refuse(&self) {
+        if let Some(listening) = self.listening.lock().unwrap().take() {
+            // Wakes the thread. The port stays reserved.
+            let _ = rustix::net::shutdown(&*listening.listener, rustix::net::Shutdown::Both);
+            listening.thread.join().unwrap();
+        }
+        self.reset_open();
+    }
+
+    fn reset_open(&self) {
+        for [client, server] in self.state().open.values() {
+            reset_on_close(client);
+            // Ends the threads. The client must not see an orderly close before the reset.
+            let _ = client.shutdown(Shutdown::Read);
+            let _ = server.shutdown(Shutdown::Both);
+        }
     }
 
     /// Serves a connection on its own thread. Without an upstream the client is reset.
@@ -268,7 +282,7 @@ impl Shared {
         loop {
             let Some(head) = Head::read(&mut from_client)? else { return Ok(()) };
             let line = head.first_line().to_owned();
-            let fault = self.fault_for(&line);
+            let fault = self.fault_for(&head);
             let mut connection = Exchange { client, server, from_client: &mut from_client, head: &head };
             match &fault {
                 Some(Fault::Answer(status, headers)) => {
@@ -283,13 +297,18 @@ impl Shared {
                     continue;
                 }
                 Some(Fault::ResetRequestAfter(bytes)) => {
-                    let _ = connection.forward_request(*bytes);
+                    let _ = connection.forward_request(*bytes, None);
                     reset_on_close(client);
                     return Err(ErrorKind::ConnectionReset.into());
                 }
+                Some(Fault::Refuse) => {
+                    self.refuse();
+                    return Err(ErrorKind::ConnectionReset.into());
+                }
                 _ => {
+                    let pace = fault.as_ref().and_then(Fault::request_pace);
                     // A server that does not want the body answers, and reads no more of it.
-                    let _ = connection.forward_request(u64::MAX);
+                    let _ = connection.forward_request(u64::MAX, pace);
                 }
             }
             let answer = relay(&mut from_server, client, &head, fault.as_ref())?;
@@ -298,15 +317,15 @@ impl Shared {
     }
 
     /// Notes the request, and returns the fault to apply to it.
-    fn fault_for(&self, line: &str) -> Option<Fault> {
-        self.state().requests.push(line.to_owned());
-        self.strike(line)
+    fn fault_for(&self, head: &Head) -> Option<Fault> {
+        self.state().requests.push(head.first_line().to_owned());
+        self.strike(&head.text)
     }
 
-    /// Returns the fault to apply to what this line describes.
-    fn strike(&self, line: &str) -> Option<Fault> {
+    /// Returns the fault to apply to what this text describes.
+    fn strike(&self, text: &str) -> Option<Fault> {
         let mut state = self.state();
-        let rule = state.rules.iter_mut().find(|rule| line.contains(&rule.part) && rule.left != Some(0));
+        let rule = state.rules.iter_mut().find(|rule| text.contains(&rule.part) && rule.left != Some(0));
         let rule = rule?;
         rule.left = rule.left.map(|left| left - 1);
         let fault = rule.fault.clone();
@@ -341,12 +360,12 @@ struct Exchange<'a, 'b> {
 }
 
 impl Exchange<'_, '_> {
-    /// Forwards the request with at most `most` bytes of its body.
-    fn forward_request(&mut self, most: u64) -> Result<()> {
+    /// Forwards the request with at most `most` bytes of its body, which it sends at this pace.
+    fn forward_request(&mut self, most: u64, pace: Option<(usize, Duration)>) -> Result<()> {
         let mut server = self.server;
         server.write_all(self.head.text.as_bytes())?;
         self.agree_to_body()?;
-        copy_body(self.from_client, &mut server, self.head.body(false), most)
+        copy_body(self.from_client, &mut Slow { inner: server, pace }, self.head.body(false), most)
     }
 
     fn skip_request(&mut self) -> Result<()> {
@@ -390,6 +409,9 @@ fn relay(
         reset_on_close(client);
         return Err(ErrorKind::ConnectionReset.into());
     }
+    if let Some(Fault::Late(pause)) = fault {
+        std::thread::sleep(*pause);
+    }
     client.write_all(response.text.as_bytes())?;
     let mut sent = Recording {
         inner: Slow { inner: client, pace: fault.and_then(Fault::pace) },
@@ -413,6 +435,13 @@ impl Fault {
     fn pace(&self) -> Option<(usize, Duration)> {
         match self {
             Self::Slow(bytes, pause) => Some((*bytes, *pause)),
+            _ => None,
+        }
+    }
+
+    fn request_pace(&self) -> Option<(usize, Duration)> {
+        match self {
+            Self::SlowRequest(bytes, pause) => Some((*bytes, *pause)),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use anacostia::base::tls;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use object_store::{MultipartUpload as _, ObjectStore as _, ObjectStoreExt as _};
 use reqwest::Method;
 
 use super::server::{free_ports, programs, start};
@@ -22,6 +22,14 @@ pub(crate) const SECRET: &str = "test-secret-6271";
 /// A signature, wrong for any request.
 const SIGNATURE: &str =
     "AWS4-HMAC-SHA256 Credential=test-key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+
+/// The name of the services, which resolves nowhere: buckets have names in it.
+pub(crate) const DOMAIN: &str = "s3.us-east-1.amazonaws.com";
+
+/// From how many bytes on an object is uploaded in parts. Moto hashes an object when it is first
+/// listed or answered about, and two such requests at once give it different entity tags. One that
+/// comes in parts has its tag from the beginning.
+const IN_PARTS_FROM: usize = 1 << 20;
 
 /// A service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +76,7 @@ fn seaweedfs() -> String {
     let mut command = Command::new(programs("s3").join("weed"));
     command.current_dir(&folder).args(["server", "-master.telemetry=false", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
     command.args(["-filer", "-s3", "-s3.config=s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+    command.arg(format!("-s3.domainName={DOMAIN}"));
     command.args(["-volume.max=4000", "-master.volumeSizeLimitMB=64"]).arg(format!("-dir={}", data.display()));
     command.args(
         names.iter().chain(&["s3.port", "s3.port.grpc"]).zip(ports).map(|(name, port)| format!("-{name}={port}")),
@@ -169,7 +178,14 @@ impl TestBucket {
     }
 
     pub(crate) async fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
-        self.store.put(&Path::parse(key).unwrap(), bytes.into().into()).await.unwrap();
+        let (key, bytes) = (Path::parse(key).unwrap(), bytes.into());
+        if bytes.len() < IN_PARTS_FROM {
+            self.store.put(&key, bytes.into()).await.unwrap();
+            return;
+        }
+        let mut upload = self.store.put_multipart(&key).await.unwrap();
+        upload.put_part(bytes.into()).await.unwrap();
+        upload.complete().await.unwrap();
     }
 
     pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
