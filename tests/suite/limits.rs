@@ -125,12 +125,12 @@ fn check(app: &TestApp) {
     assert!(!app.path("x").exists());
 
     // The next run works like the first: nothing of the hostile actions is left, including memory.
-    let before = most_resident(app.pid());
+    let before = app.most_resident();
     app.drop_file("raw/a.csv", b"4,5,6\n");
     app.wait_for_runs(2);
     let again = app.get("/api/v1/runs/2");
     assert_eq!(action(&again, "asks")["state"], "succeeded", "{:#}", action(&again, "asks"));
-    let resident = most_resident(app.pid());
+    let resident = app.most_resident();
     assert!(resident < before + (64 << 20), "repeating the run took {} more bytes", resident - before);
     assert!(resident < MOST_RESIDENT, "the host had {resident} bytes in memory");
     wait_until("nothing to be staged any more", || {
@@ -140,11 +140,4 @@ fn check(app: &TestApp) {
 
 fn action<'a>(run: &'a Value, name: &str) -> &'a Value {
     run["actions"].as_array().unwrap().iter().find(|action| action["name"] == name).unwrap()
-}
-
-/// Returns the maximum resident memory of a process, in bytes.
-fn most_resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }

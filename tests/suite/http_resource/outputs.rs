@@ -8,13 +8,14 @@ use anacostia::base::Digest;
 use super::origin::Origin;
 use crate::support::app::TestApp;
 use crate::support::proxy::{Fault, Proxy};
+use crate::support::upstream::Upstream;
 use crate::support::wait::{wait_for, wait_until};
 
 fn sends(proxy: &Proxy, method: &str) -> TestApp {
     sends_to(&proxy.url(), method, "30s")
 }
 
-fn sends_to(server: &str, method: &str, timeout: &str) -> TestApp {
+pub(super) fn sends_to(server: &str, method: &str, timeout: &str) -> TestApp {
     sends_with(server, method, timeout, "")
 }
 
@@ -147,6 +148,20 @@ fn an_output_that_takes_longer_than_the_timeout_is_sent_as_long_as_the_server_ta
     let brought = origin.brought();
     assert_eq!(brought.len(), 1);
     assert!(brought[0].body == model);
+}
+
+/// Outputs are read as the server takes them.
+#[test]
+fn a_large_output_is_never_whole_in_memory() {
+    const BYTES: usize = 192 << 20;
+    let server = Upstream::plain();
+    let mut app = sends_to(&format!("http://{}", server.address), "PUT", "30s");
+    app.drop_file("raw/model.bin", &vec![b'x'; BYTES]);
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "{}", app.said());
+    assert_eq!(server.bytes(), BYTES);
+    let most = app.most_resident();
+    assert!(most < 160 << 20, "the host took {} MiB", most >> 20);
 }
 
 #[test]

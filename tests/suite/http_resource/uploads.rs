@@ -1,5 +1,7 @@
 //! Other programs upload artifacts.
 
+use std::io::Read as _;
+
 use anacostia::base::Digest;
 use serde_json::Value;
 
@@ -18,6 +20,22 @@ fn upload(app: &TestApp, path: &str, body: &[u8], headers: &[(&str, &str)]) -> R
     let mut response = request.send(body)?;
     let text = response.body_mut().read_to_string()?;
     Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null)))
+}
+
+/// Uploads go to disk as they arrive: the host holds the same memory for a large one as for none.
+#[test]
+fn a_large_upload_is_never_whole_in_memory() {
+    const BYTES: u64 = 320 << 20;
+    let mut app = copies("push = true");
+    start(&mut app);
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
+    let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+    let mut body = std::io::repeat(b'x').take(BYTES);
+    let answer = agent.post(format!("{}{PATH}", app.url())).send(ureq::SendBody::from_reader(&mut body));
+    let artifact: Value = serde_json::from_str(&answer.unwrap().body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!(artifact["size"], BYTES, "{artifact}");
+    let most = app.most_resident();
+    assert!(most < 160 << 20, "the host took {} MiB", most >> 20);
 }
 
 /// Starts a host, and waits until it takes uploads.

@@ -96,6 +96,13 @@ impl TestApp {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Makes hosts that are started from now on trust this certificate, as PEM, and no other.
+    pub(crate) fn trust(&mut self, certificate: &str) {
+        let file = self.path("trusted.pem");
+        fs::write(&file, certificate).unwrap();
+        self.set_env("SSL_CERT_FILE", file.to_str().unwrap());
+    }
+
     /// Removes such a variable.
     pub(crate) fn unset_env(&mut self, name: &str) {
         self.env.retain(|(known, _)| known != name);
@@ -253,6 +260,13 @@ impl TestApp {
     /// Returns the host's process.
     pub(crate) fn pid(&self) -> u32 {
         self.host.as_ref().expect("a host").child.id()
+    }
+
+    /// Returns the most memory that the host has had resident so far, in bytes.
+    pub(crate) fn most_resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Waits until the host has ended by itself: after a signal, or at a fault point.
