@@ -5,6 +5,7 @@
 //! ([`filestamp`]), and the fault points at which tests kill the process ([`fault`]).
 
 pub mod bounds;
+mod cause;
 mod clock;
 mod digest;
 pub mod double;
@@ -22,6 +23,7 @@ mod size;
 mod span;
 pub mod tls;
 
+pub use cause::innermost;
 pub use clock::{Clock, Moment, Now, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};

@@ -1,6 +1,16 @@
-//! The implementation of cryptography for TLS.
+//! TLS: the implementation of cryptography, and the certificates that this machine trusts: those of
+//! the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+
+use std::sync::OnceLock;
 
 use tokio_rustls::rustls::crypto::ring;
+
+/// What libraries say about a certificate whose issuer is not among the trusted ones, or only has
+/// the name of one.
+const UNKNOWN: [&str; 2] = ["invalid peer certificate: UnknownIssuer", "invalid peer certificate: BadSignature"];
+/// What this program says about it.
+const UNTRUSTED: &str = "the server's certificate is from an authority that this machine does not trust; install the \
+                         certificate of that authority, or name a file with it in SSL_CERT_FILE";
 
 /// Makes *ring* the implementation of cryptography of this process. Clients that libraries create
 /// (`reqwest`, `object_store`) need one, and have no default of their own. Call this before the
@@ -8,4 +18,26 @@ use tokio_rustls::rustls::crypto::ring;
 pub fn use_ring() {
     // An error says that one is installed already, which is this one.
     let _ = ring::default_provider().install_default();
+}
+
+/// Returns whether this machine trusts any certificates. Without one, libraries create no client
+/// that could use TLS, also if it never does.
+#[must_use]
+pub fn trusts_any() -> bool {
+    static ANY: OnceLock<bool> = OnceLock::new();
+    *ANY.get_or_init(|| !rustls_native_certs::load_native_certs().certs.is_empty())
+}
+
+/// Returns the builder of an HTTP client that trusts what this machine trusts. It can be used
+/// without TLS if that is nothing.
+pub fn client() -> reqwest::ClientBuilder {
+    use_ring();
+    let builder = reqwest::Client::builder();
+    if trusts_any() { builder } else { builder.tls_certs_only([]) }
+}
+
+/// Says in the text of an error what an untrusted certificate is, and what to do about it.
+#[must_use]
+pub fn explained(error: &str) -> String {
+    UNKNOWN.iter().fold(error.to_owned(), |text, unknown| text.replace(unknown, UNTRUSTED))
 }

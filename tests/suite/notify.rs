@@ -1,5 +1,7 @@
 //! Notifications: real receivers on sockets, the real binary, real runs.
 
+mod network;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::tls::UNTRUSTED;
 use crate::support::upstream::Upstream;
 
 /// The secret. No output or file of the host may contain it.
@@ -181,9 +182,7 @@ params = {{ asks = [
 ] }}
 "#
     ));
-    fs::write(app.path("trusted.pem"), certificate).unwrap();
-    let trusted = app.path("trusted.pem").display().to_string();
-    app.set_env("SSL_CERT_FILE", &trusted);
+    app.trust(&certificate);
     let (run, lines) = run(&mut app);
     let seen = answers(&lines);
     assert_eq!(
@@ -202,7 +201,7 @@ params = {{ asks = [
     assert_eq!((heads.len(), stranger.heads().len()), (1, 0), "nothing is sent to an untrusted server: {heads:?}");
     let requests = &attempt(&run)["requests"];
     assert_eq!((&requests[0]["scheme"], &requests[0]["outcome"]), (&Value::from("https"), &Value::from("answered")));
-    assert!(requests[2]["error"].as_str().unwrap().starts_with("TLS failed: "), "{requests}");
+    assert_eq!(requests[2]["error"], format!("TLS failed: {UNTRUSTED}"), "{requests}");
     let plain = format!("the secret for `localhost:{port}` is not put into a request over plain http: use https");
     assert!(lines.contains(&plain), "{lines:?}");
 }

@@ -2,6 +2,7 @@
 //! keys folder by folder and keeps no key with an empty part; moto does as AWS documents.
 
 mod credentials;
+mod network;
 mod outputs;
 mod pipeline;
 mod reading;

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::base::{RunId, Timestamp};
 use crate::cli::{Failure, out, show};
@@ -34,12 +37,17 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
         })?,
         Err(_) => LevelFilter::INFO,
     };
+    // The library that verifies certificates logs each that it refuses. Whoever connects says so
+    // too, once and with the resource.
+    let is_told = filter_fn(|about| !about.target().starts_with("rustls_platform_verifier"));
     // This fails only if a subscriber is already set; that one is then used.
     let _ = tracing_subscriber::fmt()
         .with_writer(|| out::Log)
         .with_max_level(level)
         .with_ansi(out::colours_wanted())
         .with_target(false)
+        .finish()
+        .with(is_told)
         .try_init();
     // The default hook writes to standard error itself, and blocks until that is read.
     std::panic::set_hook(Box::new(|panic| tracing::error!("a fault in Anacostia, please report it: {panic}")));

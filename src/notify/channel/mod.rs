@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Response, Url};
 
 use super::secret::Secrets;
+use crate::base::tls;
 use crate::manifest::{ChannelSpec, NotifySpec, UrlSource};
 use crate::model::Notification;
 
@@ -89,7 +90,7 @@ impl Way {
                     Some((user, password)) => Some((secrets.read(user)?, secrets.read(password)?)),
                     None => None,
                 };
-                tls();
+                tls::use_ring();
                 Ok(Self::Email(Box::new(email::Mailer::new(mail, login)?)))
             }
         }
@@ -105,23 +106,16 @@ fn address(source: &UrlSource, secrets: &mut Secrets) -> Result<Url, String> {
     url.ok_or_else(|| "the secret in `url` is not a URL that begins with `https://` or `http://`".to_owned())
 }
 
-/// Makes `ring` the implementation of TLS in this process, unless it has one.
-fn tls() {
-    // Fails if there is one already, which is fine.
-    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-}
-
 /// Returns the HTTP client, which all receivers share. It uses proxies from the environment, and
 /// follows no redirects: a signed message is for the address in the manifest.
 pub(super) fn client() -> Result<Client, String> {
-    tls();
-    let client = Client::builder()
+    let client = tls::client()
         .connect_timeout(CONNECT)
         .timeout(DELIVER)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("anacostia/", env!("CARGO_PKG_VERSION")))
         .build();
-    client.map_err(|error| format!("failed to make an HTTP client: {error}"))
+    client.map_err(|error| format!("failed to make an HTTP client: {}", chain(&error)))
 }
 
 /// Turns the answer of an HTTP server into a result. The URL, which may be a secret, is in no
@@ -151,5 +145,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = error.source();
     }
-    text
+    tls::explained(&text)
 }

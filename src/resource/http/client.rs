@@ -1,7 +1,6 @@
 //! Builds requests, and describes failures without secrets.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,15 +9,13 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::watch;
 
-use crate::base::{TimeSpan, bounds, tls};
+use crate::base::{TimeSpan, innermost, tls};
 use crate::manifest::{HttpForm, HttpSpec, HttpValue, SecretSource};
 
 /// How long it may take to connect, unless the server may be silent for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most redirects of one request.
 const MAX_REDIRECTS: usize = 5;
-/// The longest text of a failure of the network.
-const MAX_REASON_BYTES: usize = 300;
 /// The longest wait that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
@@ -48,13 +45,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(spec: &HttpSpec) -> Result<Self, String> {
-        tls::use_ring();
         let redirects = match spec.form {
             // A redirected upload would become a GET.
             HttpForm::Send { .. } => Policy::none(),
             _ => same_server(),
         };
-        let mut http = reqwest::Client::builder()
+        let mut http = tls::client()
             .connect_timeout(CONNECT_TIMEOUT.min(spec.timeout))
             .redirect(redirects)
             .user_agent(concat!("anacostia/", env!("CARGO_PKG_VERSION")));
@@ -211,18 +207,6 @@ pub(super) fn back_off(failures: u32, first: Duration, most: Duration, asked: Op
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(20))).min(most);
     let jittered = doubled.mul_f64(0.75 + 0.5 * fastrand::f64());
     asked.map_or(jittered, |asked| asked.max(jittered))
-}
-
-/// Returns the text of the innermost cause. The texts around it repeat it.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    bounds::cut(&words.join(" "), MAX_REASON_BYTES).into_owned()
 }
 
 #[cfg(test)]

@@ -76,8 +76,13 @@ impl Client {
     /// A fragment that continues the sentence "… cannot be used: ".
     pub(super) fn new(spec: &S3Spec) -> Result<Self, String> {
         tls::use_ring();
+        // Without any, the library creates no client, also for a service without TLS.
+        let no_certificates = !tls::trusts_any();
         let insecure = spec.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
-        let options = ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+        let options = |timeout| {
+            let options = ClientOptions::new().with_timeout(timeout).with_connect_timeout(CONNECT_TIMEOUT);
+            options.with_allow_http(insecure).with_no_system_certificates(no_certificates)
+        };
         // The resource reports a longer outage, and repeats whole operations after it.
         let retry = RetryConfig {
             backoff: BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() },
@@ -87,7 +92,7 @@ impl Client {
         let builder = credentials::builder(spec)
             .with_bucket_name(&spec.bucket)
             .with_virtual_hosted_style_request(spec.style == S3Style::Virtual)
-            .with_client_options(options.with_allow_http(insecure))
+            .with_client_options(options(TIMEOUT))
             .with_retry(retry);
         let builder = match (&spec.endpoint, spec.style) {
             (None, _) => builder,
@@ -97,11 +102,10 @@ impl Client {
             }
         };
         let builder = credentials::add(builder, spec)?;
-        let long = ClientOptions::new().with_timeout(SENDING_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
-        let sending = builder.clone().with_client_options(long.with_allow_http(insecure));
+        let sending = builder.clone().with_client_options(options(SENDING_TIMEOUT));
         let sending = sending.build().map_err(|error| error.to_string())?;
         let store = builder.build().map_err(|error| error.to_string())?;
-        let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build();
+        let http = tls::client().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build();
         let http = http.map_err(|error| format!("no HTTP client can be created: {error}"))?;
         Ok(Self { store, sending, http, signed: spec.credentials != S3Credentials::None })
     }

@@ -1,11 +1,8 @@
 //! Converts errors of the service to errors of a resource.
 
-use crate::base::bounds;
+use crate::base::innermost;
 use crate::resource::ResourceError;
 use crate::resource::about::About;
-
-/// The longest text of an error of the service. Some services answer with pages of HTML.
-const MAX_REASON_BYTES: usize = 300;
 
 /// Returns the error of an operation on a path.
 pub(super) fn failed(about: About<'_>, doing: &str, error: &object_store::Error) -> ResourceError {
@@ -28,15 +25,4 @@ pub(super) fn reason(error: &object_store::Error) -> String {
         }
         _ => innermost(error),
     }
-}
-
-/// Returns the text of the innermost cause. The texts around it repeat it, with URLs in them.
-pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let text = cause.to_string();
-    let line: Vec<&str> = text.split_whitespace().collect();
-    bounds::cut(&line.join(" "), MAX_REASON_BYTES).into_owned()
 }

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Config, Statement};
 
 use super::source::{Answer, Failure, Look, Mark, Row, Source, Take, quoted, table_expression};
 use super::tls::Connector;
+use crate::base::tls;
 use crate::manifest::{SecretSource, SqlDatabase, SqlRows};
 
 /// How long to wait for a connection, unless the URL says otherwise.
@@ -65,7 +66,7 @@ impl From<tokio_postgres::Error> for Failure {
             text = format!("{text}: {next}");
             cause = next.source();
         }
-        Self(text)
+        Self(tls::explained(&text))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Resources of the kind `http` over a real server and a proxy that injects faults.
 
 mod crash;
+mod network;
 pub(crate) mod origin;
 mod outputs;
 mod pages;

@@ -7,6 +7,7 @@ use super::{Data, KEYS, Lab, manifest};
 use crate::support::app::TestApp;
 use crate::support::postgres::Database;
 use crate::support::proxy::Proxy;
+use crate::support::tls::{UNTRUSTED, certificate};
 use crate::support::wait::wait_until;
 
 #[test]
@@ -190,15 +191,12 @@ fn with_tls_the_certificate_of_the_server_is_verified() {
     lab.execute(super::TABLE);
     lab.add(1..=1);
     // Some other certificate.
-    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let trusted = lab.app.path("trusted.pem");
-    fs::write(&trusted, other.cert.pem()).unwrap();
-    lab.app.set_env("SSL_CERT_FILE", trusted.to_str().unwrap());
+    lab.app.trust(&certificate("127.0.0.1").1);
     lab.app.start();
     let why = lab.wait_for_trouble("readings cannot be reached");
-    assert!(why.contains("TLS handshake: invalid peer certificate: "), "{why}");
+    assert!(why.contains(&format!("error performing TLS handshake: {UNTRUSTED}")), "{why}");
     lab.app.kill();
-    fs::write(&trusted, Database::certificate()).unwrap();
+    lab.app.trust(Database::certificate());
     lab.app.start();
     lab.wait_for_exactly([1]);
     let Data::Postgres(data) = &lab.data else { unreachable!() };

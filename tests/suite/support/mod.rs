@@ -11,5 +11,6 @@ pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod smtp;
 pub(crate) mod source;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wait;

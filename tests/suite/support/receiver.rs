@@ -67,6 +67,10 @@ impl Receiver {
         *self.state.refused.lock().unwrap() = text.map(str::to_owned);
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }

@@ -18,7 +18,14 @@ pub(crate) struct Mail {
 #[derive(Clone)]
 pub(crate) struct MailServer {
     address: SocketAddr,
-    mails: Arc<Mutex<Vec<Mail>>>,
+    received: Arc<Mutex<Received>>,
+}
+
+#[derive(Default)]
+struct Received {
+    /// The first four letters of each command.
+    commands: Vec<String>,
+    mails: Vec<Mail>,
 }
 
 impl MailServer {
@@ -26,19 +33,23 @@ impl MailServer {
     /// for a login, and answers it with this line.
     pub(crate) fn start(login: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), mails: Arc::default() };
-        let mails = Arc::clone(&server.mails);
+        let server = Self { address: listener.local_addr().unwrap(), received: Arc::default() };
+        let received = Arc::clone(&server.received);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let mails = Arc::clone(&mails);
+                let received = Arc::clone(&received);
                 std::thread::spawn(move || {
                     // So that no thread outlives a test that has failed.
                     let _ = stream.set_read_timeout(Some(Duration::from_mins(2)));
-                    let _ = serve(&stream, login, &mails);
+                    let _ = serve(&stream, login, &received);
                 });
             }
         });
         server
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `smtp://127.0.0.1:PORT`.
@@ -46,20 +57,27 @@ impl MailServer {
         format!("smtp://{}", self.address)
     }
 
+    /// Returns the first four letters of each command so far.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        self.received.lock().unwrap().commands.clone()
+    }
+
     /// Returns the mails so far.
     pub(crate) fn mails(&self) -> Vec<Mail> {
-        self.mails.lock().unwrap().clone()
+        self.received.lock().unwrap().mails.clone()
     }
 }
 
-fn serve(mut stream: &TcpStream, login: Option<&str>, mails: &Mutex<Vec<Mail>>) -> std::io::Result<()> {
+fn serve(mut stream: &TcpStream, login: Option<&str>, received: &Mutex<Received>) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     write!(stream, "220 mail.test ESMTP\r\n")?;
     let mut mail = Mail::default();
     while let Some(line) = lines.next() {
         let line = line?;
         let argument = |line: &str| line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
-        match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
+        let command = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        received.lock().unwrap().commands.push(command.clone());
+        match command.as_str() {
             "EHLO" if login.is_some() => write!(stream, "250-mail.test\r\n250 AUTH PLAIN\r\n")?,
             "EHLO" | "HELO" => write!(stream, "250 mail.test\r\n")?,
             "AUTH" => write!(stream, "{}\r\n", login.unwrap_or("502 no login here"))?,
@@ -82,7 +100,7 @@ fn serve(mut stream: &TcpStream, login: Option<&str>, mails: &Mutex<Vec<Mail>>) 
                     mail.data.push_str(line.strip_prefix('.').unwrap_or(&line));
                     mail.data.push('\n');
                 }
-                mails.lock().unwrap().push(std::mem::take(&mut mail));
+                received.lock().unwrap().mails.push(std::mem::take(&mut mail));
                 write!(stream, "250 taken\r\n")?;
             }
             "NOOP" | "RSET" => write!(stream, "250 ok\r\n")?,

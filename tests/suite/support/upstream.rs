@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::tls::certificate;
 
 /// A server that runs until the test ends.
 #[derive(Clone)]
@@ -37,15 +38,8 @@ impl Upstream {
     /// Starts a server with a certificate for `name`. Returns it with that certificate as PEM, for
     /// clients to trust.
     pub(crate) fn tls(name: &str) -> (Self, String) {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        (Self::start(Some(Arc::new(config))), made.cert.pem())
+        let (config, certificate) = certificate(name);
+        (Self::start(Some(config)), certificate)
     }
 
     fn start(tls: Option<Arc<ServerConfig>>) -> Self {

@@ -9,7 +9,7 @@ use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-use crate::base::{Host, TimeSpan};
+use crate::base::{Host, TimeSpan, tls};
 use crate::manifest::Limits;
 use crate::model::LogLevel;
 use crate::sandbox::limits;
@@ -104,7 +104,7 @@ impl ErrorReporter {
             RequestError::Connect(why) => format!("there is no connection: {why}"),
             RequestError::Trust(why) => why.clone(),
             RequestError::ServerName(host) => format!("`{host}` cannot be the name in a certificate"),
-            RequestError::Tls(why) => format!("TLS failed: {why}"),
+            RequestError::Tls(why) => format!("TLS failed: {}", tls::explained(&why.to_string())),
             RequestError::NoAnswer(wait) => format!("the server did not answer within {} (`http_wait`)", span(wait)),
             RequestError::Silent(wait) => format!("the answer stopped for {} (`http_wait`)", span(wait)),
             RequestError::GivenUp => "the action gave up the body of the request".to_owned(),
