@@ -82,16 +82,31 @@ impl Profile {
             let in_config = || config.as_ref().and_then(|file| file.get_from(Some(section.as_str()), key));
             in_credentials.or_else(in_config).map(str::to_owned)
         };
-        match (find("aws_access_key_id"), find("aws_secret_access_key")) {
-            (Some(key_id), Some(secret)) => {
+        let first = |keys: &[&'static str]| keys.iter().copied().find(|key| find(key).is_some());
+        // With one of these, keys beside it are not what the profile stands for.
+        if let Some(key) = first(&["role_arn", "sso_session", "sso_start_url"]) {
+            return Err(unsupported(&name, key));
+        }
+        match (find("aws_access_key_id"), find("aws_secret_access_key"), first(&["credential_process"])) {
+            (Some(key_id), Some(secret), _) => {
                 Ok(Self { key_id, secret, token: find("aws_session_token"), region: find("region") })
             }
+            (_, _, Some(key)) => Err(unsupported(&name, key)),
             _ => Err(format!(
                 "the profile `{name}` has no `aws_access_key_id` and `aws_secret_access_key` in ~/.aws/credentials or \
-                 ~/.aws/config; profiles with roles or single sign-on are not supported: export their keys as variables AWS_…"
+                 ~/.aws/config"
             )),
         }
     }
+}
+
+/// Returns the error of a profile that has its keys from elsewhere, as `key` says.
+fn unsupported(profile: &str, key: &str) -> String {
+    format!(
+        "the profile `{profile}` has `{key}`, and only profiles with `aws_access_key_id` and `aws_secret_access_key` are \
+         supported: take `credentials` and `profile` out of the manifest, and start the host with the variables that \
+         `aws configure export-credentials --profile {profile} --format env` prints"
+    )
 }
 
 /// Reads a file of the AWS command line, whose path is in a variable of the environment. `None` if

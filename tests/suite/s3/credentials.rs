@@ -1,12 +1,17 @@
 //! Where a bucket's credentials come from, and how its service is reached. SeaweedFS checks every
 //! signature, so that a run starts only if the right keys were found.
 
+use std::sync::{Arc, Mutex};
+
 use axum::routing::{get, put};
 use axum::{Json, Router};
+use serde_json::{Value, json};
 
+use super::pipeline::{Copying, LARGE};
 use crate::support::app::TestApp;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
+use crate::support::wait::wait_until;
 
 /// A host with a watched bucket whose keys are not in the manifest.
 struct Watching {
@@ -93,7 +98,7 @@ async fn keys_come_from_the_container() {
     let mut watching = Watching::new(Service::SeaweedFs, "endpoint = \"ENDPOINT\"").await;
     let token = watching.app.path("token");
     std::fs::write(&token, "the-token-of-the-container").unwrap();
-    watching.app.set_env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/container", metadata().await));
+    watching.app.set_env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/container", metadata(lasting()).await));
     watching.app.set_env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap());
     watching.check().await;
 }
@@ -101,40 +106,99 @@ async fn keys_come_from_the_container() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_come_from_the_instance() {
     let mut watching = Watching::new(Service::SeaweedFs, "endpoint = \"ENDPOINT\"").await;
-    watching.app.set_env("AWS_METADATA_ENDPOINT", &metadata().await);
+    watching.app.set_env("AWS_METADATA_ENDPOINT", &metadata(lasting()).await);
     watching.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_in_the_name_of_the_host_is_reached_through_the_proxy_of_the_environment() {
-    // The name resolves nowhere: only the proxy, which is moto itself, can answer for it.
-    let keys = "endpoint = \"http://s3.us-east-1.amazonaws.com\"\nstyle = \"virtual\"";
-    let mut watching = Watching::new(Service::Moto, keys).await;
-    let proxy = Proxy::http(watching.bucket.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
-    watching.app.set_env("AWS_ACCESS_KEY_ID", KEY_ID);
-    watching.app.set_env("AWS_SECRET_ACCESS_KEY", SECRET);
-    watching.app.set_env("http_proxy", &proxy.url());
-    let host = format!("http://{}.s3.us-east-1.amazonaws.com/", watching.bucket.name);
-    let app = watching.check().await;
-    let requests = proxy.requests();
-    let foreign = requests.iter().find(|line| !line.split(' ').nth(1).unwrap().starts_with(&host));
-    assert!(!requests.is_empty() && foreign.is_none(), "{foreign:?}");
-    drop(app);
+async fn keys_of_the_instance_are_renewed_before_they_expire() {
+    let keys = |bucket: &TestBucket, proxy: &Proxy| {
+        format!("kind = \"s3\"\nbucket = \"{}\"\nendpoint = \"{}\"\n", bucket.name, proxy.url())
+    };
+    let mut copying = Copying::with_keys(Service::SeaweedFs, keys).await;
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(2)).to_string();
+    let given = Arc::new(Mutex::new(temporary(KEY_ID, SECRET, &soon)));
+    copying.app.set_env("AWS_METADATA_ENDPOINT", &metadata(Arc::clone(&given)).await);
+    copying.app.start();
+    copying.put("a.csv", 10).await;
+    copying.check().await;
+    let (id, secret) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_LICENSE"));
+    *given.lock().unwrap() = temporary(id, secret, LATER);
+    let renewed = format!("X-Amz-Credential={id}%2F");
+    wait_until("the next keys", || copying.proxy.requests().last().is_some_and(|line| line.contains(&renewed)));
+    // From now on the service takes the first key no more, in a header or in a URL.
+    copying.proxy.all(&format!("Credential={KEY_ID}"), Fault::status(403));
+    copying.put("b.csv", 10).await;
+    copying.put("large.bin", LARGE).await;
+    copying.check().await;
+    assert_eq!(copying.proxy.struck(), 0, "something was asked with the first key");
+}
+
+#[test]
+fn a_profile_without_keys_of_its_own_is_refused_with_what_to_do() {
+    let app = |profile: &str| {
+        let manifest = "manifest_version = 1\n[pipeline]\nname = \"keys\"\n\
+            [resources.raw]\nkind = \"s3\"\nbucket = \"b\"\nwatch = true\ncredentials = \"profile\"\nprofile = \"team\"\n\
+            [actions.read]\ncomponent = \"worker.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n";
+        let mut app = TestApp::new(manifest).with_guest("worker");
+        let nowhere = app.path("nowhere").display().to_string();
+        let file = app.path("config");
+        std::fs::write(&file, format!("[default]\naws_access_key_id = a\n[profile team]\n{profile}\n")).unwrap();
+        app.set_env("AWS_SHARED_CREDENTIALS_FILE", &nowhere);
+        app.set_env("AWS_CONFIG_FILE", file.to_str().unwrap());
+        app
+    };
+    let keys = "aws_access_key_id = a\naws_secret_access_key = b\n";
+    let role = format!("{keys}role_arn = arn:aws:iam::1:role/r\nsource_profile = default");
+    for (profile, key) in [
+        (&*role, "role_arn"),
+        ("sso_session = corp\nsso_account_id = 1", "sso_session"),
+        ("sso_start_url = https://corp.example.com\nsso_account_id = 1", "sso_start_url"),
+        ("credential_process = /usr/bin/keys", "credential_process"),
+    ] {
+        let why = format!(
+            "the profile `team` has `{key}`, and only profiles with `aws_access_key_id` and `aws_secret_access_key` are \
+             supported: take `credentials` and `profile` out of the manifest, and start the host with the variables that \
+             `aws configure export-credentials --profile team --format env` prints"
+        );
+        check_refusal(&app(profile), &why);
+    }
+    let why = "the profile `team` has no `aws_access_key_id` and `aws_secret_access_key` in ~/.aws/credentials or \
+               ~/.aws/config";
+    check_refusal(&app("region = eu-west-1"), why);
+}
+
+/// Checks that no host starts, for this reason.
+#[track_caller]
+fn check_refusal(app: &TestApp, why: &str) {
+    let output = app.cli(&["run", "--once", "PATH"]);
+    let said = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("raw cannot be used: {why}")), "{said}");
+}
+
+const LATER: &str = "2099-01-01T00:00:00Z";
+
+/// Returns keys as a container or an instance gets them.
+fn temporary(id: &str, secret: &str, expiration: &str) -> Value {
+    json!({ "AccessKeyId": id, "SecretAccessKey": secret, "Token": "", "Expiration": expiration })
+}
+
+/// Returns keys that stay.
+fn lasting() -> Arc<Mutex<Value>> {
+    Arc::new(Mutex::new(temporary(KEY_ID, SECRET, LATER)))
 }
 
 /// Starts a service like the ones that give keys to containers and instances; returns its URL.
-async fn metadata() -> String {
-    let keys = serde_json::json!({
-        "AccessKeyId": KEY_ID, "SecretAccessKey": SECRET, "Token": "", "Expiration": "2099-01-01T00:00:00Z",
-    });
-    let of_container = keys.clone();
+async fn metadata(keys: Arc<Mutex<Value>>) -> String {
+    let of_container = Arc::clone(&keys);
     let container = async move |headers: axum::http::HeaderMap| {
         assert_eq!(headers["authorization"], "the-token-of-the-container");
-        Json(of_container)
+        Json(of_container.lock().unwrap().clone())
     };
     let instance = async move |headers: axum::http::HeaderMap| {
         assert_eq!(headers["x-aws-ec2-metadata-token"], "the-token-of-the-instance");
-        Json(keys)
+        Json(keys.lock().unwrap().clone())
     };
     let router = Router::new()
         .route("/container", get(container))
