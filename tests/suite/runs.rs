@@ -380,9 +380,38 @@ fn numbers_in_params_are_exact_or_refused() {
     let (status, body) = put(&app, &id, "{\"params\":{\"seed\":123456789012345678901234567890}}");
     let said = "the body is not usable: 123456789012345678901234567890 does not fit into 64 bits: write it as a string";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
+    let (status, body) = put(&app, &id, "{\"params\":{\"seed\":1e400}}");
+    let said = "the body is not usable: 1e400 does not fit into 64 bits: write it as a string";
+    assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
     let (status, body) = put(&app, "f81d4fae-7dec-4d0f-a765-00a0c91e6bf6", "{}");
     let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is not an id for a run: make a UUID of version 7";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
+}
+
+#[test]
+fn numbers_in_params_of_the_command_line_are_exact_or_refused() {
+    let app = start(&manifest(&action("done", &["raw"], r#"{ do = "done" }"#, "")));
+    let exact =
+        ["1e400 or so", "18446744073709551615", "-9223372036854775808", "0.1", "5e-324", "1.7976931348623157e308"];
+    let named: Vec<String> = (0..).zip(exact).map(|(number, text)| format!("p{number}={text}")).collect();
+    let mut args = vec!["trigger", "PATH", "--json"];
+    args.extend(named.iter().flat_map(|param| ["-p", param]));
+    let expected = serde_json::json!({
+        "p0": "1e400 or so", "p1": u64::MAX, "p2": i64::MIN, "p3": 0.1, "p4": 5e-324, "p5": f64::MAX,
+    });
+    assert_eq!(app.cli_json(&args)["params"], expected);
+    for number in ["1e400", "-1e400", "1e-400", "18446744073709551616"] {
+        let refused = app.cli(&["trigger", "PATH", "-p", &format!("seed={number}")]);
+        let said = format!(
+            "error: invalid value 'seed={number}' for '--param <KEY=VALUE>': {number} does not fit into 64 bits: write it \
+             as a string, `-p 'seed=\"{number}\"'`"
+        );
+        assert_eq!(refused.status.code(), Some(2), "{number}");
+        assert_eq!(String::from_utf8_lossy(&refused.stderr).lines().next(), Some(&*said));
+    }
+    let quoted = app.cli_json(&["trigger", "PATH", "--json", "-p", "seed=\"1e400\""]);
+    assert_eq!(quoted["params"], serde_json::json!({ "seed": "1e400" }));
+    assert_eq!(app.wait_for_runs(2).len(), 2, "none of those that were refused was started");
 }
 
 #[test]
@@ -504,7 +533,10 @@ fn panics_of_hash_jobs_and_watches_are_reported() {
 
     app.set_env("ANACOSTIA_FAULT", "observe.panic:1");
     app.start();
-    wait_until("the end of the watch to be reported", || {
-        app.said().contains("raw cannot be used: its watch has failed, which is a bug: see the message above")
-    });
+    let why = "raw cannot be used: its watch has failed, which is a bug: see the message above";
+    let restart = format!("the watch of raw has ended: {why}; it starts again in 1s");
+    wait_until("the end of the watch to be reported", || app.said().contains(&restart));
+    app.drop_file("raw/next", b"x");
+    assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded", "files are seen again");
+    assert_eq!(app.try_get("/readyz").unwrap().0, 200);
 }

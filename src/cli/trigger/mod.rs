@@ -9,10 +9,11 @@ mod select;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::base::bounds::MAX_GIVEN;
-use crate::base::{ArtifactId, Clock as _, RunId, SystemClock, first_large_integer};
+use crate::base::{ArtifactId, Clock as _, RunId, SystemClock, first_beyond_64_bits};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::remote::{Answer, Remote};
@@ -58,9 +59,12 @@ fn param(text: &str) -> Result<(String, Value), String> {
     if key.is_empty() {
         return Err("the name before `=` is empty".to_owned());
     }
-    let Ok(json) = serde_json::from_str(value) else { return Ok((key.to_owned(), value.into())) };
-    match first_large_integer(value) {
-        None => Ok((key.to_owned(), json)),
+    // A raw value accepts each number: one that is too large is refused below, and is not a string.
+    if serde_json::from_str::<&RawValue>(value).is_err() {
+        return Ok((key.to_owned(), value.into()));
+    }
+    match first_beyond_64_bits(value) {
+        None => Ok((key.to_owned(), serde_json::from_str(value).map_err(|why| why.to_string())?)),
         Some(number) => {
             Err(format!("{number} does not fit into 64 bits: write it as a string, `-p '{key}=\"{number}\"'`"))
         }
@@ -257,6 +261,7 @@ mod tests {
             ("name=\"7\"", json!("7")),
             ("equation=a=b", json!("a=b")),
             ("empty=", json!("")),
+            ("until=1e400 or so", json!("1e400 or so")),
         ] {
             let name = text.split('=').next().unwrap().to_owned();
             assert_eq!(param(text), Ok((name, value)), "{text}");
@@ -271,6 +276,10 @@ mod tests {
             param("id=18446744073709551616").unwrap_err(),
             "18446744073709551616 does not fit into 64 bits: write it as a string, `-p 'id=\"18446744073709551616\"'`"
         );
+        for text in ["seed=1e400", "seed=[0, 1e400]", "seed={\"of\": 1e400}"] {
+            let said = "1e400 does not fit into 64 bits: write it as a string, `-p 'seed=\"1e400\"'`";
+            assert_eq!(param(text).unwrap_err(), said, "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::runs::{RunBody, no_run};
 use super::wait::Waiting;
 use crate::base::bounds::MAX_GIVEN;
-use crate::base::{ArtifactId, RunId, first_large_integer};
+use crate::base::{ArtifactId, RunId, first_beyond_64_bits};
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
 use crate::http::{App, MAX_BODY_BYTES};
@@ -118,9 +118,8 @@ pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, bod
     }
     let unusable = |why: &dyn std::fmt::Display| Problem::bad_request(format!("the body is not usable: {why}"));
     let text = std::str::from_utf8(&bytes).map_err(|why| unusable(&why))?;
-    let body = serde_json::from_str(text).map_err(|why| unusable(&why))?;
-    match first_large_integer(text) {
-        None => Ok(body),
+    match first_beyond_64_bits(text) {
+        None => serde_json::from_str(text).map_err(|why| unusable(&why)),
         Some(number) => Err(unusable(&format!("{number} does not fit into 64 bits: write it as a string"))),
     }
 }

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::super::params_schema::{ParamError, ParamsSchema};
 use super::super::problem::Problem;
 use super::super::tree::{Reader, Table};
+use crate::base::is_beyond_64_bits;
 
 /// Reads the object under `key`: `params`, or their schema.
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, example: &str) -> Map<String, Value> {
@@ -89,6 +90,9 @@ fn json(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Value {
             whole.unwrap_or_else(|_| refuse(reader, value, "this number does not fit into 64 bits"))
         }
         DeValue::Float(number) => {
+            if is_beyond_64_bits(number.as_str().trim_start_matches('+')) {
+                return refuse(reader, value, "this number does not fit into 64 bits");
+            }
             let finite = number.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
             finite.map_or_else(|| refuse(reader, value, "JSON has no such number"), Value::Number)
         }
