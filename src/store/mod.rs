@@ -129,6 +129,12 @@ pub trait MetadataStore: GuestRecords {
     /// wait in the same way.
     async fn probe(&self) -> Result<()>;
 
+    /// Returns what people should know about a store that works, such as that its files grow.
+    /// Cheap.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns the sequence of the newest committed event. A change wakes the waiting tasks. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 

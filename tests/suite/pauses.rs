@@ -182,7 +182,7 @@ fn a_paused_action_stays_ready_and_the_others_go_on() {
     let listed = app.cli(&["runs", "list", "PATH"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.contains(&format!("? second {why}")), "{listed}");
-    let page = ureq::get(format!("{}/", app.url())).call().unwrap().body_mut().read_to_string().unwrap();
+    let page = app.page();
     assert!(page.contains("second is paused") && page.contains("anacostia resume --action second"), "{page}");
     let metrics = ureq::get(format!("{}/metrics", app.url())).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(metrics.contains("anacostia_node_paused{type=\"action\",name=\"second\"} 1\n"), "{metrics}");

@@ -52,6 +52,8 @@ struct HostBody {
     ready: bool,
     /// Why the host is not ready.
     reasons: Vec<String>,
+    /// What people should know about a host that is ready, such as that files grow.
+    warnings: Vec<String>,
 }
 
 /// `GET /api/v1/pipeline`
@@ -85,6 +87,7 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
             newest_event,
             ready: reasons.is_empty(),
             reasons,
+            warnings: view.store.warnings(),
         },
     }))
 }

@@ -97,6 +97,7 @@ struct Writing {
     lock: HostLock,
     /// Of the lock's file and the database's.
     presence: Presence,
+    log: wal::Log,
 }
 
 impl std::fmt::Debug for Writing {
@@ -249,6 +250,10 @@ impl MetadataStore for SqliteStore {
 
     async fn probe(&self) -> Result<()> {
         self.write(steps::PROBE, |_| Ok(())).await
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.writing.as_ref().and_then(|writing| writing.log.warning()).into_iter().collect()
     }
 
     fn newest_event(&self) -> watch::Receiver<u64> {

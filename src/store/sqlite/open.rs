@@ -61,10 +61,11 @@ impl SqliteStore {
         pragmas(&db, &format!("{wal} PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"))?;
         let (newest, told) = watch::channel(counters.event);
         let jobs = Arc::new(Queue::new(writer::MAX_WAITING));
-        let work = Writer { db, syncs_all, counters, epoch, queue: Arc::clone(&jobs), newest };
+        let log = wal::Log::new(path.to_owned(), beside(path, "-wal"));
+        let work = Writer { db, syncs_all, log: log.clone(), counters, epoch, queue: Arc::clone(&jobs), newest };
         let thread = spawn("store-write", move || work.run())?;
         let presence = presence(path)?;
-        let writing = Writing { jobs, thread: Mutex::new(Some(thread)), lock, presence };
+        let writing = Writing { jobs, thread: Mutex::new(Some(thread)), lock, presence, log };
         Self::with_readers(path, epoch, told, Some(writing))
     }
 

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::queue::Queue;
-use super::sql::{Work, execute};
+use super::sql::{Work, execute, guarded};
 use crate::base::memory;
 use crate::store::Result;
 
@@ -44,7 +44,7 @@ pub(super) fn read<T: Send + 'static>(
 /// Does `work` on one snapshot of the database.
 fn in_transaction<T>(db: &Connection, work: impl FnOnce(&Connection) -> Work<T>) -> Work<T> {
     execute(db, "BEGIN", [])?;
-    let result = work(db);
+    let result = guarded(|| work(db));
     let ended = execute(db, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }, []);
     if ended.is_err() && !db.is_autocommit() {
         // A transaction that stays open would show its snapshot forever.

@@ -1,9 +1,11 @@
 //! The seam to `rusqlite`: how our values stand in columns, and what its errors mean.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode};
 
-use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, panicked};
 use crate::model::{
     AccessKind, ActionState, ArtifactState, AttemptState, EventKind, NodeKind, NotificationState, NotifyCause,
     RequestOutcome, RunState, TickOutcome, Verdict,
@@ -22,6 +24,9 @@ pub(super) enum Fail {
     /// What stands in a column is not the JSON that we wrote.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// The work panicked; the text says so.
+    #[error("{0}")]
+    Panicked(String),
 }
 
 /// The result of work inside a transaction.
@@ -44,8 +49,18 @@ impl Fail {
             Self::Rule(error) => error,
             Self::Json(error) => StoreError::Corrupt(format!("failed to {doing}: {error}")),
             Self::Sql(error) => from_sqlite(&error, doing),
+            // The transaction is rolled back, so it may be tried again.
+            Self::Panicked(why) => StoreError::Unavailable { doing: doing.to_owned(), why },
         }
     }
+}
+
+/// Does `work`. If it panics, it has failed, and the thread goes on: a fault in one transaction
+/// must not end all recording.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Work<T>) -> Work<T> {
+    // What the work has changed is rolled back, so nothing half-done is seen.
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|payload| Err(Fail::Panicked(panicked(&*payload))))
 }
 
 /// What an error of SQLite means to who asked to have `doing` done.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::queue::Queue;
-use super::sql::{Fail, execute};
+use super::sql::{Fail, Work, execute};
 use super::writer::{Call, Counters, Job, Tx, Writer};
 use super::{FAULT_POINTS, SqliteStore, read_holder, steps, wal};
 use crate::base::{Digest, Timestamp};
@@ -15,7 +15,7 @@ use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
 use crate::store::{
-    Batch, GuestRecords as _, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError, Visible,
+    Batch, GuestRecords as _, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError, TickQuery, Visible,
 };
 
 struct Folder(tempfile::TempDir);
@@ -79,7 +79,37 @@ fn files(count: usize, from: usize) -> Vec<Observation> {
     (from..from + count).map(file).collect()
 }
 
-/// Jobs that wait together are one transaction; the one that fails is undone alone; all are
+fn log(folder: &Folder) -> wal::Log {
+    wal::Log::new(folder.database(), folder.0.path().join("metadata.db-wal"))
+}
+
+#[tokio::test]
+async fn a_job_or_a_read_that_panics_is_rolled_back_and_the_threads_go_on() {
+    let folder = Folder::new();
+    let store = folder.host();
+    let insert = "INSERT INTO ticks (trigger_name, time, outcome, reason) VALUES ('a', 1, 'held', 'x')";
+    for _ in 0..3 {
+        let write = move |tx: &mut Tx<'_>| -> Work<()> {
+            tx.at.event += 1;
+            execute(tx.db, insert, [])?;
+            panic!("no luck")
+        };
+        let read = |_: &Connection| -> Work<()> { panic!("no luck") };
+        let failed = [store.write(steps::TICK, write).await, store.read("read a tick", read).await];
+        let [written, read] = failed.map(|result| result.unwrap_err().to_string());
+        let why = "it panicked, which is a fault in Anacostia: no luck";
+        assert_eq!(written, format!("the metadata store failed to record a tick: {why}"));
+        assert_eq!(read, format!("the metadata store failed to read a tick: {why}"));
+    }
+    let before = *store.newest_event().borrow();
+    store.record("raw", Batch::new(files(10, 0), u64::MAX), now()).await.unwrap();
+    assert_eq!(store.pending("raw").await.unwrap().count, 10, "a reader sees what was recorded since");
+    assert_eq!(store.events(before, None, 100).await.unwrap()[0].seq, before + 1, "no number is missing");
+    let ticks = store.ticks(TickQuery::default(), PageRequest { cursor: None, limit: 1 }).await.unwrap();
+    assert!(ticks.items.is_empty());
+}
+
+/// Jobs that wait together are one transaction; those that fail or panic are undone alone; all are
 /// answered after the commit.
 #[test]
 fn queued_jobs_share_a_commit_and_fail_independently() {
@@ -100,6 +130,11 @@ fn queued_jobs_share_a_commit_and_fail_independently() {
         execute(tx.db, insert, [])?;
         Err::<(), _>(Fail::conflict("no"))
     });
+    let (panicking, no_answer) = Call::new(steps::TICK, move |tx: &mut Tx<'_>| -> Work<()> {
+        tx.at.event += 1;
+        execute(tx.db, insert, [])?;
+        panic!("no luck")
+    });
     let (third, third_answer) = Call::new(steps::TICK, move |tx: &mut Tx<'_>| {
         tx.at.event += 1;
         execute(tx.db, insert, [])?;
@@ -107,18 +142,23 @@ fn queued_jobs_share_a_commit_and_fail_independently() {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let jobs: [Box<dyn Job>; 3] = [Box::new(first), Box::new(second), Box::new(third)];
+        let jobs: [Box<dyn Job>; 4] = [Box::new(first), Box::new(second), Box::new(panicking), Box::new(third)];
         for job in jobs {
             queue.push(job).await.unwrap();
         }
     });
     queue.close();
     let counters = Counters { event: 1, ..Counters::default() };
-    Writer { db, syncs_all: false, counters, epoch: 1, queue, newest }.run();
+    let log = log(&folder);
+    Writer { db, syncs_all: false, log, counters, epoch: 1, queue, newest }.run();
     assert_eq!(first_answer.blocking_recv().unwrap().unwrap(), 1);
     assert!(matches!(second_answer.blocking_recv().unwrap(), Err(StoreError::Conflict(_))));
+    assert_eq!(
+        no_answer.blocking_recv().unwrap().unwrap_err().to_string(),
+        "the metadata store failed to record a tick: it panicked, which is a fault in Anacostia: no luck"
+    );
     let (event, inside, outside) = third_answer.blocking_recv().unwrap().unwrap();
-    assert_eq!(event, 3, "the number of the failed job was reused");
+    assert_eq!(event, 3, "the numbers of the failed jobs were reused");
     assert_eq!((inside, outside), (2, 0), "it sees the first job's changes before others do");
     assert_eq!(*told.borrow(), 3);
     let after = Connection::open(folder.database()).unwrap();
@@ -349,8 +389,8 @@ fn a_commit_that_has_to_survive_a_power_cut_is_synced_with_every_durability() {
         });
         // A single job is a transaction of its own.
         let (alone, seen_alone) = Call::new(steps::PAUSE, level);
-        let writer =
-            Writer { db, syncs_all, counters: Counters::default(), epoch: 1, queue: Arc::clone(&queue), newest };
+        let (log, counters) = (log(&folder), Counters::default());
+        let writer = Writer { db, syncs_all, log, counters, epoch: 1, queue: Arc::clone(&queue), newest };
         let thread = std::thread::spawn(move || writer.run());
         let seen = answers.map(|answer| answer.blocking_recv().unwrap().unwrap());
         assert_eq!(seen, [expected; 2], "{syncs_all} {asks:?}");

@@ -1,15 +1,20 @@
-//! The write-ahead log is bounded, and its space is given back.
+//! The write-ahead log stays small, its space is given back, and people are told if it grows.
 //!
 //! SQLite copies the log into the database when it has [`CHECKPOINT_PAGES`], and the next write
 //! begins the file anew. Another program that stays in a read transaction prevents that, and the
-//! log grows for as long as it stays. Once it has gone, the next write begins the file anew, and
-//! `journal_size_limit` cuts it to [`KEPT_BYTES`]. If no write follows, the idle writer does the
-//! same.
+//! log grows for as long as it stays. Only refusing writes would bound it, so instead people are
+//! told from [`WARN_BYTES`] on. Once that program has gone, the next write begins the file anew,
+//! and `journal_size_limit` cuts it to [`KEPT_BYTES`]. If no write follows, the idle writer does
+//! the same.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
+
+use crate::base::ByteSize;
 
 /// How long a connection waits for another program that has the database locked. This process needs
 /// no such wait: it has one writer.
@@ -20,14 +25,62 @@ pub(super) const CHECKPOINT_PAGES: u32 = 8_192;
 /// How large the file may stay. Twice what a checkpoint needs, so that it is not cut and extended
 /// again all the time.
 pub(super) const KEPT_BYTES: u64 = 64 << 20;
+/// From which size of the file on people are told.
+const WARN_BYTES: u64 = 256 << 20;
 /// How often an idle writer tries to give space back, while there is some to give.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the writer waits for a job before it calls [`give_back`]; `None`, forever, if the log
-/// is as small as it should be.
-pub(super) fn patience(db: &Connection) -> Option<Duration> {
-    let length = |path: &str| std::fs::metadata(Path::new(&format!("{path}-wal"))).map_or(0, |file| file.len());
-    db.path().is_some_and(|path| length(path) > KEPT_BYTES).then_some(TRY_EVERY)
+/// The file of the log. Clones share what they know about its size.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    database: PathBuf,
+    file: PathBuf,
+    /// The size of the file while people have to know of it, otherwise 0.
+    too_large: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// The log `file` of a database.
+    pub(super) fn new(database: PathBuf, file: PathBuf) -> Self {
+        Self { database, file, too_large: Arc::default() }
+    }
+
+    /// Looks at the file. Returns how long the writer waits for a job before it calls
+    /// [`give_back`]; `None`, forever, if the file is as small as it should be.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let bytes = std::fs::metadata(&self.file).map_or(0, |file| file.len());
+        self.note(bytes);
+        (bytes > KEPT_BYTES).then_some(TRY_EVERY)
+    }
+
+    /// Notes the size of the file, and logs once that it is too large.
+    fn note(&self, bytes: u64) {
+        let before = self.too_large.load(Ordering::Relaxed);
+        if bytes >= WARN_BYTES || (before > 0 && bytes > KEPT_BYTES) {
+            self.too_large.store(bytes, Ordering::Relaxed);
+        } else if before > 0 {
+            self.too_large.store(0, Ordering::Relaxed);
+            tracing::info!("the write-ahead log of the metadata store is small again");
+        }
+        if before == 0
+            && let Some(warning) = self.warning()
+        {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Returns what people have to know about the size of the file.
+    pub(super) fn warning(&self) -> Option<String> {
+        let bytes = self.too_large.load(Ordering::Relaxed);
+        let (size, database) = (ByteSize(bytes), self.database.display());
+        (bytes > 0).then(|| {
+            format!(
+                "the write-ahead log of the metadata store has {size} and grows with each write, because another program \
+                 stays in a transaction that reads {database}: end that program, or its transaction, and the host gives \
+                 the space back"
+            )
+        })
+    }
 }
 
 /// Copies the log into the database, and cuts the file. Does nothing while another program reads:

@@ -4,9 +4,9 @@
 //! then answers them all (group commit): under load, jobs share a commit. While several attempts
 //! are running, the thread waits a moment for more jobs, because each attempt submits one when it
 //! ends: a commit for each, and a thread woken for each answer, would cost more than the wait. With
-//! fewer attempts no job waits. If a job fails, only its own work is rolled back. SQLite has one
-//! writer at a time anyway; several writing threads would wait for each other in its busy handler,
-//! by sleeping.
+//! fewer attempts no job waits. If a job fails or panics, only its own work is rolled back. SQLite
+//! has one writer at a time anyway; several writing threads would wait for each other in its busy
+//! handler, by sleeping.
 //!
 //! A job may ask for a synced commit. Its batch is synced as a whole then: the log is one file.
 //!
@@ -120,7 +120,12 @@ impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
 
     fn work(&mut self, tx: &mut Tx<'_>) -> bool {
         let Some(work) = self.work.take() else { return false };
-        let result = work(tx).map_err(|fail| fail.into_store(self.step.doing));
+        let result = sql::guarded(|| {
+            let done = work(tx)?;
+            fault::point(self.step.in_transaction);
+            Ok(done)
+        });
+        let result = result.map_err(|fail| fail.into_store(self.step.doing));
         let keep = result.is_ok();
         self.result = Some(result);
         keep
@@ -156,6 +161,8 @@ pub(super) struct Writer {
     pub(super) db: Connection,
     /// Whether every transaction is synced.
     pub(super) syncs_all: bool,
+    /// The write-ahead log.
+    pub(super) log: wal::Log,
     /// What counts up, as it was committed last.
     pub(super) counters: Counters,
     /// This host's epoch.
@@ -181,7 +188,7 @@ impl Writer {
         let queue = Arc::clone(&self.queue);
         let guard = AbandonOnDrop(Arc::clone(&queue));
         loop {
-            let Some(mut batch) = queue.take(MAX_BATCH, wal::patience(&self.db)) else {
+            let Some(mut batch) = queue.take(MAX_BATCH, self.log.patience()) else {
                 wal::give_back(&self.db);
                 continue;
             };
@@ -221,9 +228,6 @@ impl Writer {
             && let Some(mut job) = jobs.next()
         {
             let kept = if is_alone { self.whole(job.as_mut()) } else { self.savepoint(job.as_mut()) };
-            if let Ok(true) = kept {
-                fault::point(job.step().in_transaction);
-            }
             done.push((job, matches!(kept, Ok(true))));
             failed = kept.err();
         }

@@ -31,6 +31,8 @@ struct Home {
     pauses: Vec<PauseRow>,
     /// Why the host is not ready; empty if it is.
     not_ready: Vec<String>,
+    /// What people should know about a host that is ready.
+    warnings: Vec<String>,
     /// Why what the reader has sent was not recorded.
     refusal: Option<String>,
     approvals: Approvals,
@@ -141,6 +143,7 @@ async fn gather(view: &View) -> Result<Home> {
         paused: view.store.paused().await?,
         pauses: view.store.paused_nodes().await?.into_iter().map(pause_row).collect(),
         not_ready: view.control.not_ready(),
+        warnings: view.store.warnings(),
         refusal: None,
         approvals: approvals::gather(view).await?,
         actions: pipeline.actions.len(),

@@ -310,6 +310,14 @@ impl TestApp {
         body
     }
 
+    /// Returns the page that people see.
+    #[track_caller]
+    pub(crate) fn page(&self) -> String {
+        let mut response = agent().get(format!("{}/", self.url())).call().unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        response.body_mut().read_to_string().unwrap()
+    }
+
     /// Sends a POST without a body to the host, and returns status and body.
     #[track_caller]
     pub(crate) fn post(&self, path: &str) -> (u16, Value) {

@@ -276,7 +276,7 @@ fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
     assert!(next > jiff::Timestamp::now() + jiff::SignedDuration::from_hours(364 * 24), "both must be due: {next}");
     assert_eq!(nightly["conditions"][0]["wanted"], "0 6 * * 1-5 Europe/Berlin");
     assert_eq!(nightly["conditions"][1]["conditions"][1]["seen"], "no value yet");
-    let page = ureq::get(format!("{}/", app.url())).call().unwrap().body_mut().read_to_string().unwrap();
+    let page = app.page();
     let line = "cron 0 6 * * 1-5 Europe&#x2f;Berlin: next at ";
     assert!(page.contains(line) && page.contains("Other triggers"), "{page}");
     app.kill();
