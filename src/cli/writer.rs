@@ -17,12 +17,15 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::base::fault;
 
 /// Most bytes that wait to be written to a stream.
 const QUEUE_BYTES: u32 = 1 << 20;
@@ -250,7 +253,7 @@ impl Writer {
         done: Option<SyncSender<io::Result<()>>>,
     ) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
-        // The thread never ends, so the receiver is always there.
+        // The thread ends only with the process, so the receiver is always there.
         let _ = self.queue.send(Message { stream, bytes, lost, done, _room: room });
     }
 
@@ -266,7 +269,7 @@ impl Writer {
     fn write_and_wait(&self, stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
         let (sender, done) = mpsc::sync_channel(1);
         self.send(stream, bytes, None, Some(sender));
-        done.recv().unwrap_or(Ok(()))
+        done.recv().unwrap_or_else(|_| Err(io::Error::other("the text was lost by a fault in Anacostia")))
     }
 }
 
@@ -280,7 +283,12 @@ struct Thread {
 }
 
 impl Thread {
+    /// Writes until the process ends. A panic costs the text at hand.
     fn work(mut self, messages: &Receiver<Message>) {
+        while catch_unwind(AssertUnwindSafe(|| self.write_all_messages(messages))).is_err() {}
+    }
+
+    fn write_all_messages(&mut self, messages: &Receiver<Message>) {
         loop {
             let moves = self.is_drawn || self.writer.moving().is_some();
             let message = if moves {
@@ -304,6 +312,7 @@ impl Thread {
     }
 
     fn write(&mut self, message: Message) {
+        fault::panic_point("writer.write");
         let result = self.write_to(message.stream, &message.bytes, message.lost);
         if let Some(done) = &message.done {
             // If the receiver is gone, nobody needs the answer.

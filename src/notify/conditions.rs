@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use super::time::now;
-use crate::base::{AttemptId, Timestamp};
+use crate::base::{AttemptId, Timestamp, fault};
 use crate::manifest::NotifySpec;
 use crate::model::{Notification, NotifyCause};
 use crate::resource::Status;
@@ -38,6 +38,7 @@ pub(super) async fn watch(shared: Arc<Shared>, stop: CancellationToken) -> Resul
             _ = ticks.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
+        fault::panic_point("notify.conditions");
         let new = state.look(&shared);
         if !new.is_empty() {
             shared.record(None, new).await.map_err(|error| error.to_string())?;

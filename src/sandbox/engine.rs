@@ -1,5 +1,6 @@
 //! The wasmtime engine, its settings, and the thread that ticks its epochs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
@@ -10,7 +11,7 @@ use wasmtime::{
 };
 
 use super::SandboxError;
-use crate::base::ByteSize;
+use crate::base::{ByteSize, fault};
 
 /// How long a guest runs before it yields to the other guests of its thread.
 pub(super) const TICK: Duration = Duration::from_millis(2);
@@ -143,7 +144,11 @@ impl Ticker {
     pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("epochs".to_owned()).spawn(move || tick(&engine, &of_thread))?;
+        let ticks = move || {
+            // Nothing else stops a guest that spins, so the thread goes on after a panic.
+            while catch_unwind(AssertUnwindSafe(|| tick(&engine, &of_thread))).is_err() {}
+        };
+        let thread = thread::Builder::new().name("epochs".to_owned()).spawn(ticks)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -199,6 +204,7 @@ fn tick(engine: &Engine, shared: &Shared) {
             idle = 0;
         }
         thread::sleep(TICK);
+        fault::panic_point("epochs.tick");
         engine.increment_epoch();
     }
 }

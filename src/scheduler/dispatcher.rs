@@ -20,7 +20,7 @@ use super::messages::{MESSAGES, Message};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, read_on, stopping};
 use super::stepper::Stepper;
-use crate::base::{Digest, Moment, Now, RunId};
+use crate::base::{Digest, Moment, Now, RunId, fault};
 use crate::model::{Pending, RunDetail, RunState, TriggerMark};
 use crate::store::{StoreError, UnfinishedRun};
 
@@ -79,6 +79,7 @@ impl Dispatcher {
         let mut left = self.shared.left.subscribe();
         let mut pauses = self.shared.pauses.subscribe();
         while *phase.borrow() == Phase::Running {
+            fault::panic_point("dispatcher.turn");
             // Read this before the messages: everything that a resource sent before it reported
             // that it has reconciled is then in the queue.
             let reconciled = self.statuses.not_ready().is_empty();

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::definition::Resources;
 use super::shared::Shared;
-use crate::base::Digest;
+use super::supervise::supervise;
 use crate::base::bounds::MAX_PAGE;
+use crate::base::{Digest, fault};
 use crate::model::{KnownPath, Page};
 use crate::resource::{KnownPaths, ResourceError};
 use crate::store::{PageRequest, StoreError};
@@ -55,8 +56,20 @@ impl Known {
 /// Removes content that no run needs: at the start, when runs have ended, and from time to time,
 /// until `stop`. A failure only lets the disk fill.
 pub(super) async fn trim_kept(shared: Arc<Shared>, resources: Arc<Resources>, stop: CancellationToken) {
+    let begin = || {
+        let (shared, resources, stop) = (Arc::clone(&shared), Arc::clone(&resources), stop.clone());
+        async move {
+            keep_trimming(shared, resources, stop).await;
+            Ok(())
+        }
+    };
+    supervise("the removal of content that no run needs", stop.clone(), begin, |_| {}).await;
+}
+
+async fn keep_trimming(shared: Arc<Shared>, resources: Arc<Resources>, stop: CancellationToken) {
     let mut ends = shared.ends.subscribe();
     loop {
+        fault::panic_point("kept.trim");
         for (name, resource) in resources.iter() {
             let known = Known { shared: Arc::clone(&shared), resource: name.clone() };
             if let Err(error) = resource.trim(&known).await {

@@ -14,7 +14,7 @@ use super::definition::{Definition, claim_written, resources};
 use super::error::StartError;
 use super::parts::Parts;
 use super::shared::{ProgressBoard, stopping};
-use crate::base::Digest;
+use crate::base::{Digest, fault};
 use crate::manifest::{ComponentError, ComponentInfo, Pipeline, inspect, inspect_known};
 use crate::sandbox::{Executor, Services};
 use crate::store::components::ComponentStore;
@@ -186,6 +186,7 @@ impl RevisionBuilder {
     /// Restores a definition on record. Shares the resources of `current`, the definition in force,
     /// that have the same spec.
     async fn restore(&self, revision: Digest, current: &Definition) -> Result<Definition, StartError> {
+        fault::panic_point("definition.restore");
         let services = &current.services;
         let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
         let record = self.store.revision(revision).await?.ok_or_else(missing)?;

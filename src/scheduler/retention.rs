@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::{Phase, Shared};
 use super::supervise::supervise;
+use crate::base::fault;
 
 /// The number of newest events to keep: about those of the last hundred thousand runs.
 const KEEP: u64 = 1_000_000;
@@ -29,6 +30,7 @@ async fn keep_events_bounded(shared: Arc<Shared>) {
     let (mut newest, mut phase) = (shared.store.newest_event(), shared.phase.clone());
     let mut pruned_at = 0;
     loop {
+        fault::panic_point("events.prune");
         let now = *newest.borrow_and_update();
         if now >= pruned_at + SLACK {
             pruned_at = now;

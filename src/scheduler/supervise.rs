@@ -10,7 +10,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::TimeSpan;
+use crate::base::{TimeSpan, panicked};
 
 /// The pause before a task is started again for the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -59,10 +59,7 @@ async fn keep_going<F>(
 
 /// Returns the message of a task that panicked.
 pub(super) fn panic_text(error: JoinError) -> String {
-    let Ok(payload) = error.try_into_panic() else { return "it was aborted".to_owned() };
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("it panicked, which is a fault in Anacostia: {}", text.as_deref().unwrap_or("no reason was given"))
+    error.try_into_panic().map_or_else(|_| "it was aborted".to_owned(), |payload| panicked(&*payload))
 }
 
 #[cfg(test)]

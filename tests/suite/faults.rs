@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::preload::preload;
 use crate::support::wait::{wait_for, wait_until};
 
 const MANIFEST: &str = r#"
@@ -127,6 +129,157 @@ fn a_watch_that_ends_is_restarted_and_the_host_is_not_ready_meanwhile() {
     wait_until("the host to be ready", || not_ready(&app).is_empty());
 }
 
+#[test]
+fn a_panic_in_a_transaction_is_rolled_back_and_the_work_is_done_again() {
+    for (step, doing) in [
+        ("record", "record what a resource saw"),
+        ("claim", "create a run and claim its inputs"),
+        ("published", "mark outputs as published"),
+    ] {
+        let app = with_fault(&format!("panic:{step}.in_transaction:1"));
+        app.drop_file("raw/a.txt", b"content");
+        assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "{step}");
+        assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+        let events: Vec<_> = app.get_all("/api/v1/runs/1/events").iter().map(|event| event["seq"].clone()).collect();
+        let first = events[0].as_u64().unwrap();
+        assert!((first..).zip(&events).all(|(number, seq)| *seq == number), "{step}: {events:?}");
+        let why = format!(
+            "the metadata store failed to {doing}: it panicked, which is a fault in Anacostia: fault point \
+             {step}.in_transaction; it is tried again every second"
+        );
+        assert!(app.said().contains(&why), "{step}: {}", app.said());
+        assert!(not_ready(&app).is_empty());
+    }
+}
+
+#[test]
+fn a_writer_of_records_that_has_ended_makes_the_host_unready_until_a_restart() {
+    let mut app = with_fault("panic:published.committed:1");
+    app.drop_file("raw/a.txt", b"content");
+    let why =
+        "nothing can be recorded: the metadata store failed to take a record: its thread has ended; restart the host";
+    wait_until("the host not to be ready", || not_ready(&app).iter().any(|reason| reason == why));
+    assert_eq!(put(&app, "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001").0, 503);
+    app.kill();
+    app.unset_env("ANACOSTIA_FAULT");
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert!(not_ready(&app).is_empty());
+}
+
+#[test]
+fn tasks_that_free_space_are_started_again() {
+    for (point, name) in
+        [("kept.trim", "the removal of content that no run needs"), ("events.prune", "the retention of events")]
+    {
+        let app = with_fault(&format!("panic:{point}:1+"));
+        for pause in ["1s", "2s"] {
+            let line = format!(
+                "{name} has ended: it panicked, which is a fault in Anacostia: a test requested a panic at {point}; it \
+                 starts again in {pause}"
+            );
+            wait_until(&line, || app.said().contains(&line));
+        }
+        app.drop_file("raw/a.txt", b"content");
+        assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "{point}");
+        assert!(not_ready(&app).is_empty());
+    }
+}
+
+#[test]
+fn a_panic_on_the_thread_of_guests_fails_one_attempt_and_says_whose_fault_it_is() {
+    let app = with_fault("panic:attempt.before_guest:1");
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    let error = &attempts(&app, 1)[0]["error"];
+    let why = "the host failed while it ran the attempt: this is a fault in Anacostia, please report it";
+    assert_eq!((&error["code"], &error["message"]), (&"failed".into(), &why.into()));
+    app.drop_file("raw/b.txt", b"content");
+    assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
+    assert!(not_ready(&app).is_empty());
+}
+
+#[test]
+fn a_guest_that_spins_is_stopped_after_the_ticker_of_epochs_has_panicked() {
+    let steps =
+        MANIFEST.replace(r#"{ do = "copy", from = "raw", to = "out" }"#, r#"{ do = "spin", rounds = 1000000000000 }"#);
+    let mut app = TestApp::new(&format!("{steps}limits = {{ cpu = \"100ms\" }}\n")).with_guest("worker");
+    app.set_env("ANACOSTIA_FAULT", "panic:epochs.tick:1");
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    assert_eq!(attempts(&app, 1)[0]["error"]["code"], "cpu_limit");
+    assert!(app.said().contains("a test requested a panic at epochs.tick"), "{}", app.said());
+}
+
+#[test]
+fn a_panic_while_an_old_definition_is_restored_leaves_its_run_for_the_next_start() {
+    let mut app =
+        TestApp::new(&MANIFEST.replace(r#"{ do = "copy", "#, r#"{ do = "fail", attempts = 1 }, { do = "copy", "#))
+            .with_guest("worker");
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    app.kill();
+    fs::write(app.path("anacostia.toml"), MANIFEST).unwrap();
+    app.set_env("ANACOSTIA_FAULT", "panic:definition.restore:1");
+    app.start();
+    assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
+    let line = "cannot be used any more: the metadata store is not readable: restoring it panicked";
+    wait_until(line, || app.said().contains(line));
+    wait_until("the run to be left", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
+    app.drop_file("raw/b.txt", b"content");
+    wait_until("other runs to go on", || {
+        app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
+    });
+    assert_eq!(app.get("/api/v1/runs/1")["state"], "running");
+    app.unset_env("ANACOSTIA_FAULT");
+    app.restart();
+    assert_eq!(app.wait_for_runs(2)[0]["state"], "succeeded");
+}
+
+#[test]
+fn a_dispatcher_or_a_watch_over_the_state_that_panics_ends_the_host() {
+    for (fault, why) in [
+        ("panic:dispatcher.turn:1+", "the dispatcher ended abruptly: "),
+        ("panic:state.watch:1", "the watch over the state folder panicked, which is a fault in Anacostia"),
+    ] {
+        let mut app = TestApp::new(MANIFEST).with_guest("worker");
+        app.set_env("ANACOSTIA_FAULT", fault);
+        // It may end before it serves.
+        let end = app.try_start().map_or_else(|end| end, |()| app.wait_for_end());
+        assert_eq!(end.code(), Some(1), "{fault}");
+        assert!(app.said().contains(why), "{fault}: {}", app.said());
+    }
+}
+
+/// The report, and each thread that writes text, lose what they were at, and go on.
+#[test]
+fn reports_and_text_go_on_after_a_panic() {
+    for fault in ["panic:report.events:1", "panic:writer.write:1", "panic:writer.write:2"] {
+        let mut app = TestApp::new(MANIFEST).with_guest("worker");
+        app.set_env("ANACOSTIA_FAULT", fault);
+        let [out, log] = ["report", "log"].map(|name| fs::File::create(app.path(name)).unwrap());
+        app.start_with_streams(&["--json"], Stdio::from(out), Stdio::from(log));
+        let told = |run: u64| {
+            let report = fs::read_to_string(app.path("report")).unwrap();
+            let events = report.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let ends = events.filter(|event| event["data"]["state"] == "succeeded" && event["type"] == "run_state");
+            let run = app.get(&format!("/api/v1/runs/{run}"))["id"].clone();
+            ends.filter(|event| event["run_id"] == run).count()
+        };
+        for run in 1..=2_usize {
+            app.drop_file(&format!("raw/{run}.txt"), b"content");
+            app.wait_for_runs(run);
+        }
+        wait_until("the last run to be reported", || told(2) == 1);
+        let log = fs::read_to_string(app.path("log")).unwrap();
+        assert!(log.contains("a test requested a panic at "), "{fault}: {log}");
+        app.signal(Signal::TERM);
+        assert!(app.wait_for_end().success(), "{fault}");
+    }
+}
+
 /// Another program holds the lock on the database, for longer than SQLite waits for it.
 #[test]
 fn a_host_that_cannot_write_the_store_is_not_ready_and_recovers() {
@@ -159,6 +312,42 @@ fn a_host_that_cannot_write_the_store_is_not_ready_and_recovers() {
         app.get_all("/api/v1/artifacts?resource=raw").iter().filter(|it| it["state"] == "old").count() == 2
     });
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+}
+
+/// A full disk under the records alone: the folders of the data have room.
+#[test]
+fn a_full_disk_makes_the_host_unready_until_there_is_room() {
+    let mut app = TestApp::new(MANIFEST).with_guest("worker");
+    let library = preload(&mut app, include_str!("faults/full.c"));
+    let full = library.path().join("full");
+    app.set_env("FULL_WHEN", full.to_str().unwrap());
+    app.set_env("FULL_BELOW", app.folder().canonicalize().unwrap().join("state").to_str().unwrap());
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    app.wait_for_runs(1);
+
+    fs::write(&full, "").unwrap();
+    app.drop_file("raw/b.txt", b"content");
+    let reason = wait_for("the host not to be ready", || {
+        not_ready(&app).into_iter().find(|reason| reason.starts_with("nothing can be recorded since "))
+    });
+    let why = "Z: the metadata store failed to record what a resource saw: database or disk is full";
+    assert!(reason.ends_with(why), "{reason}");
+    let page = app.page();
+    assert!(page.contains("<strong>Not ready yet.</strong>") && page.contains(why), "{page}");
+    let run = "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001";
+    let asked = Instant::now();
+    let (status, body, retry_after) = put(&app, run);
+    assert!(asked.elapsed() < Duration::from_secs(10), "it was answered after {:?}", asked.elapsed());
+    assert_eq!((status, retry_after.as_deref()), (503, Some("1")), "{body}");
+    assert!(body["detail"].as_str().unwrap().ends_with("database or disk is full"), "{body}");
+    assert_eq!(app.try_get("/healthz").unwrap().0, 200);
+
+    fs::remove_file(&full).unwrap();
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
+    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+    assert_eq!(fs::read(app.path("out/b.txt")).unwrap(), b"content");
+    assert!(matches!(put(&app, run).0, 200 | 201));
 }
 
 /// Sends a PUT, and returns its status, body and `Retry-After`.

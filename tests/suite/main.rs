@@ -70,3 +70,4 @@ mod sql;
 mod streams;
 mod support;
 mod triggers;
+mod waiting;

@@ -199,6 +199,32 @@ fn a_notification_survives_kill_9_at_every_step_from_the_event_to_the_record_of_
 }
 
 #[test]
+fn what_notifies_is_started_again_after_a_panic() {
+    let silence = "nothing_new_for = \"1s\"";
+    for (point, on, name) in [
+        ("notify.event", "on = [\"run_failed\"]", "the follower of events for notifications"),
+        ("notify.sent", "on = [\"run_failed\"]", "the delivery to ops"),
+        ("notify.conditions", silence, "the watch for silence and unreachable resources"),
+    ] {
+        let receiver = Receiver::start(&[]);
+        let mut app = pipeline(true, &webhook(&receiver.url(), on));
+        app.set_env("ANACOSTIA_FAULT", &format!("panic:{point}:1"));
+        app.start();
+        if on != silence {
+            app.drop_file("raw/a.csv", b"x");
+        }
+        let all = wait_for_state(&app, "delivered");
+        assert_eq!(all.len(), 1, "{point}: {all:?}");
+        let said = app.said();
+        assert!(said.contains(&format!("{name} has ended: it panicked, which is a fault in Anacostia")), "{said}");
+        // What was sent and not recorded is sent again, with the same id.
+        let received = receiver.received();
+        assert_eq!(received.len(), if point == "notify.sent" { 2 } else { 1 }, "{point}");
+        assert!(received.iter().all(|it| it.headers["anacostia-id"] == received[0].headers["anacostia-id"]));
+    }
+}
+
+#[test]
 fn a_receiver_that_hangs_delays_neither_a_run_nor_another_receiver() {
     let [hanging, other] = [Receiver::start(&[Answer::Hang; 50]), Receiver::start(&[])];
     let second = webhook(&other.url(), "on = [\"run_failed\"]").replace("ops", "second");

@@ -2,24 +2,19 @@
 //! into the host notes it; nothing is cut.
 
 use std::fs;
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::http_resource::origin::Origin;
 use crate::support::app::TestApp;
+use crate::support::preload::preload;
 
 /// Watches what a host syncs.
 struct Syncs(TempDir);
 
 impl Syncs {
     fn of(app: &mut TestApp) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (source, library) = (folder.path().join("syncs.c"), folder.path().join("syncs.so"));
-        fs::write(&source, include_str!("power_cut/syncs.c")).unwrap();
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).status();
-        assert!(built.unwrap().success(), "the library could not be built");
-        app.set_env("LD_PRELOAD", library.to_str().unwrap());
+        let folder = preload(app, include_str!("power_cut/syncs.c"));
         app.set_env("SYNCS", folder.path().join("log").to_str().unwrap());
         Self(folder)
     }

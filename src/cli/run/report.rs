@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -12,9 +13,10 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::base::{RunId, Timestamp};
+use crate::base::{RunId, Timestamp, fault};
 use crate::cli::{Failure, out, show};
 use crate::model::{Event, EventKind, RunState};
+use crate::scheduler::supervise;
 use crate::store::MetadataStore;
 
 /// Most events of one query.
@@ -57,7 +59,17 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
 /// Reports events after the one with the sequence number `after`, until closed.
 pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, json: bool) -> Reporter {
     let stop = CancellationToken::new();
-    let task = tokio::spawn(tell(store, after, json, stop.clone()));
+    let (told, stopped) = (Arc::new(AtomicU64::new(after)), stop.clone());
+    let task = tokio::spawn(async move {
+        let begin = || {
+            let (store, told, stop) = (Arc::clone(&store), Arc::clone(&told), stopped.clone());
+            async move {
+                tell(store, &told, json, stop).await;
+                Ok(())
+            }
+        };
+        supervise("the report on standard output", stopped.clone(), begin, |_| {}).await;
+    });
     Reporter { stop, task }
 }
 
@@ -85,26 +97,30 @@ impl Reporter {
     }
 }
 
-async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: CancellationToken) {
+/// Reports the events after `told`, which counts them, until `stop`.
+async fn tell(store: Arc<dyn MetadataStore>, told: &AtomicU64, json: bool, stop: CancellationToken) {
     let mut newest = store.newest_event();
     let mut starts = Starts { store: Arc::clone(&store), known: HashMap::new() };
     loop {
         newest.mark_unchanged();
         let last_round = stop.is_cancelled();
-        while let Ok(events) = store.events(after, None, BATCH).await {
+        loop {
+            let after = told.load(Ordering::Relaxed);
+            let Ok(events) = store.events(after, None, BATCH).await else { break };
             let (Some(first), Some(last)) = (events.first(), events.last()) else { break };
             // The store keeps the newest events only. A reader that falls so far behind has missed
             // the others.
             out::count_lost_report(first.seq.saturating_sub(after + 1));
-            after = last.seq;
-            let told = if json {
+            fault::panic_point("report.events");
+            told.store(last.seq, Ordering::Relaxed);
+            let written = if json {
                 out::report_json(&events).await
             } else {
                 out::report(&lines(&events, &mut starts).await).await
             };
-            if told.is_err() {
+            if written.is_err() {
                 // The receiver is gone.
-                return;
+                return stop.cancelled().await;
             }
             if events.len() < BATCH as usize {
                 break;

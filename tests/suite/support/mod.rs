@@ -1,10 +1,12 @@
 //! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
 pub(crate) mod app;
+pub(crate) mod child;
 pub(crate) mod cycles;
 pub(crate) mod dev;
 pub(crate) mod guests;
 pub(crate) mod postgres;
+pub(crate) mod preload;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod s3;
