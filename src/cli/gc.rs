@@ -1,6 +1,7 @@
 //! `anacostia gc`: frees disk space that is no longer needed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use super::load::PathArg;
 use super::records::{self, Records};
 use super::{End, Failure, build, open, out, show};
 use crate::base::{ByteSize, Clock as _, Digest, Freed, SystemClock};
-use crate::scheduler::{GivenBack, Space};
+use crate::scheduler::{GivenBack, KeptComponents, Space};
 use crate::store::{HostStore, components, logs};
 
 #[derive(Debug, clap::Args)]
@@ -33,8 +34,8 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
         // meanwhile.
         let HostStore { store, lease: _lease } = open::for_host(&pipeline, SystemClock.now())?;
         let space = Space {
+            components: KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state)),
             store,
-            components: components::open(&pipeline.state),
             logs: logs::open(&pipeline.state, pipeline.max_log_bytes)?,
             compiled: open::compiled_code(&pipeline).into(),
         };

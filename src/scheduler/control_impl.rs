@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::control::{Control, Inputs};
 use super::core::SlotUse;
 use super::definition::Resources;
+use super::kept_components::KeptComponents;
 use super::messages::Message;
 use super::new_run::{Given, ManualRun};
 use super::recorder::StatusBoard;
@@ -33,6 +34,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
     pub(super) resources: Arc<Resources>,
+    pub(super) kept: KeptComponents,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) statuses: StatusBoard,
     pub(super) progress: ProgressBoard,
@@ -140,7 +142,7 @@ impl Control for HostControl {
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError> {
         self.to_completion(move |this: Self| async move {
             let id = WriteId::new();
-            let retried = repeat_briefly(|| this.shared.store.request_retry(run, id, this.shared.clock.now())).await?;
+            let retried = repeat_briefly(|| this.kept.request_retry(run, id, this.shared.clock.now())).await?;
             if retried.is_some() {
                 this.send(Message::Resume(run)).await?;
             }

@@ -19,6 +19,7 @@ use super::dispatcher::Dispatcher;
 use super::error::StartError;
 use super::health::Health;
 use super::kept::{Known, trim_kept};
+use super::kept_components::KeptComponents;
 use super::library::Library;
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
@@ -30,7 +31,7 @@ use super::shared::{ENDS, Phase, ProgressBoard, Shared};
 use super::slots::SlotBoard;
 use super::space::Space;
 use super::supervise::supervise;
-use crate::base::Digest;
+use crate::base::{Digest, fault};
 use crate::manifest::Pipeline;
 use crate::resource::{ObservationSink, Outages, Resource, ResourceError, Status};
 use crate::store::components::ComponentStore;
@@ -117,12 +118,19 @@ impl Host {
         }
         tokio::spawn(trim_kept(Arc::clone(&shared), Arc::clone(&definition.services.resources), watching.clone()));
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
-        let cleaner = Cleaner { space: Space::of(&parts), in_force: in_force.clone(), binding };
+        let kept = KeptComponents::new(Arc::clone(&parts.store), Arc::clone(&parts.components));
+        let cleaner = Cleaner { space: Space::of(&parts, kept.clone()), in_force: in_force.clone(), binding };
         let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
         let (logs, components) = (parts.logs, parts.components);
         let resources = Arc::clone(&definition.services.resources);
-        let control =
-            HostControl { shared, resources: Arc::clone(&resources), dispatcher: to_dispatcher, statuses, progress };
+        let control = HostControl {
+            shared,
+            resources: Arc::clone(&resources),
+            kept,
+            dispatcher: to_dispatcher,
+            statuses,
+            progress,
+        };
         let view =
             View { in_force, store: parts.store, logs: Arc::clone(&logs), resources, control: Arc::new(control) };
         let ended = CancellationToken::new();
@@ -236,6 +244,7 @@ async fn end_when_lost(
     ended: CancellationToken,
     lost: Arc<OnceLock<String>>,
 ) {
+    fault::panic_point("state.watch");
     let what = tokio::select! {
         what = lease.lost() => what,
         what = logs.lost() => what,

@@ -1,27 +1,18 @@
-//! Frees disk space: removes log lines and compiled code beyond their bounds, and stored components
-//! that no run can need any more.
-//!
-//! A run is bound to the components that it began with, which are stored for it. A run that
-//! succeeded never runs again. Every other run may continue or be retried, for as long as it is on
-//! record.
+//! Frees disk space: removes log lines, compiled code and stored components beyond their bounds,
+//! and components that no run can need any more.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::disk::{blocking, unavailable};
+use super::kept_components::KeptComponents;
 use super::parts::Parts;
-use crate::base::bounds::MAX_PAGE;
 use crate::base::{Digest, Freed};
-use crate::model::RunState;
 use crate::sandbox::trim_compiled_code;
-use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
-use crate::store::{MetadataStore, PageRequest, Result, RunQuery, StoreError};
-
-/// The states of runs that may continue or be retried.
-const MAY_RUN_AGAIN: [RunState; 5] =
-    [RunState::Queued, RunState::Running, RunState::Cancelling, RunState::Failed, RunState::Cancelled];
+use crate::store::{MetadataStore, Result};
 
 /// What uses disk space for a pipeline, apart from its data and records.
 #[derive(Clone)]
@@ -29,7 +20,7 @@ pub struct Space {
     /// The records, which determine what is needed.
     pub store: Arc<dyn MetadataStore>,
     /// The components that runs are bound to.
-    pub components: Arc<dyn ComponentStore>,
+    pub components: KeptComponents,
     /// The log lines.
     pub logs: Arc<dyn LogStore>,
     /// The folders for compiled code. Other pipelines of the user may use them too.
@@ -49,10 +40,10 @@ pub struct GivenBack {
 
 impl Space {
     /// Returns what uses disk space for a host.
-    pub(super) fn of(parts: &Parts) -> Self {
+    pub(super) fn of(parts: &Parts, components: KeptComponents) -> Self {
         Self {
             store: Arc::clone(&parts.store),
-            components: Arc::clone(&parts.components),
+            components,
             logs: Arc::clone(&parts.logs),
             compiled: parts.compiled.clone(),
         }
@@ -63,7 +54,7 @@ impl Space {
     /// remove. Files that cannot be removed stay.
     pub async fn give_back(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
         GivenBack {
-            components: self.remove_components(in_force, dry_run).await,
+            components: self.components.remove_unneeded(in_force, dry_run).await,
             logs: self.trim_logs(dry_run).await,
             compiled_code: self.trim_compiled_code(dry_run).await,
         }
@@ -89,56 +80,4 @@ impl Space {
         };
         blocking(trim).await?.map_err(|why: io::Error| unavailable("look at compiled code", &why))
     }
-
-    async fn remove_components(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> Result<Freed> {
-        let failed = |why: io::Error| unavailable("look at the kept components", &why);
-        let components = Arc::clone(&self.components);
-        let mut unneeded = blocking(move || components.list()).await?.map_err(failed)?;
-        unneeded.retain(|kept| !in_force.contains(&kept.digest));
-        if !unneeded.is_empty() {
-            let needed = self.needed_by_runs().await?;
-            unneeded.retain(|kept| !needed.contains(&kept.digest));
-        }
-        let components = Arc::clone(&self.components);
-        let remove = move || {
-            let mut freed = components.remove_unfinished(dry_run)?;
-            for kept in unneeded {
-                if dry_run || components.remove(kept.digest).is_ok() {
-                    freed.add(kept.bytes);
-                }
-            }
-            Ok(freed)
-        };
-        blocking(remove).await?.map_err(failed)
-    }
-
-    /// Returns the components of all runs that may run again.
-    async fn needed_by_runs(&self) -> Result<BTreeSet<Digest>> {
-        let mut revisions = BTreeSet::new();
-        let query = RunQuery { states: MAY_RUN_AGAIN.to_vec(), ..RunQuery::default() };
-        let mut cursor = None;
-        loop {
-            let page = self.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
-            revisions.extend(page.items.iter().map(|run| run.revision));
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        let mut needed = BTreeSet::new();
-        for revision in revisions {
-            let record = self.store.revision(revision).await?;
-            needed.extend(record.into_iter().flat_map(|it| it.components).map(|(_, digest)| digest));
-        }
-        Ok(needed)
-    }
-}
-
-/// Runs disk work on a blocking thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|why| unavailable("give back disk space", &io::Error::other(why)))
-}
-
-fn unavailable(doing: &str, why: &io::Error) -> StoreError {
-    StoreError::Unavailable { doing: doing.to_owned(), why: why.to_string() }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::app::{TestApp, anacostia};
 use crate::support::guests::guest;
-use crate::support::wait::wait_until;
+use crate::support::wait::{wait_for, wait_until};
 
 fn app(steps: &str) -> TestApp {
     let manifest = format!(
@@ -105,6 +105,123 @@ fn components_are_removed_when_no_run_can_need_them() {
         "{text}"
     );
     assert_eq!(stored_components(&app), names(&[1]));
+}
+
+#[test]
+fn components_of_the_oldest_ended_runs_are_removed_beyond_a_bound() {
+    let mut app = app(r#"{ do = "fail", message = "no" }"#);
+    for number in 0..3 {
+        fs::write(app.path("worker.wasm"), variant(number)).unwrap();
+        app.start();
+        app.drop_file(&format!("raw/{number}"), &[number]);
+        assert_eq!(app.wait_for_runs(usize::from(number) + 1)[usize::from(number)]["state"], "failed");
+        stop(&mut app);
+    }
+    assert_eq!(stored_components(&app), names(&[0, 1, 2]));
+    // Files with a hole, which take no space: 1.5 GiB each, and together more than 4 GiB.
+    let file = |number: u8| app.path(&format!("state/components/{}", names(&[number])[0]));
+    let set_size = |number: u8, bytes: u64| {
+        fs::File::options().write(true).open(file(number)).unwrap().set_len(bytes).unwrap();
+    };
+    let large = 3 << 29;
+    (0..3).for_each(|number| set_size(number, large));
+    let told = app.cli_json(&["gc", "--dry-run", "--json", "PATH"]);
+    assert_eq!(told["components"], json!({"files": 1, "bytes": large}));
+    assert_eq!(stored_components(&app), names(&[0, 1, 2]), "nothing was removed");
+    let output = app.cli(&["gc", "PATH"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("Removed 1 kept component (1.5 GiB), "), "{text}");
+    assert_eq!(stored_components(&app), names(&[1, 2]));
+    // The component in force counts, and stays although its run is not the newest one.
+    fs::write(app.path("worker.wasm"), variant(1)).unwrap();
+    (1..3).for_each(|number| set_size(number, 3 << 30));
+    app.cli_json(&["gc", "--json", "PATH"]);
+    assert_eq!(stored_components(&app), names(&[1]));
+    set_size(1, variant(1).len() as u64);
+
+    let why = |run: u64| {
+        format!(
+            "run #{run} cannot be retried: the components that it began with were removed, because stored components take at \
+             most 4 GiB; `anacostia runs retry {run} --current` starts a new run with the same inputs, and with the current \
+             manifest and components"
+        )
+    };
+    let refused = app.cli(&["runs", "retry", "1", "PATH"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), format!("error: {}\n", why(1)));
+    app.start();
+    let (status, problem) = app.post("/api/v1/runs/3/retry");
+    assert_eq!((status, problem["detail"].as_str()), (409, Some(&*why(3))));
+    let refused = app.cli(&["runs", "retry", "3", "PATH"]);
+    let said = format!("error: the host refused to retry the run: {}\n", why(3));
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), said);
+    assert_eq!(app.get("/api/v1/runs/3")["state"], "failed");
+    for retry in [&["runs", "retry", "2", "PATH"][..], &["runs", "retry", "3", "PATH", "--current"]] {
+        let retried = app.cli(retry);
+        assert!(retried.status.success(), "{retried:?}");
+    }
+    assert_eq!(app.wait_for_runs(4).len(), 4);
+    assert_eq!(app.get("/api/v1/runs/2")["actions"][0]["attempts"].as_array().unwrap().len(), 2);
+}
+
+/// A component of an unfinished run stays, however large, and however old the run.
+#[test]
+fn components_of_unfinished_runs_stay_beyond_the_bound() {
+    let mut app = app(r#"{ do = "await_cancel" }"#);
+    fs::write(app.path("worker.wasm"), variant(0)).unwrap();
+    app.start();
+    app.drop_file("raw/0", b"0");
+    wait_until("the run to begin", || app.try_get("/api/v1/runs/1").is_ok_and(|(_, run)| run["state"] == "running"));
+    app.kill();
+    let stored = app.path(&format!("state/components/{}", names(&[0])[0]));
+    fs::File::options().write(true).open(stored).unwrap().set_len(5 << 30).unwrap();
+    fs::write(app.path("worker.wasm"), variant(1)).unwrap();
+    let told = app.cli_json(&["gc", "--json", "PATH"]);
+    assert_eq!(told["components"], json!({"files": 0, "bytes": 0}));
+    assert_eq!(stored_components(&app), names(&[0]));
+}
+
+/// The log of the database can only be kept small by refusing to record, so its growth is shown.
+#[test]
+fn a_write_ahead_log_that_a_foreign_reader_lets_grow_is_shown_until_it_has_gone() {
+    let mut app = app(r#"{ do = "read", from = "raw" }"#);
+    app.start();
+    let warnings = || app.get("/api/v1/pipeline")["host"]["warnings"].clone();
+    assert_eq!(warnings(), json!([]));
+    let database = app.path("state/metadata.db");
+    let [reader, writer] = [(); 2].map(|()| rusqlite::Connection::open(&database).unwrap());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM runs").unwrap();
+    let grow = "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 0; CREATE TABLE foreign_rows (content);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 65)
+        INSERT INTO foreign_rows SELECT zeroblob(4200000) FROM n";
+    writer.execute_batch(grow).unwrap();
+    drop(writer);
+    let ready = || app.try_get("/readyz").unwrap().0;
+    // An idle host looks at the log when it is asked whether it can record.
+    assert_eq!(ready(), 200, "all that is to be recorded is recorded");
+    let warning = wait_for("the warning", || warnings()[0].as_str().map(str::to_owned));
+    let (size, rest) = warning.split_once(" and grows ").unwrap();
+    assert!(
+        size.starts_with("the write-ahead log of the metadata store has 26") && size.ends_with(" MiB"),
+        "{warning}"
+    );
+    assert_eq!(
+        rest,
+        format!(
+            "with each write, because another program stays in a transaction that reads {}: end that program, or its \
+             transaction, and the host gives the space back",
+            database.display()
+        )
+    );
+    let page = app.page();
+    assert!(page.contains("<strong>Warning:</strong> the write-ahead log of the metadata store has "), "{page}");
+    app.drop_file("raw/1", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(ready(), 200);
+    assert_eq!(app.said().matches("the write-ahead log of the metadata store has ").count(), 1, "{}", app.said());
+    reader.execute_batch("ROLLBACK").unwrap();
+    wait_until("the log to be small", || warnings() == json!([]));
+    assert!(fs::metadata(app.path("state/metadata.db-wal")).unwrap().len() <= 64 << 20);
 }
 
 /// Returns the size of the log on disk in bytes.

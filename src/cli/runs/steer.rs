@@ -15,6 +15,8 @@ use crate::cli::{End, Failure, open, out};
 use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
 use crate::model::Run;
+use crate::scheduler::KeptComponents;
+use crate::store::components;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -108,7 +110,10 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) 
         let store = open::for_writing(pipeline, now)?.store;
         match what {
             What::Cancel => store.request_cancel(id, now).await,
-            What::Retry => store.request_retry(id, WriteId::new(), now).await,
+            What::Retry => {
+                let kept = KeptComponents::new(store, components::open(&pipeline.state));
+                kept.request_retry(id, WriteId::new(), now).await
+            }
         }
         .map_err(Failure::from)
     })?;

@@ -1,0 +1,140 @@
+//! The stored components that runs are bound to: how long they are stored, and what follows for a
+//! retry.
+//!
+//! A run that succeeded never runs again. An unfinished run may need its components at any time. A
+//! run that failed or was cancelled can be retried for as long as its components are stored. All
+//! stored components together take at most [`MAX_STORED_BYTES`]; beyond that, those of the oldest
+//! ended runs are removed first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::disk::{blocking, unavailable};
+use crate::base::bounds::MAX_PAGE;
+use crate::base::{ByteSize, Digest, Freed, RunId, Timestamp, WriteId};
+use crate::model::{Run, RunState};
+use crate::store::components::ComponentStore;
+use crate::store::{MetadataStore, PageRequest, Result, RunQuery, StoreError};
+
+/// The size of all stored components, in bytes, beyond which those of ended runs are removed.
+const MAX_STORED_BYTES: u64 = 4 << 30;
+/// The states of runs that may need their components at any time.
+const UNFINISHED: [RunState; 3] = [RunState::Queued, RunState::Running, RunState::Cancelling];
+/// The states of runs that can be retried.
+const RETRIABLE: [RunState; 2] = [RunState::Failed, RunState::Cancelled];
+
+/// The stored components of a pipeline, with the records that say which of them are needed.
+#[derive(Clone)]
+pub struct KeptComponents {
+    store: Arc<dyn MetadataStore>,
+    components: Arc<dyn ComponentStore>,
+    /// Held while components are removed, and while a run is retried, so that the components of a
+    /// run are not removed at the moment at which it begins to need them.
+    turn: Arc<Mutex<()>>,
+}
+
+impl KeptComponents {
+    /// Returns the components in `components`, which runs in `store` are bound to.
+    #[must_use]
+    pub fn new(store: Arc<dyn MetadataStore>, components: Arc<dyn ComponentStore>) -> Self {
+        Self { store, components, turn: Arc::default() }
+    }
+
+    /// Retries a run; see [`MetadataStore::request_retry`].
+    ///
+    /// # Errors
+    /// Also [`StoreError::Conflict`] if a component that the run began with is no longer stored.
+    pub async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>> {
+        let _turn = self.turn.lock().await;
+        if let Some(run) = self.store.run_summary(run).await?
+            && RETRIABLE.contains(&run.state)
+        {
+            let (needed, stored) = (self.components_of(run.revision).await?, self.stored().await?);
+            if !needed.iter().all(|digest| stored.contains_key(digest)) {
+                let number = run.number;
+                return Err(StoreError::Conflict(format!(
+                    "run #{number} cannot be retried: the components that it began with were removed, because stored \
+                     components take at most {}; `anacostia runs retry {number} --current` starts a new run with the \
+                     same inputs, and with the current manifest and components",
+                    ByteSize(MAX_STORED_BYTES)
+                )));
+            }
+        }
+        self.store.request_retry(run, id, now).await
+    }
+
+    /// Removes the components that no run can need any more, and those of the oldest ended runs
+    /// beyond the bound. `in_force` are those of the manifest in force, which stay.
+    pub(super) async fn remove_unneeded(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> Result<Freed> {
+        let _turn = self.turn.lock().await;
+        let mut unneeded = self.stored().await?;
+        unneeded.retain(|digest, _| !in_force.contains(digest));
+        if !unneeded.is_empty() {
+            let needed = self.needed(in_force).await?;
+            unneeded.retain(|digest, _| !needed.contains(digest));
+        }
+        let components = Arc::clone(&self.components);
+        let remove = move || {
+            let mut freed = components.remove_unfinished(dry_run)?;
+            for (digest, bytes) in unneeded {
+                if dry_run || components.remove(digest).is_ok() {
+                    freed.add(bytes);
+                }
+            }
+            Ok(freed)
+        };
+        blocking(remove).await?.map_err(|why| failed(&why))
+    }
+
+    /// Returns the components to keep: those in force, those of unfinished runs, and those of the
+    /// newest runs that can be retried, within the bound.
+    async fn needed(&self, in_force: &BTreeSet<Digest>) -> Result<BTreeSet<Digest>> {
+        let (stored, mut needed) = (self.stored().await?, in_force.clone());
+        for revision in self.revisions(&UNFINISHED).await? {
+            needed.extend(self.components_of(revision).await?);
+        }
+        let size = |digests: &BTreeSet<Digest>| digests.iter().filter_map(|digest| stored.get(digest)).sum::<u64>();
+        let mut left = MAX_STORED_BYTES.saturating_sub(size(&needed));
+        for revision in self.revisions(&RETRIABLE).await? {
+            let more = &self.components_of(revision).await? - &needed;
+            let Some(rest) = left.checked_sub(size(&more)) else { break };
+            left = rest;
+            needed.extend(more);
+        }
+        Ok(needed)
+    }
+
+    /// Returns the revisions of the runs in these states, the one of the newest run first.
+    async fn revisions(&self, states: &[RunState]) -> Result<Vec<Digest>> {
+        let (mut revisions, mut seen, mut cursor) = (Vec::new(), BTreeSet::new(), None);
+        let query = RunQuery { states: states.to_vec(), ..RunQuery::default() };
+        loop {
+            let page = self.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
+            revisions.extend(page.items.iter().map(|run| run.revision).filter(|revision| seen.insert(*revision)));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(revisions);
+            }
+        }
+    }
+
+    /// Returns the components of a revision.
+    async fn components_of(&self, revision: Digest) -> Result<BTreeSet<Digest>> {
+        let record = self.store.revision(revision).await?;
+        Ok(record.into_iter().flat_map(|it| it.components).map(|(_, digest)| digest).collect())
+    }
+
+    /// Returns the stored components, with their sizes in bytes.
+    async fn stored(&self) -> Result<BTreeMap<Digest, u64>> {
+        let components = Arc::clone(&self.components);
+        let stored = blocking(move || components.list()).await?.map_err(|why| failed(&why))?;
+        Ok(stored.into_iter().map(|kept| (kept.digest, kept.bytes)).collect())
+    }
+}
+
+fn failed(why: &io::Error) -> StoreError {
+    unavailable("look at the kept components", why)
+}
