@@ -94,7 +94,8 @@ fn a_folder_renamed_during_a_run_is_read_by_its_old_paths() {
 component = "worker.wasm"
 after = ["raw"]
 reads = ["raw"]
-params = { steps = [{ do = "log", message = "begun" }, { do = "sleep", ms = 1500 }] }
+params = { steps = [{ do = "done" }] }
+approval = { who = "the test, once it has renamed the folder" }
 [actions.copy]
 component = "worker.wasm"
 after = ["wait"]
@@ -114,8 +115,10 @@ args = ["cat|/in/raw/sub/a"]
         app.drop_file(&format!("raw/sub/{name}"), format!("content of {name}\n").as_bytes());
     }
     app.start();
-    wait_for_log(&app, 1, "begun");
+    wait_until("the run to wait", || !app.get_all("/api/v1/approvals").is_empty());
     fs::rename(app.path("raw/sub"), app.path("raw/other")).unwrap();
+    let (status, approved) = app.post("/api/v1/runs/1/actions/wait/approve");
+    assert_eq!(status, 200, "{approved}");
     let runs = app.wait_for_runs(1);
     assert_all_succeeded(&runs);
     for name in ["a", "b"] {
@@ -131,7 +134,7 @@ fn a_run_can_open_listed_inputs_after_a_rename() {
 component = "worker.wasm"
 after = ["raw"]
 reads = ["raw"]
-params = { steps = [{ do = "list", from = "raw", open_after_ms = 1500 }] }
+params = { steps = [{ do = "list", from = "raw", open_after_ms = 3000 }] }
 "#;
     let mut app =
         TestApp::new(&format!("{HEAD}{actions}").replace("max_concurrent_runs = 4", "max_concurrent_runs = 1"))
@@ -144,6 +147,8 @@ params = { steps = [{ do = "list", from = "raw", open_after_ms = 1500 }] }
     for name in ["a", "b"] {
         fs::rename(app.path(&format!("raw/{name}")), app.path(&format!("raw/{name}.moved"))).unwrap();
     }
+    let (_, log) = app.try_get("/api/v1/runs/1/logs").unwrap();
+    assert!(!log.to_string().contains("opened"), "the files were renamed too late, which tests nothing: {log}");
     // The first run has claimed one of them, and no run has claimed the other yet.
     assert_all_succeeded(&app.wait_for_runs(2));
     wait_for_log(&app, 1, "opened a a");

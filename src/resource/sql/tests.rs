@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, Result, Status
 struct Record {
     digests: Mutex<Vec<Digest>>,
     is_done: AtomicBool,
+    /// How often a watch has asked what is needed, each time before it removes content.
+    asked: AtomicUsize,
 }
 
 #[async_trait]
@@ -51,6 +53,7 @@ impl KnownPaths for Record {
     }
 
     async fn needed(&self) -> Result<BTreeSet<Digest>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         if self.is_done.load(Ordering::Relaxed) {
             return Ok(BTreeSet::new());
         }
@@ -107,7 +110,9 @@ async fn kept_rows_that_no_run_needs_are_removed_also_while_nothing_changes() {
     };
     let test = async {
         until("the row is on record", || !record.digests.lock().unwrap().is_empty()).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // It asks for the second time when it has acted on the first answer.
+        let before = record.asked.load(Ordering::Relaxed);
+        until("content was looked through", || record.asked.load(Ordering::Relaxed) >= before + 2).await;
         assert_eq!(kept(&state).len(), 1, "a run needs it");
         record.is_done.store(true, Ordering::Relaxed);
         until("it is removed", || kept(&state).is_empty()).await;
