@@ -1,5 +1,5 @@
-# Common functions of the scripts in this folder. Only these scripts source this file, from their
-# own folder:
+# Common functions of the scripts in this folder. These scripts source this file from their own
+# folder; the build script of a guest for tests does so from another one:
 #
 #   . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/guest-common.sh"
 #   guest_script "$@"

@@ -80,6 +80,50 @@ fn python_imports_lazily_and_explains_missing_modules() {
     }
 }
 
+/// The sizes in the headers of these files are written last, over what was there before.
+#[test]
+fn a_python_program_writes_archives_and_sounds_and_reads_them_back() {
+    let manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "files"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.write]
+component = "python_program.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+[actions.check]
+component = "python_program.wasm"
+after = ["write"]
+reads = ["out"]
+"#;
+    let mut app = TestApp::new(manifest).with_guest("python_program");
+    app.drop_file("raw/spam.txt", b"spam");
+    app.drop_file("raw/eggs.txt", b"eggs");
+    // It compiles the component, which takes longer than a test waits for a host.
+    app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    app.start();
+    let run = app.get("/api/v1/runs/1");
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    for (action, line) in [("write", "read /out/out"), ("check", "read /in/out")] {
+        let log = app.get_all(&format!("/api/v1/runs/1/logs?action={action}"));
+        assert!(log.iter().any(|entry| entry["text"] == line), "{log:#?}");
+    }
+    let sound = fs::read(app.path("out/a.wav")).unwrap();
+    let size = |at: usize| u32::from_le_bytes(sound[at..at + 4].try_into().unwrap()) as usize;
+    assert_eq!((&sound[..4], &sound[8..16]), (&b"RIFF"[..], &b"WAVEfmt "[..]));
+    assert_eq!((size(4), size(40)), (sound.len() - 8, sound.len() - 44));
+    let archive = fs::read(app.path("out/a.zip")).unwrap();
+    assert_eq!((&archive[..4], &archive[archive.len() - 22..][..4]), (&b"PK\x03\x04"[..], &b"PK\x05\x06"[..]));
+}
+
 /// Creates a folder with all programs in `PATH`, except for any Python and the `missing` ones.
 fn programs_without(missing: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -14,6 +14,10 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     if name == "command" {
         return command();
     }
+    if name == "python_program" {
+        // One test needs it.
+        return build("tests/guests/python_program/build.sh", None, "tests/guests/python_program");
+    }
     let script = match name {
         "breaks_c" => "scripts/build-c-guest",
         "breaks_go" => "scripts/build-go-guest",
