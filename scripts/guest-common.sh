@@ -35,7 +35,7 @@ within() {
 # $scratch, and everything that a script adds to $to_remove, is removed when the script ends.
 guest_script() {
     [ $# -eq 2 ] || { say "usage: $script DIR OUT.wasm"; exit 2; }
-    [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of an action's sources"
+    [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of a guest's sources"
     folder=$(cd "$1" && pwd)
     begin "$2"
 }
@@ -50,8 +50,8 @@ begin() {
     trap 'rm -rf "${to_remove[@]}"' EXIT
 }
 
-# Sets $wit to the WIT of the world `guest`: the action's own copy, or the one beside the folder of
-# the scripts.
+# Sets $wit to the folder of the WIT: the guest's own copy, or the one beside the folder of the
+# scripts.
 find_wit() {
     local place
     for place in "$folder/wit" "$scripts/../wit"; do
@@ -60,7 +60,24 @@ find_wit() {
             return
         fi
     done
-    die "there is no pipeline.wit in $folder/wit or in $scripts/../wit: it is the contract between the action and Anacostia"
+    die "there is no pipeline.wit in $folder/wit or in $scripts/../wit: it is the contract between the guest and Anacostia"
+}
+
+# choose_world SOURCES FOUND ACTION DECIDER: sets $world to the world of the guest. FOUND are the
+# words `action`, `hooks` and `decider`, as far as the sources define them. ACTION and DECIDER say
+# how sources in this language define an action and a trigger component.
+choose_world() {
+    local found
+    # shellcheck disable=SC2086 # one word per definition
+    found=$(printf ' %s ' $2)
+    case $found in
+        *" action "*" decider "* | *" decider "*" action "*)
+            die "$1 defines both an action ($3) and a trigger component ($4): a component is one of the two, so each needs its own folder" ;;
+        *" decider "*) world=trigger ;;
+        *" action "*" hooks "* | *" hooks "*" action "*) world=guest-with-hooks ;;
+        *" action "*) world=guest ;;
+        *) die "$1 defines neither an action ($3) nor a trigger component ($4)" ;;
+    esac
 }
 
 # Allows one build of a kind at a time: guests of a kind share tools, and a waiting build can use
@@ -304,9 +321,9 @@ make_crate_source() {
 
 # --- Components from core modules -----------------------------------------------------------------
 #
-# C and Go compilers make core modules, which use WASI 0.1. To make an action of one, three things
-# are needed: bindings in its language (wit-bindgen), the adapter that translates WASI 0.1 to 0.2,
-# and a tool that combines them. That tool is wasm-component-ld, because it is part of Rust, which
+# C and Go compilers make core modules, which use WASI 0.1. To make a guest of one, three things are
+# needed: bindings in its language (wit-bindgen), the adapter that translates WASI 0.1 to 0.2, and a
+# tool that combines them. That tool is wasm-component-ld, because it is part of Rust, which
 # everyone who builds Anacostia has. wasm-tools would take five minutes to compile, and jco would
 # require 60 MB of npm packages from people who write C.
 
@@ -445,10 +462,10 @@ deliver() {
 }
 
 # Checks that a file is a component: its first bytes differ from those of a core module, which the
-# host would refuse. `anacostia build` checks later whether it is an action and imports only what is
-# granted.
+# host would refuse. `anacostia build` checks later what it exports, and whether it imports only
+# what is granted.
 require_component() {
-    [ "$(od -An -tx1 -N8 "$1" | tr -d ' \n')" = 0061736d0d000100 ] || die "$1 is not a component: does $folder export an action?"
+    [ "$(od -An -tx1 -N8 "$1" | tr -d ' \n')" = 0061736d0d000100 ] || die "$1 is not a component: does $folder export an action or a decider?"
 }
 
 # Replaces $out atomically, and only if its bytes change, so that a watcher sees each new guest

@@ -1,5 +1,6 @@
 #include "anacostia_guest.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,25 @@ Text text_of(const char *format, ...) {
     return text;
 }
 
-// --- How an action ends ---
+// --- How a guest ends ---
+
+#ifdef ANACOSTIA_TRIGGER
+
+bool fire(Decision *decision, const char *format, ...) {
+    FORMATTED(text, format);
+    decision->tag = EXPORTS_ANACOSTIA_PIPELINE_DECIDER_DECISION_FIRE;
+    decision->val.fire = text;
+    return true;
+}
+
+bool skip(Decision *decision, const char *format, ...) {
+    FORMATTED(text, format);
+    decision->tag = EXPORTS_ANACOSTIA_PIPELINE_DECIDER_DECISION_SKIP;
+    decision->val.skip = (exports_anacostia_pipeline_decider_skipped_t){.reason = text};
+    return true;
+}
+
+#else
 
 bool done(Outcome *outcome, const char *format, ...) {
     FORMATTED(text, format);
@@ -51,6 +70,8 @@ bool skip(Outcome *outcome, const char *format, ...) {
     outcome->val.skip = text;
     return true;
 }
+
+#endif
 
 bool fail(Error *error, const char *code, const char *format, ...) {
     FORMATTED(text, format);
@@ -138,23 +159,42 @@ static char *unescaped(const char *at) {
     return text;
 }
 
-const char *param(const char *name, const char *otherwise) {
-    static const char *params = NULL;
-    if (params == NULL) {
+static const char *params(void) {
+    static const char *known = NULL;
+    if (known == NULL) {
         Text text;
+#ifdef ANACOSTIA_TRIGGER
+        anacostia_pipeline_trigger_context_params(&text);
+#else
         anacostia_pipeline_run_context_params(&text);
-        params = (const char *)text_of("%.*s", SHOW(text)).ptr;
+#endif
+        known = (const char *)text_of("%.*s", SHOW(text)).ptr;
     }
-    const char *found = otherwise;
-    for (const char *at = strchr(params, '"'); at != NULL;) {
+    return known;
+}
+
+// Returns the position of the value of a param: "" if it is absent.
+static const char *value_of(const char *name) {
+    const char *found = "";
+    for (const char *at = strchr(params(), '"'); at != NULL;) {
         const bool named = strcmp(unescaped(at), name) == 0;
         const char *value = strchr(behind_string(at), ':') + 1;
         value += strspn(value, " \t\r\n");
-        if (named && *value == '"') found = unescaped(value);
+        if (named) found = value;
         at = behind_value(value);
         at = *at == ',' ? strchr(at, '"') : NULL;
     }
     return found;
+}
+
+const char *param(const char *name, const char *otherwise) {
+    const char *value = value_of(name);
+    return *value == '"' ? unescaped(value) : otherwise;
+}
+
+double number_param(const char *name, double otherwise) {
+    const char *value = value_of(name);
+    return *value == '-' || isdigit((unsigned char)*value) ? strtod(value, NULL) : otherwise;
 }
 
 // --- Logs, metrics, params ---
@@ -193,6 +233,8 @@ bool log_param(const char *name, const char *value, Error *error) {
     anacostia_pipeline_metadata_list_entry_t list = {&entry, 1};
     return anacostia_pipeline_metadata_log_params(&list, error);
 }
+
+#ifndef ANACOSTIA_TRIGGER
 
 // --- Reading ---
 
@@ -339,3 +381,5 @@ bool output_finish(Output *output, Artifact *artifact) {
     free(output->buffer);
     return finished;
 }
+
+#endif

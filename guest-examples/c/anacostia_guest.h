@@ -1,11 +1,12 @@
-// Small helpers for Anacostia actions in C.
+// Small helpers for Anacostia actions and trigger components in C. The build script defines
+// `ANACOSTIA_TRIGGER` for a trigger component, which has no access to data.
 //
 // These helpers are optional: the functions of the host are in `guest.h`, which is generated from
-// `wit/pipeline.wit` and documented there. The helpers exist because data is passed in chunks,
-// while most actions need lines, or a file to print to.
+// the WIT and documented there. The helpers exist because data is passed in chunks, while most
+// actions need lines, or a file to print to.
 //
-// A function that can fail returns false and sets the error that it was given; the action then
-// passes it on with `return false`. An instance lives for one attempt only, so small strings that
+// A function that can fail returns false and sets the error that it was given; the guest then
+// passes it on with `return false`. An instance lives for one call only, so small strings that
 // are made once are never freed.
 
 #ifndef ANACOSTIA_GUEST_H
@@ -19,9 +20,13 @@
 
 typedef guest_string_t Text; // UTF-8: ptr and len, not NUL-terminated
 typedef anacostia_pipeline_types_artifact_t Artifact;
-typedef anacostia_pipeline_resources_list_artifact_t Artifacts;
 typedef anacostia_pipeline_types_error_t Error;
+#ifdef ANACOSTIA_TRIGGER
+typedef exports_anacostia_pipeline_decider_decision_t Decision;
+#else
+typedef anacostia_pipeline_resources_list_artifact_t Artifacts;
 typedef anacostia_pipeline_types_outcome_t Outcome;
+#endif
 
 // For printf: "%.*s", SHOW(artifact->path).
 #define SHOW(text) (int)(text).len, (const char *)(text).ptr
@@ -32,20 +37,29 @@ typedef anacostia_pipeline_types_outcome_t Outcome;
 
 #define LIKE_PRINTF(format, values) __attribute__((__format__(__printf__, format, values)))
 
-// --- How an action ends ---
+// --- How a guest ends ---
 
-// The results that `exports_anacostia_pipeline_action_run` returns: the work is done, there was
-// nothing worth doing, or the work failed.
+#ifdef ANACOSTIA_TRIGGER
+// The decisions that `exports_anacostia_pipeline_decider_decide` returns: a run may start, or none
+// does. To be asked again without a change, set `decision->val.skip.ask_again_ms`.
+bool fire(Decision *decision, const char *format, ...) LIKE_PRINTF(2, 3);
+bool skip(Decision *decision, const char *format, ...) LIKE_PRINTF(2, 3);
+#else
+// The results that `exports_anacostia_pipeline_action_run` returns: the work is done, or there was
+// nothing worth doing.
 bool done(Outcome *outcome, const char *format, ...) LIKE_PRINTF(2, 3);
 bool skip(Outcome *outcome, const char *format, ...) LIKE_PRINTF(2, 3);
-// `code` is the reason, as a word to branch on, such as "invalid". The error is final; set
-// `error->retryable` if another attempt may succeed.
+#endif
+// The result of a guest that cannot do its work. `code` is the reason, as a word to branch on, such
+// as "invalid". The error is final; set `error->retryable` if another attempt may succeed.
 bool fail(Error *error, const char *code, const char *format, ...) LIKE_PRINTF(3, 4);
 
 // --- Params, logs and metrics ---
 
 // Returns a param that is a string, or `otherwise` if it is absent or not a string.
 const char *param(const char *name, const char *otherwise);
+// Returns a param that is a number, or `otherwise` if it is absent or not a number.
+double number_param(const char *name, double otherwise);
 
 void log_info(const char *format, ...) LIKE_PRINTF(1, 2);
 
@@ -69,6 +83,8 @@ bool log_param(const char *name, const char *value, Error *error);
 
 // Prints to a new string in memory.
 Text text_of(const char *format, ...) LIKE_PRINTF(1, 2);
+
+#ifndef ANACOSTIA_TRIGGER
 
 // --- Reading ---
 
@@ -114,5 +130,7 @@ void output_print(Output *output, const char *format, ...) LIKE_PRINTF(2, 3);
 // Writes the buffered rest, and completes the artifact. The host publishes it when the attempt has
 // succeeded.
 bool output_finish(Output *output, Artifact *artifact);
+
+#endif
 
 #endif

@@ -1,8 +1,8 @@
-// Small helpers for Anacostia actions in JavaScript.
+// Small helpers for Anacostia actions and trigger components in JavaScript.
 //
-// The module is optional: the functions of the host are in `anacostia:pipeline/…`, and
-// `wit/pipeline.wit` documents them. The helpers exist because data is passed in chunks, while most
-// actions need lines, or the whole content of a small file.
+// The module is optional: the functions of the host are in `anacostia:pipeline/…`, and the WIT
+// documents them. The helpers exist because data is passed in chunks, while most actions need
+// lines, or the whole content of a small file.
 
 import { log } from "anacostia:pipeline/log@0.1.0";
 import { logMetrics as logAll } from "anacostia:pipeline/metadata@0.1.0";
@@ -12,7 +12,7 @@ import { params as paramsAsText } from "anacostia:pipeline/run-context@0.1.0";
 /** How much one call transfers: large enough that the overhead of the call is negligible. At most 8 MiB. */
 export const CHUNK_BYTES = 1 << 20;
 
-/** The error to throw when the action cannot do its work. With `retryable`, the host may try again. */
+/** The error to throw when the guest cannot do its work. With `retryable`, the host may try again. */
 export class ActionError extends Error {
   constructor(message, { code = "failed", retryable = false } = {}) {
     super(message);
@@ -20,7 +20,7 @@ export class ActionError extends Error {
   }
 }
 
-/** Returns the params of this action in this run. */
+/** Returns the params of this action in this run, or of this trigger component. */
 export const params = () => JSON.parse(paramsAsText());
 
 /** Logs details that help to find a fault. */

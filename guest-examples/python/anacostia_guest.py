@@ -1,6 +1,6 @@
-"""Small helpers for Anacostia actions in Python.
+"""Small helpers for Anacostia actions and trigger components in Python.
 
-The module is optional: the functions of the host are in `wit_world.imports`, and `wit/pipeline.wit` documents them. The helpers exist because data is passed
+The module is optional: the functions of the host are in `wit_world.imports`, and the WIT documents them. The helpers exist because data is passed
 in chunks, while most actions need lines, or the whole content of a small file.
 """
 
@@ -9,20 +9,26 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from componentize_py_types import Err
-from wit_world.imports import log, metadata, resources, run_context
+from wit_world.imports import log, metadata
 from wit_world.imports.types import Artifact, Error
+
+try:
+    from wit_world.imports import resources
+    from wit_world.imports import run_context as context
+except ImportError:  # A trigger component has no access to data.
+    from wit_world.imports import trigger_context as context
 
 CHUNK_BYTES = 1 << 20
 """How much one call transfers: large enough that the overhead of the call is negligible. At most 8 MiB."""
 
 
 def params() -> dict[str, Any]:
-    """Return the params of this action in this run."""
-    return json.loads(run_context.params())
+    """Return the params of this action in this run, or of this trigger component."""
+    return json.loads(context.params())
 
 
 def failed(message: str, code: str = "failed", retryable: bool = False) -> Err:
-    """Return the exception to raise when the action cannot do its work: `raise failed("…")`. With `retryable`, the host may try again."""
+    """Return the exception to raise when the guest cannot do its work: `raise failed("…")`. With `retryable`, the host may try again."""
     return Err(Error(code, message, retryable))
 
 

@@ -1,9 +1,10 @@
-// Small helpers for Anacostia actions in TypeScript.
+// Small helpers for Anacostia actions and trigger components in TypeScript.
 //
-// The module is optional: the functions of the host are in `anacostia:pipeline/…`, and
-// `wit/pipeline.wit` documents them. The helpers exist because data is passed in chunks, while most
-// actions need lines, or the whole content of a small file.
+// The module is optional: the functions of the host are in `anacostia:pipeline/…`, and the WIT
+// documents them. The helpers exist because data is passed in chunks, while most actions need
+// lines, or the whole content of a small file.
 
+import type { Decision } from "anacostia:pipeline/decider@0.1.0";
 import { type Level, log } from "anacostia:pipeline/log@0.1.0";
 import { logMetrics as logAll } from "anacostia:pipeline/metadata@0.1.0";
 import { type Artifact, create, open } from "anacostia:pipeline/resources@0.1.0";
@@ -18,13 +19,18 @@ export interface Action {
   run(): Outcome;
 }
 
+/** The object that a trigger component exports: `export const decider: Decider = { decide() { … } }`. */
+export interface Decider {
+  decide(): Decision;
+}
+
 /** Returns the outcome of completed work. The host displays the text beside the action. */
 export const done = (text?: string): Outcome => ({ tag: "done", val: text });
 
 /** Returns the outcome of an action that had nothing worth doing: the actions after it are skipped. */
 export const skip = (reason: string): Outcome => ({ tag: "skip", val: reason });
 
-/** The error to throw when the action cannot do its work. With `retryable`, the host may try again. */
+/** The error to throw when the guest cannot do its work. With `retryable`, the host may try again. */
 export class ActionError extends Error {
   readonly payload: HostError;
 
@@ -34,7 +40,7 @@ export class ActionError extends Error {
   }
 }
 
-/** Returns the params of this action in this run. The action chooses their type `T`; it is not checked. */
+/** Returns the params of this action in this run, or of this trigger component. The guest chooses their type `T`; it is not checked. */
 export const params = <T>(): Partial<T> => JSON.parse(paramsAsText());
 
 type Fields = Record<string, unknown>;

@@ -122,8 +122,8 @@ fn javascript_explains_unsupported_features() {
     let (_app, actions) = failing_pipeline("breaks_javascript", &[r#"how = "fetch""#, r#"how = "async""#], "");
     let (code, message) = error(&actions[0]);
     assert_eq!(code, "failed");
-    let said = "Error: an action in JavaScript has no fetch: requests need wasi:http, which build-js-guest does not bring along\n  at app.js:";
+    let said = "Error: a component in JavaScript has no fetch: requests need wasi:http, which build-js-guest does not bring along\n  at app.js:";
     assert!(message.starts_with(said), "{message}");
-    let said = "TypeError: run is async, and an action must not be: it is over when it returns";
+    let said = "TypeError: run is async, and must not be: its call is over when it returns";
     assert_eq!(error(&actions[1]), ("failed".to_owned(), said.to_owned()));
 }

@@ -42,7 +42,7 @@ const ABSENT: [(&str, &str); 2] = [
     ("no_ssl", "ModuleNotFoundError: No module named '_ssl' (it is not part of this interpreter)\n  at "),
     (
         "no_package",
-        "ModuleNotFoundError: No module named 'numpy' (it is neither in the folder of the action nor named in \
+        "ModuleNotFoundError: No module named 'numpy' (it is neither in the folder of app.py nor named in \
          requirements.txt)\n  at app.py:",
     ),
 ];

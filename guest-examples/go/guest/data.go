@@ -1,3 +1,5 @@
+//go:build !trigger
+
 package guest
 
 import (

@@ -172,8 +172,10 @@ const GO: Kit = Kit {
     needs: "It needs Python 3.10 or newer, which it fetches Go with, or Debian 12 or newer to fetch that from; and Rust for the tools that make the bindings.",
     files: &[
         file("actions/summary/summary.go", template!("go/summary.go")),
+        file("actions/guest/action.go", ours!("guest-examples/go/guest/action.go")),
         file("actions/guest/data.go", ours!("guest-examples/go/guest/data.go")),
         file("actions/guest/guest.go", ours!("guest-examples/go/guest/guest.go")),
+        file("actions/guest/trigger.go", ours!("guest-examples/go/guest/trigger.go")),
         file("scripts/build-go-guest", ours!("scripts/build-go-guest")),
         GUEST_COMMON,
     ],
