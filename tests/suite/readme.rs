@@ -1,4 +1,5 @@
-//! The action and the manifest in the README are built and run exactly as they are printed there.
+//! The action, the trigger component and the manifest in the README are built and run exactly as
+//! they are printed there.
 
 use std::fs;
 use std::path::Path;
@@ -6,22 +7,23 @@ use std::path::Path;
 use anacostia::manifest::parse_pinned;
 
 use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
 
 const README: &str = include_str!("../../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns the first block of this language in the section on writing an action.
-fn block(language: &str) -> String {
-    let section = README.split("### Writing an action").nth(1).expect("the section");
+/// Returns the first block of this language after a heading.
+fn block(heading: &str, language: &str) -> String {
+    let section = README.split(&format!("### {heading}\n")).nth(1).expect("the section");
     let block = section.split(&format!("```{language}\n")).nth(1).expect("a block");
     block.split("```").next().unwrap().replace("CHECKOUT", ROOT)
 }
 
 #[test]
 fn the_action_of_the_readme_builds_and_works() {
-    let app = TestApp::new(&block("toml"));
+    let app = TestApp::new(&block("Writing an action", "toml"));
     fs::create_dir(app.path("src")).unwrap();
-    fs::write(app.path("src/lib.rs"), block("rust")).unwrap();
+    fs::write(app.path("src/lib.rs"), block("Writing an action", "rust")).unwrap();
     let cargo = format!(
         "[package]\nname = \"count_rows\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\nanacostia-guest = {{ path = \"{ROOT}/guest-examples/rust/support\" }}\n[workspace]\n"
     );
@@ -33,9 +35,32 @@ fn the_action_of_the_readme_builds_and_works() {
 }
 
 #[test]
+fn its_trigger_component_in_python_builds_and_decides() {
+    let resource = "[resources.readings]\nkind = \"folder\"\npath = \"readings\"\nwatch = true\n";
+    let build = format!("{{ command = \"{ROOT}/scripts/build-python-guest . enough.wasm\" }}");
+    let mut app = TestApp::new(&format!(
+        "manifest_version = 1\n[pipeline]\nname = \"enough\"\n{resource}\
+         [resources.readings.trigger.component]\nfile = \"enough.wasm\"\nbuild = {build}\n\
+         [actions.work]\ncomponent = \"worker.wasm\"\nafter = [\"readings\"]\nreads = [\"readings\"]\n\
+         params = {{ steps = [{{ do = \"metrics\", name = \"mean\", values = [3.5] }}] }}\n"
+    ))
+    .with_guest("worker");
+    fs::write(app.path("app.py"), block("Components that decide", "python")).unwrap();
+    app.drop_file("readings/a", &[0; 99_999]);
+    let output = app.cli(&["run", "--build", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    app.start();
+    let seen = || app.get("/api/v1/triggers/preview").to_string();
+    wait_until("it to skip", || seen().contains("\"99999 bytes are new\""));
+    app.drop_file("readings/b", b"b");
+    assert!(app.wait_for_runs(1)[0]["trigger"].as_str().unwrap().ends_with("100000 bytes are new"));
+    app.drop_file("readings/c", b"c");
+    assert!(app.wait_for_runs(2)[1]["trigger"].as_str().unwrap().ends_with("mean is only 3.5"));
+}
+
+#[test]
 fn its_triggers_can_be_run() {
-    let section = README.split("### Triggers").nth(1).expect("the section");
-    let triggers = section.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let triggers = block("Triggers", "toml");
     let head = "manifest_version = 1\n[pipeline]\nname = \"readme\"\n";
     let action = "[actions.work]\ncomponent = \"w.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n";
     let folder = Path::new("/nowhere");

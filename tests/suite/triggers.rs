@@ -4,6 +4,7 @@ mod by_hand;
 mod components;
 mod events;
 mod groups;
+mod languages;
 mod metrics;
 mod waiting;
 

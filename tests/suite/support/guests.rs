@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Returns the component of the guest `name`: `tests/guests/<name>`.
+/// Returns the component of the guest `name`: `tests/guests/<name>`. A guest that is not written in
+/// Rust has its language at the end of its name.
 pub(crate) fn guest(name: &str) -> PathBuf {
     if name == "command" {
         return command();
@@ -18,11 +19,11 @@ pub(crate) fn guest(name: &str) -> PathBuf {
         // One test needs it.
         return build("tests/guests/python_program/build.sh", None, "tests/guests/python_program");
     }
-    let script = match name {
-        "breaks_c" => "scripts/build-c-guest",
-        "breaks_go" => "scripts/build-go-guest",
-        "breaks_javascript" => "scripts/build-js-guest",
-        "late_python" => "scripts/build-python-guest",
+    let script = match name.rsplit('_').next() {
+        Some("c") => "scripts/build-c-guest",
+        Some("go") => "scripts/build-go-guest",
+        Some("javascript" | "typescript") => "scripts/build-js-guest",
+        Some("python") => "scripts/build-python-guest",
         _ => "scripts/build-rust-guest",
     };
     component(&format!("tests/guests/{name}"), script)
