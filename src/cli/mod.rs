@@ -14,6 +14,7 @@ mod dev;
 mod failure;
 mod gc;
 mod load;
+mod loaded;
 mod new;
 mod notifications;
 mod open;
@@ -72,9 +73,8 @@ enum Verb {
     Pause(pause::PauseArgs),
     /// End a pause
     Resume(pause::ResumeArgs),
-    /// Look at triggers
-    #[command(subcommand)]
-    Triggers(triggers::Verb),
+    /// Show what each trigger would do now, why, and when it could fire next
+    Triggers(triggers::Args),
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
@@ -131,7 +131,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Trigger(args) => trigger::trigger(&args),
         Verb::Pause(args) => pause::pause(&args),
         Verb::Resume(args) => pause::resume(&args),
-        Verb::Triggers(verb) => triggers::triggers(verb),
+        Verb::Triggers(args) => triggers::triggers(args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Notifications(args) => notifications::notifications(args),

@@ -3,12 +3,15 @@
 //! A running host is asked over HTTP, because it has to act at once. If none is running, the pause
 //! is recorded in the store, and the next host starts with it.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records};
-use crate::cli::show::{Cell, plain, styles};
+use crate::cli::remote::segment;
+use crate::cli::show::{Cell, plain, resume_command, styles};
 use crate::cli::{End, Failure, open, out};
 use crate::http::bodies::PauseBody;
 use crate::manifest::{Pipeline, nearest};
@@ -59,6 +62,23 @@ enum What {
     Resume,
 }
 
+/// What is paused before the request.
+struct Paused {
+    pipeline: bool,
+    nodes: Vec<Pause>,
+}
+
+impl Paused {
+    fn read(records: &Records) -> Result<Self, Failure> {
+        let pipeline = records.ask(records.store.paused())?;
+        Ok(Self { pipeline, nodes: records.ask(records.store.paused_nodes())? })
+    }
+
+    fn has(&self, node: Option<(NodeKind, &str)>) -> bool {
+        node.map_or(self.pipeline, |(kind, name)| self.nodes.iter().any(|it| it.kind == kind && it.name == name))
+    }
+}
+
 pub(crate) fn pause(args: &PauseArgs) -> Result<End, Failure> {
     if args.reason.is_some() && args.what.node().is_none() {
         return Err(Failure::usage(
@@ -77,8 +97,12 @@ pub(crate) fn resume(args: &ResumeArgs) -> Result<End, Failure> {
 }
 
 fn change(args: &Args, what: &What) -> Result<End, Failure> {
-    // Also says if nothing is on record yet.
-    let pipeline = Records::open(&args.path)?.pipeline;
+    let (pipeline, before) = {
+        // Also says if nothing is on record yet.
+        let records = Records::open(&args.path)?;
+        let before = Paused::read(&records)?;
+        (records.pipeline, before)
+    };
     let (state, host) = match open::holder(&pipeline)? {
         Some(holder) => {
             let (verb, body) = match what {
@@ -97,19 +121,9 @@ fn change(args: &Args, what: &What) -> Result<End, Failure> {
     if args.json {
         out::json(&state)?;
     } else {
-        out::result(&summary(args.node(), what, host))?;
+        out::result(&summary(args, what, &before, host))?;
     }
     Ok(End::Well)
-}
-
-/// Returns a name as a part of a path. Only valid names can be known to the host; all other
-/// characters are escaped.
-fn segment(name: &str) -> String {
-    let part = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    name.bytes().map(part).collect()
 }
 
 /// Records the request in the store. Fails if a host has opened the store meanwhile.
@@ -163,30 +177,30 @@ fn check_name(pipeline: &Pipeline, kind: NodeKind, name: &str) -> Result<(), Fai
     Err(Failure::usage(format!("there is no {kind} `{}`{}", plain(name), near.unwrap_or_default())))
 }
 
-/// Describes the new state in one line.
-fn summary(node: Option<(NodeKind, &str)>, what: &What, host: bool) -> String {
+/// Describes the new state, and what else is paused.
+fn summary(args: &Args, what: &What, before: &Paused, host: bool) -> String {
+    let (node, path) = (args.node(), args.path.shown());
     let later = if host { "" } else { ", from the next `anacostia run` on" };
-    let Some((kind, name)) = node else {
-        return match what {
-            What::Pause(_) => format!("The pipeline is paused: triggers start no run{later}\n"),
-            What::Resume => format!("The pipeline goes on{later}\n"),
-        };
+    let (who, means) = match node {
+        None => ("The pipeline".to_owned(), "triggers start no run"),
+        Some((NodeKind::Resource, name)) => (strong(name), "what arrives in it waits"),
+        Some((NodeKind::Action, name)) => (strong(name), "no attempt of it starts"),
     };
-    let name = Cell::new(name).style(styles::STRONG);
-    match (what, kind) {
-        (What::Pause(_), NodeKind::Resource) => format!("{name} is paused: what arrives in it waits{later}\n"),
-        (What::Pause(_), NodeKind::Action) => format!("{name} is paused: no attempt of it starts{later}\n"),
-        (What::Resume, _) => format!("{name} goes on{later}\n"),
+    let ends = |node| format!("`{}` ends that", resume_command(&plain(&path), node));
+    if let What::Pause(_) = what {
+        return format!("{who} is paused: {means}{later}; {}\n", ends(node));
     }
+    let mut text = if before.has(node) { format!("{who} goes on{later}\n") } else { format!("{who} was not paused\n") };
+    if node.is_some() && before.pipeline {
+        let _ = writeln!(text, "The pipeline stays paused; {}", ends(None));
+    }
+    for pause in before.nodes.iter().filter(|_| node.is_none()) {
+        let why = plain(&pause.describe());
+        let _ = writeln!(text, "{} stays {why}; {}", strong(&pause.name), ends(Some((pause.kind, &pause.name))));
+    }
+    text
 }
 
-#[cfg(test)]
-mod tests {
-    use super::segment;
-
-    #[test]
-    fn a_name_cannot_leave_its_part_of_the_path() {
-        assert_eq!(segment("data_store-1"), "data_store-1");
-        assert_eq!(segment("../a?b ä"), "%2E%2E%2Fa%3Fb%20%C3%A4");
-    }
+fn strong(name: &str) -> String {
+    Cell::new(name).style(styles::STRONG).to_string()
 }

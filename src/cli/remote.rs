@@ -23,7 +23,7 @@ pub(crate) enum Answer {
     Run(Value),
     /// It refused, with its message.
     Refused(String),
-    /// The request is invalid, with the reason.
+    /// The request is invalid, or about something that is not there, with the reason.
     Invalid(String),
 }
 
@@ -120,6 +120,16 @@ impl Remote {
     }
 }
 
+/// Returns a name as a part of a path. Only valid names can be known to the host; all other
+/// characters are escaped.
+pub(crate) fn segment(name: &str) -> String {
+    let part = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    name.bytes().map(part).collect()
+}
+
 /// Returns whether a process is stopped by a signal.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -143,7 +153,7 @@ fn agent(timeout: Duration) -> ureq::Agent {
 fn answer(read: Result<Value, (u16, String)>) -> Answer {
     match read {
         Ok(run) => Answer::Run(run),
-        Err((400, why)) => Answer::Invalid(why),
+        Err((400 | 404, why)) => Answer::Invalid(why),
         Err((_, why)) => Answer::Refused(why),
     }
 }
@@ -167,4 +177,15 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Result<Value, 
         None => String::new(),
     };
     Ok(Err((status.as_u16(), format!("{}{hint}", detail.unwrap_or(status.as_str())))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_name_cannot_leave_its_part_of_the_path() {
+        assert_eq!(segment("data_store-1"), "data_store-1");
+        assert_eq!(segment("../a?b ä"), "%2E%2E%2Fa%3Fb%20%C3%A4");
+    }
 }

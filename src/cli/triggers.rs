@@ -9,14 +9,23 @@ use super::{End, Failure, open, out, show};
 use crate::base::{Clock as _, SystemClock};
 use crate::scheduler::{Preview, preview_triggers};
 
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+enum Verb {
     /// Show what each trigger would do now, why, and when it could fire next
-    List(Args),
+    List(ListArgs),
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+struct ListArgs {
     #[command(flatten)]
     path: PathArg,
     /// Print the triggers as JSON
@@ -24,8 +33,8 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn triggers(verb: Verb) -> Result<End, Failure> {
-    let Verb::List(args) = verb;
+pub(crate) fn triggers(args: Args) -> Result<End, Failure> {
+    let args = args.verb.map_or(args.list, |Verb::List(args)| args);
     let records = Records::open(&args.path)?;
     let holder = open::holder(&records.pipeline)?;
     let triggers = if let Some(holder) = &holder {

@@ -71,6 +71,14 @@ impl GroupBy {
             found.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
         })
     }
+
+    /// Returns whether it is certain that it matches no name, without a `/`, that ends with `end`.
+    pub(super) fn misses_names(&self, end: &str) -> bool {
+        let is_below = |part: &Part| matches!(part, Part::Literal(text) if text.contains('/'));
+        let is_other =
+            |last: &Part| matches!(last, Part::Literal(text) if !text.ends_with(end) && !end.ends_with(text));
+        self.parts.iter().any(is_below) || self.parts.last().is_some_and(is_other)
+    }
 }
 
 impl Part {
@@ -154,6 +162,14 @@ mod tests {
         assert_eq!(group("**/{name}.csv", "a/b/c.csv").as_deref(), Some("name=c"));
         assert_eq!(group("{n}.csv", "ä.csv").as_deref(), Some("n=ä"));
         assert_eq!(group("{n}.csv", ".csv"), None, "a part is not empty");
+    }
+
+    #[test]
+    fn a_pattern_of_folders_or_of_another_ending_misses_every_name() {
+        let misses = |pattern: &str| GroupBy::parse(pattern).unwrap().misses_names(".jsonl");
+        assert!(misses("{day}/*.jsonl") && misses("**/{day}") && misses("{day}.csv") && misses("{day}.jsonl.gz"));
+        assert!(!misses("{day}") && !misses("{day}_*") && !misses("{day}.jsonl") && !misses("{day}_*l"));
+        assert!(!misses("{day}_1..33.jsonl"));
     }
 
     #[test]

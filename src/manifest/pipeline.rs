@@ -327,6 +327,11 @@ impl ResourceSpec {
         }
     }
 
+    /// Returns whether it can only have what its watch has found, because no action writes to it.
+    pub(super) fn is_filled_by_its_watch(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Http(http) if http.takes_no_outputs().is_some())
+    }
+
     /// Returns whether other programs upload its artifacts to this host.
     #[must_use]
     pub fn takes_uploads(&self) -> bool {

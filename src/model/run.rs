@@ -68,6 +68,14 @@ pub struct Run {
     pub partition: Option<String>,
 }
 
+impl Run {
+    /// Says where a person finds what to do about the failed run with this number.
+    #[must_use]
+    pub fn what_next(number: u64) -> String {
+        format!("`anacostia runs show {number}` says what to do next")
+    }
+}
+
 /// A run with its inputs, actions and attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunDetail {

@@ -7,7 +7,7 @@ use super::time::now;
 use crate::base::bounds::cut;
 use crate::base::{NotificationId, TimeSpan};
 use crate::manifest::NotifySpec;
-use crate::model::{ActionState, Event, Notification, NotificationState, NotifyCause, RunDetail};
+use crate::model::{ActionState, Event, Notification, NotificationState, NotifyCause, Run, RunDetail};
 
 /// The most actions that a message names.
 const MAX_ACTIONS: usize = 20;
@@ -35,7 +35,11 @@ impl Writer {
         for line in action_lines(run) {
             text.push_str(&line);
         }
-        let _ = writeln!(text, "\nTrigger: {}", cut(&run.run.trigger, MAX_DETAIL));
+        text.push('\n');
+        if cause == NotifyCause::RunFailed {
+            let _ = writeln!(text, "{}", Run::what_next(number));
+        }
+        let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
         let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);
         Notification {
             event: Some(event),

@@ -1,5 +1,6 @@
 //! Reads the groups of pending artifacts, for triggers with `group_by`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::at_work::AtWork;
@@ -25,24 +26,27 @@ impl Dispatcher {
         {
             let shared = Arc::clone(&self.shared);
             let read = read_on(&shared, || oldest(shared.store.as_ref(), resource, by));
-            let artifacts = self.wait_for(work, read).await?;
+            let (artifacts, _) = self.wait_for(work, read).await?;
             self.pending.note_groups(resource, by, &artifacts, self.shared.clock.both());
         }
         Ok(())
     }
 }
 
-/// Reads all groups.
+/// Reads all groups. Returns how many pending artifacts belong to none, by resource.
 pub(super) async fn note_groups(
     store: &dyn MetadataStore,
     pipeline: &Pipeline,
     pending: &mut Waiting,
     now: Now,
-) -> Result<(), StoreError> {
+) -> Result<BTreeMap<String, u64>, StoreError> {
+    let mut without = BTreeMap::new();
     for (resource, by) in grouped(pipeline) {
-        pending.note_groups(resource, by, &oldest(store, resource, by).await?, now);
+        let (artifacts, others) = oldest(store, resource, by).await?;
+        pending.note_groups(resource, by, &artifacts, now);
+        without.insert(resource.to_owned(), others);
     }
-    Ok(())
+    Ok(without)
 }
 
 /// Returns the watched resources whose triggers group artifacts.
@@ -51,16 +55,19 @@ fn grouped(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &GroupBy)> {
     watched.filter_map(|resource| Some((resource.name.as_str(), resource.trigger.group_by.as_ref()?)))
 }
 
-/// Returns the oldest pending artifacts of a resource that belong to a group.
-async fn oldest(store: &dyn MetadataStore, resource: &str, by: &GroupBy) -> Result<Vec<Artifact>, StoreError> {
-    let (mut all, mut cursor) = (Vec::new(), None);
+/// Returns the oldest pending artifacts of a resource that belong to a group, and how many others
+/// are among them.
+async fn oldest(store: &dyn MetadataStore, resource: &str, by: &GroupBy) -> Result<(Vec<Artifact>, u64), StoreError> {
+    let (mut all, mut others, mut cursor) = (Vec::new(), 0, None);
     while all.len() < MAX_GROUPED {
         let page = store.pending_artifacts(resource, PageRequest { cursor, limit: MAX_PAGE }).await?;
-        all.extend(page.items.into_iter().filter(|it| by.group(&it.path).is_some()));
+        let (grouped, rest): (Vec<_>, Vec<_>) = page.items.into_iter().partition(|it| by.group(&it.path).is_some());
+        others += rest.len() as u64;
+        all.extend(grouped);
         cursor = page.next_cursor;
         if cursor.is_none() {
             break;
         }
     }
-    Ok(all)
+    Ok((all, others))
 }

@@ -85,7 +85,8 @@ impl ManualRun {
             let first = watched.next()?;
             let why = paused.get(&first.name)?;
             let others = if watched.next().is_some() { ", and so are all other watched resources" } else { "" };
-            return Some(format!("`{}` is {why}{others}; `anacostia resume --resource NAME` ends that", first.name));
+            let name = &first.name;
+            return Some(format!("`{name}` is {why}{others}; `anacostia resume --resource {name}` ends that"));
         }
         let given = self.given.iter().flat_map(|given| &given.artifacts).map(|(_, resource)| resource);
         let (name, why) = given.chain(&self.resource).find_map(|name| paused.get_key_value(name))?;

@@ -41,6 +41,7 @@ mod http_support;
 mod inspect;
 mod languages;
 mod limits;
+mod loaded;
 mod lost;
 mod manifest;
 mod new;

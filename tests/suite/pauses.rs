@@ -299,7 +299,8 @@ fn a_name_that_does_not_exist_is_refused_and_one_that_has_gone_can_be_resumed() 
 
     let paused = app.cli(&["pause", "PATH", "--action", "side"]);
     let text = String::from_utf8_lossy(&paused.stdout).into_owned();
-    assert_eq!(text, "side is paused: no attempt of it starts, from the next `anacostia run` on\n");
+    let (place, means) = (app.folder().display(), "no attempt of it starts, from the next `anacostia run` on");
+    assert_eq!(text, format!("side is paused: {means}; `anacostia resume {place} --action side` ends that\n"));
     let manifest = std::fs::read_to_string(app.path("anacostia.toml")).unwrap();
     std::fs::write(app.path("anacostia.toml"), manifest.replace("[actions.side]", "[actions.beside]")).unwrap();
     app.start();
@@ -319,7 +320,9 @@ fn the_pipeline_is_paused_and_resumed_with_and_without_a_host() {
     assert_eq!(early.status.code(), Some(2), "nothing is on record yet");
     app.start();
     let said = |app: &TestApp, verb: &str| String::from_utf8_lossy(&app.cli(&[verb, "PATH"]).stdout).into_owned();
-    assert_eq!(said(&app, "pause"), "The pipeline is paused: triggers start no run\n");
+    let place = app.folder().display().to_string();
+    let ends = format!("`anacostia resume {place}` ends that\n");
+    assert_eq!(said(&app, "pause"), format!("The pipeline is paused: triggers start no run; {ends}"));
     assert_eq!(app.get("/api/v1/pipeline")["state"], "paused");
     app.kill();
     assert_eq!(said(&app, "resume"), "The pipeline goes on, from the next `anacostia run` on\n");
@@ -327,6 +330,28 @@ fn the_pipeline_is_paused_and_resumed_with_and_without_a_host() {
     assert_eq!(app.get("/api/v1/pipeline")["state"], "running");
     let reason = app.cli(&["pause", "PATH", "--reason", "x"]);
     assert_eq!(reason.status.code(), Some(2), "a reason is that of a resource or an action");
+}
+
+#[test]
+fn resume_says_what_was_not_paused_and_what_stays_paused() {
+    let mut app = app(CHAIN);
+    app.start();
+    let place = app.folder().display().to_string();
+    let said = |args: &[&str]| String::from_utf8_lossy(&app.cli(args).stdout).into_owned();
+    assert_eq!(said(&["resume", "PATH"]), "The pipeline was not paused\n");
+    let resource = ["PATH", "--resource", "raw"];
+    let of_resource = |verb: &str| said(&[&[verb], &resource[..]].concat());
+    let means = "what arrives in it waits";
+    let ends = format!("`anacostia resume {place} --resource raw` ends that\n");
+    assert_eq!(of_resource("pause"), format!("raw is paused: {means}; {ends}"));
+    let since = app.get("/api/v1/nodes/raw")["paused"]["since"].as_str().unwrap().to_owned();
+    let stays = format!("raw stays paused since {since}; {ends}");
+    assert_eq!(said(&["resume", "PATH"]), format!("The pipeline was not paused\n{stays}"));
+    said(&["pause", "PATH"]);
+    let both = format!("raw goes on\nThe pipeline stays paused; `anacostia resume {place}` ends that\n");
+    assert_eq!(of_resource("resume"), both);
+    assert_eq!(said(&["resume", "PATH"]), "The pipeline goes on\n");
+    assert_eq!(of_resource("resume"), "raw was not paused\n");
 }
 
 #[test]
@@ -381,6 +406,6 @@ fn a_run_by_hand_is_refused_if_all_that_it_could_claim_from_is_paused() {
     let refused = app.cli(&["trigger", "PATH"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("`raw` is paused since "), "{said}");
-    assert!(said.contains(": it moves; `anacostia resume --resource NAME` ends that"), "{said}");
+    assert!(said.contains(": it moves; `anacostia resume --resource raw` ends that"), "{said}");
     assert_eq!((refused.status.code(), app.get_all("/api/v1/runs").len()), (Some(1), 0));
 }

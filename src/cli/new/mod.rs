@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::show::{Cell, Column, Table, next_steps, styles};
+use super::show::{Cell, Column, Table, next_steps, quoted, styles};
 use super::{End, Failure, out};
 use crate::base::check_name;
 use crate::manifest;
@@ -104,7 +104,7 @@ fn made(folder: &Path, name: &str, kit: &Kit) -> String {
         table.row(vec![Cell::new(path).style(styles::STRONG), Cell::new(what).style(styles::FAINT)]);
     }
     let steps = [
-        ("go there", format!("cd {}", quoted(folder))),
+        ("go there", format!("cd {}", quoted(&folder.display().to_string()))),
         ("build, run, rebuild on each save", "anacostia dev".to_owned()),
         ("let a file arrive", "cp samples/wednesday.csv data/readings/".to_owned()),
     ];
@@ -118,18 +118,11 @@ fn made(folder: &Path, name: &str, kit: &Kit) -> String {
     )
 }
 
-/// Quotes a path for a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));
-    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Lang, kit, made, name, quoted};
+    use super::{Lang, kit, made, name};
 
     #[test]
     fn a_project_is_named_after_its_folder() {
@@ -142,7 +135,6 @@ mod tests {
 
     #[test]
     fn the_next_commands_can_be_copied() {
-        assert_eq!(quoted(Path::new("it's here/x")), "'it'\\''s here/x'");
         let text = made(Path::new("a/cold-room"), "cold-room", kit(Lang::Rust));
         insta::assert_snapshot!(anstream::adapter::strip_str(&text));
     }

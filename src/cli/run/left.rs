@@ -70,9 +70,8 @@ async fn paused_pipeline(view: &View, path: &str) -> Result<String, Failure> {
         return Ok(String::new());
     }
     let verb = if count == 1 { "waits" } else { "wait" };
-    let path = show::beside(path);
-    let count = show::plural(count, "artifact");
-    Ok(format!("{count} {verb}, because the pipeline is paused; `anacostia resume{path}` ends that\n"))
+    let (count, resume) = (show::plural(count, "artifact"), show::resume_command(path, None));
+    Ok(format!("{count} {verb}, because the pipeline is paused; `{resume}` ends that\n"))
 }
 
 /// Describes how much waits for the end of a pause.
@@ -81,10 +80,9 @@ fn held(pause: &Pause, count: u64, what: &str, path: &str) -> String {
         return String::new();
     }
     let verb = if count == 1 { "waits" } else { "wait" };
-    let path = show::beside(path);
     let Pause { kind, name, .. } = pause;
     let (why, count) = (show::plain(&pause.describe()), show::plural(count, what));
-    format!("{count} {verb} for {name}, {why}; `anacostia resume{path} --{kind} {name}` ends that\n")
+    format!("{count} {verb} for {name}, {why}; `{}` ends that\n", show::resume_command(path, Some((*kind, name))))
 }
 
 /// Describes the actions that wait for approval, a line for each, with the command that approves

@@ -11,7 +11,7 @@ use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::{Answer, Remote};
 use crate::cli::show::{Cell, styles};
-use crate::cli::{End, Failure, open, out};
+use crate::cli::{End, Failure, loaded, open, out};
 use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
 use crate::model::Run;
@@ -76,7 +76,8 @@ pub(crate) fn retry(args: &RetryArgs) -> Result<End, Failure> {
     if args.current { start_again(&args.run) } else { steer(&args.run, What::Retry) }
 }
 
-/// Starts a new run with the inputs of another. Only a running host can: it has today's components.
+/// Starts a new run with the inputs of another. Only a running host can, and only if it has loaded
+/// today's manifest and components.
 fn start_again(args: &Args) -> Result<End, Failure> {
     let (pipeline, old) = {
         let records = Records::open(&args.path)?;
@@ -84,6 +85,9 @@ fn start_again(args: &Args) -> Result<End, Failure> {
         (records.pipeline, old)
     };
     let host = open::running_host(&pipeline, &args.path, "starts runs")?;
+    if let Some(why) = loaded::differs(&host, &pipeline, &args.path)? {
+        return Err(Failure::work(why));
+    }
     match host.start(RunId::new(), &json!({ "rerun_of": old }))? {
         Answer::Run(run) if args.json => out::json(&run)?,
         Answer::Run(run) => out::result(&summary(&run, true))?,

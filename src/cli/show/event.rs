@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::{headline, wrap};
 use super::{Cell, duration, plain, plural, state_mark, styles};
-use crate::model::{Event, EventKind};
+use crate::model::{Event, EventKind, Run};
 
 /// The indentation of continuation lines: as wide as a time.
 const INDENT: &str = "           ";
@@ -38,7 +38,10 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
             let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
             let line = format!("{run}  {}{}", state_mark(text("state")), took.unwrap_or_default());
             let more = reason.map(advice).unwrap_or_default();
-            format!("{}{more}", reason.map_or(line.clone(), |reason| with_reason(&line, reason, width)))
+            let next = (text("state") == "failed").then(|| Run::what_next(number));
+            let why = reason.map(|reason| headline(reason).into_owned()).into_iter().chain(next);
+            let why = why.collect::<Vec<_>>().join("; ");
+            if why.is_empty() { line } else { format!("{}{more}", with_reason(&line, &why, width)) }
         }
         EventKind::RunState if event.data.get("retried").is_some() => format!("{run}  {}", Cell::new("○ retried")),
         EventKind::ActionState if text("state") == "retrying" => {

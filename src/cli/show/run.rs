@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::fit::{headline, wrap};
 use super::held::{held, is_paused};
 use super::requests;
-use super::{Cell, Column, RunOutputs, Table, ago, beside, duration, next_steps, plain, state_mark, styles};
+use super::{
+    Cell, Column, RunOutputs, Table, ago, beside, duration, next_steps, plain, quoted, resume_command, state_mark,
+    styles,
+};
 use crate::base::{AttemptId, ByteSize, RunId, Timestamp};
 use crate::model::{
-    ActionState, Approval, Artifact, Attempt, AttemptState, Denial, HttpRequest, Run, RunAction, RunDetail, RunState,
-    Verdict,
+    ActionState, Approval, Artifact, Attempt, AttemptState, Denial, HttpRequest, NodeKind, Run, RunAction, RunDetail,
+    RunState, Verdict,
 };
 
 /// Most inputs that are shown one by one.
@@ -102,7 +105,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
     text.push_str(&seen.outputs.map(|outputs| outputs.shown(width)).unwrap_or_default());
-    text.push_str(&next_steps(&next(detail, path)));
+    text.push_str(&next_steps(&next(detail, seen.inputs.first(), path)));
     text
 }
 
@@ -343,17 +346,27 @@ fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) ->
     text
 }
 
-/// What to do next: a description, and the command.
-fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
+/// What to do next: a description, and the command. `input` is one of its inputs, if it has any.
+fn next(detail: &RunDetail, input: Option<&Artifact>, path: &str) -> Vec<(&'static str, String)> {
     let run = &detail.run;
     let command = |verb: &str, rest: &str| format!("anacostia runs {verb} {}{}{rest}", run.number, beside(path));
     match run.state {
         RunState::Failed | RunState::Cancelled => {
-            vec![
+            let chosen = |input: &Artifact| {
+                let pattern = quoted(&format!("{}/{}", input.resource, input.path));
+                (
+                    "start runs on inputs that you choose",
+                    format!("anacostia trigger{} --inputs {pattern}", beside(path)),
+                )
+            };
+            [
                 ("see what it said", command("logs", "")),
                 ("retry what failed", command("retry", "")),
-                ("start it again after a fix", command("retry", " --current")),
+                ("start it again, once the host has loaded a fix", command("retry", " --current")),
             ]
+            .into_iter()
+            .chain(input.map(chosen))
+            .collect()
         }
         RunState::Queued | RunState::Running => {
             let decide = |verb: &str, action: &RunAction| {
@@ -364,7 +377,7 @@ fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
                 .flat_map(|it| [("approve it", decide("approve", it)), ("reject it", decide("reject", it))])
                 .collect();
             let paused = |it: &&RunAction| is_paused(it.state.as_str(), it.reason.as_deref().unwrap_or_default());
-            let resume = |it: &RunAction| format!("anacostia resume{} --action {}", beside(path), it.name);
+            let resume = |it: &RunAction| resume_command(path, Some((NodeKind::Action, &it.name)));
             steps.extend(detail.actions.iter().filter(paused).map(|it| ("resume it", resume(it))));
             if detail.actions.iter().any(|action| action.state == ActionState::Running) || steps.is_empty() {
                 steps.push(("follow it", command("logs", " --follow")));

@@ -1,6 +1,6 @@
 //! Formats what triggers would do now.
 
-use super::{Cell, Column, Table, duration, styles};
+use super::{Cell, Column, Table, duration, plural, styles};
 use crate::base::Timestamp;
 use crate::model::{ConditionSeen, TickOutcome};
 use crate::scheduler::Preview;
@@ -25,7 +25,9 @@ pub(crate) fn trigger_list(triggers: &[Preview], now: Timestamp, width: usize) -
         let mut head =
             vec![Cell::new(&trigger.trigger).style(styles::STRONG), Cell::new(outcome).style(style), Cell::new(next)];
         let held = trigger.held.iter().map(|why| vec![Cell::new("held"), Cell::new(why)]);
-        for line in conditions(&trigger.conditions, 0).into_iter().chain(held) {
+        let others = Some(trigger.without_group).filter(|count| *count > 0);
+        let others = others.map(|count| vec![Cell::new("in no group"), Cell::new(plural(count, "new artifact"))]);
+        for line in conditions(&trigger.conditions, 0).into_iter().chain(others).chain(held) {
             head.extend(line);
             table.row(std::mem::replace(&mut head, vec![Cell::new(""), Cell::new(""), Cell::new("")]));
         }
@@ -76,6 +78,7 @@ mod tests {
                 held: None,
                 next_at: Some(Timestamp::from_micros(3_600_000_000)),
                 conditions: vec![condition("min_artifacts", "3", "2", false)],
+                without_group: 4,
             },
             Preview {
                 trigger: "retrain".to_owned(),
@@ -85,6 +88,7 @@ mod tests {
                 held: Some("1 of 1 runs at work".to_owned()),
                 next_at: None,
                 conditions: vec![either],
+                without_group: 0,
             },
         ];
         insta::assert_snapshot!(anstream::adapter::strip_str(&trigger_list(&triggers, now, 120)));

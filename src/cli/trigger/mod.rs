@@ -16,10 +16,10 @@ use crate::base::bounds::MAX_GIVEN;
 use crate::base::{ArtifactId, Clock as _, RunId, SystemClock, first_beyond_64_bits};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
-use crate::cli::remote::{Answer, Remote};
+use crate::cli::remote::{Answer, Remote, segment};
 use crate::cli::show::{Cell, styles};
-use crate::cli::{End, Failure, open, out, show};
-use crate::model::{ActionState, Artifact, ArtifactState};
+use crate::cli::{End, Failure, loaded, open, out, show};
+use crate::model::{ActionState, Artifact, ArtifactState, NodeKind};
 use crate::resource::{self, Content, ResourceError};
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// A param for this run alone, over those of the manifest: JSON, or else a string
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = param)]
     params: Vec<(String, Value)>,
+    /// Claim what is new in this resource alone, whatever its trigger waits for
+    #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
+    resource: Option<String>,
     /// Work on recorded artifacts again, whoever claimed them: RESOURCE, or RESOURCE/GLOB
     #[arg(long, value_name = "PATTERN", value_parser = select::pattern)]
     inputs: Vec<select::Pattern>,
@@ -86,6 +89,10 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
         ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
     };
     let host = open::running_host(&records.pipeline, &args.path, "starts runs")?;
+    if let Some(why) = loaded::differs(&host, &records.pipeline, &args.path)? {
+        let mark = Cell::new("warning:").style(styles::WARN);
+        out::error(&format!("{mark} {why}\n"));
+    }
     let mut end = End::Well;
     for how in starts {
         let run = start(&host, &how, args)?;
@@ -126,12 +133,16 @@ fn selected(args: &Args, records: &Records) -> Result<Vec<Artifact>, Failure> {
 
 /// Starts one run, and waits for its end if that is asked for.
 fn start(host: &Remote, how: &Value, args: &Args) -> Result<Value, Failure> {
-    let id = RunId::new();
-    let mut run = match host.start(id, how)? {
+    let started = match &args.resource {
+        Some(name) => host.post(&format!("resources/{}/trigger", segment(name)), how)?,
+        None => host.start(RunId::new(), how)?,
+    };
+    let mut run = match started {
         Answer::Run(run) => run,
         Answer::Invalid(why) => return Err(Failure::usage(why)),
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
+    let id = run.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut told = BTreeSet::new();
     while args.wait && !has_ended(&run) {
         run = host.get_within(&format!("runs/{id}?wait={}s", ASK_EVERY.as_secs()), ASK_EVERY)?;
@@ -149,7 +160,8 @@ fn start(host: &Remote, how: &Value, args: &Args) -> Result<Value, Failure> {
 fn holds(run: &Value, path: &str) -> Vec<(String, String)> {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(show::plain).unwrap_or_default();
     let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
-    let path = show::beside(&show::plain(path));
+    let place = &show::plain(path);
+    let path = show::beside(place);
     let hold = |action: &Value| {
         let [name, state, reason] = ["name", "state", "reason"].map(|key| text(action, key));
         if state == ActionState::AwaitingApproval.as_str() {
@@ -157,9 +169,9 @@ fn holds(run: &Value, path: &str) -> Vec<(String, String)> {
             let approve = format!("`anacostia runs approve {number} {name}{path}`, or `reject`");
             return Some((format!("{name} {since}"), format!("Run #{number}: {name} {reason}; {approve}.\n")));
         }
-        let resume = format!("`anacostia resume{path} --action {name}`");
+        let resume = show::resume_command(place, Some((NodeKind::Action, &name)));
         show::is_paused(&state, &reason)
-            .then(|| (format!("{name} {reason}"), format!("Run #{number}: {name} is {reason}; {resume}.\n")))
+            .then(|| (format!("{name} {reason}"), format!("Run #{number}: {name} is {reason}; `{resume}`.\n")))
     };
     run.get("actions").and_then(Value::as_array).into_iter().flatten().filter_map(hold).collect()
 }

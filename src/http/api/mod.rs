@@ -20,6 +20,7 @@ pub(crate) mod bodies {
     pub(crate) use super::List;
     pub(crate) use super::logs::LineBody;
     pub(crate) use super::pauses::PauseBody;
+    pub(crate) use super::pipeline::LoadedBody;
     pub(crate) use super::runs::{Live, RunBody, RunParts, detail_body};
 }
 

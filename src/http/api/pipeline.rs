@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::nodes::{NodeHead, heads};
-use crate::base::Timestamp;
+use crate::base::{Digest, Timestamp};
 use crate::http::App;
 use crate::http::problem::Result;
 use crate::http::query::Query;
-use crate::manifest::Join;
+use crate::manifest::{Join, Pipeline};
 use crate::model::Pause;
-use crate::scheduler::SlotUse;
+use crate::scheduler::{InForce, SlotUse};
 
 #[derive(Debug, Serialize)]
 pub(super) struct PipelineBody {
@@ -34,7 +34,31 @@ pub(super) struct PipelineBody {
     nodes: Vec<NodeHead>,
     /// The dependencies that `after` declares; data flows from `from` to `to`.
     edges: Vec<Edge>,
+    loaded: LoadedBody,
     host: HostBody,
+}
+
+/// What the host has loaded, and runs use that start now. The files may have changed since.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LoadedBody {
+    /// The digest of the manifest.
+    pub(crate) manifest: Digest,
+    /// The digests of the components, by action; that of a trigger by `trigger NAME`.
+    pub(crate) components: BTreeMap<String, Digest>,
+}
+
+impl LoadedBody {
+    /// Returns the digest of a manifest.
+    pub(crate) fn digest_of(pipeline: &Pipeline) -> Digest {
+        Digest::of(pipeline.text.as_bytes())
+    }
+}
+
+impl From<InForce> for LoadedBody {
+    fn from(InForce { pipeline, components }: InForce) -> Self {
+        let components = components.iter().map(|(name, info)| (name.clone(), info.digest)).collect();
+        Self { manifest: Self::digest_of(&pipeline), components }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -62,7 +86,8 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
     let view = &app.view;
     let paused = view.store.paused().await?;
     let reasons = view.control.not_ready();
-    let pipeline = view.pipeline();
+    let loaded = view.in_force.borrow().clone();
+    let pipeline = &loaded.pipeline;
     let edges = pipeline
         .actions
         .iter()
@@ -80,6 +105,7 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
         params: pipeline.params.clone(),
         nodes: heads(view).await?,
         edges,
+        loaded: loaded.into(),
         host: HostBody {
             version: env!("CARGO_PKG_VERSION"),
             started_at: app.started_at,

@@ -46,6 +46,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest
             nodes.after(reader, action);
             nodes.data(reader, action, "reads", &action.reads);
             nodes.data(reader, action, "writes", &action.writes);
+            nodes.readable(reader, action);
             nodes.writable(reader, action);
         }
         if !nodes.is_in_doubt(action) {
@@ -203,6 +204,24 @@ impl<'d> Nodes<'d> {
         }
     }
 
+    /// Checks that something can be in the resources in `reads`.
+    fn readable(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
+        for name in &action.reads {
+            let resource = self.resources.get(name.value.as_str()).and_then(|resource| resource.spec.as_ref());
+            if resource.is_some_and(ResourceSpec::is_filled_by_its_watch) && self.is_watched(&name.value) == Some(false)
+            {
+                let (action, name_of) = (&action.name.value, &name.value);
+                reader.complain(
+                    Problem::new(format!(
+                        "`{action}` reads `{name_of}`, which is not watched, so nothing is ever in it"
+                    ))
+                    .at(&name.span, "never has an artifact")
+                    .help(format!("add\n[resources.{name_of}]\nwatch = true")),
+                );
+            }
+        }
+    }
+
     /// Checks that the resources in `writes` take outputs.
     fn writable(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
         for name in &action.writes {
@@ -214,6 +233,24 @@ impl<'d> Nodes<'d> {
                     .help(help),
             );
         }
+        self.databases(reader, action);
+    }
+
+    /// Checks that an action writes at most one database: its commit is the commit point of an
+    /// attempt, and two databases cannot commit as one.
+    fn databases(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
+        let is_database = |name: &&At<String>| {
+            let resource = self.resources.get(name.value.as_str()).and_then(|resource| resource.spec.as_ref());
+            resource.is_some_and(|spec| spec.database().is_some())
+        };
+        let mut databases = action.writes.iter().filter(is_database);
+        let (Some(first), Some(second)) = (databases.next(), databases.next()) else { return };
+        reader.complain(
+            Problem::new(format!("`{}` writes two databases, which cannot commit as one", action.name.value))
+                .at(&second.span, "another database")
+                .at(&first.span, "one database")
+                .help("write each of them by an action of its own"),
+        );
     }
 
     fn retrigger(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {

@@ -1,5 +1,7 @@
 //! Checks that notifications refer to what is there.
 
+use std::ops::Range;
+
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedNotify};
 use super::super::tree::Reader;
@@ -14,6 +16,7 @@ pub(in super::super) fn notify(reader: &mut Reader<'_>, draft: &UncheckedManifes
         .resources
         .iter()
         .any(|resource| resource.perhaps_watched || resource.spec.as_ref().is_none_or(|spec| spec.watch));
+    let is_written = draft.actions.iter().any(|action| action.perhaps_more || !action.writes.is_empty());
     for it in &draft.notify {
         if let Some(action) = &it.action
             && !draft.actions.iter().any(|known| known.name.value == action.value)
@@ -29,13 +32,13 @@ pub(in super::super) fn notify(reader: &mut Reader<'_>, draft: &UncheckedManifes
         if is_watched || !it.resources.is_empty() {
             continue;
         }
-        let unreachable = it.on.iter().find(|cause| cause.value == NotifyCause::ResourceUnreachable);
-        for at in unreachable.map(|cause| &cause.span).into_iter().chain(&it.silence) {
-            reader.complain(
-                Problem::new("no resource is watched, so this notification would never be sent")
-                    .at(at, "here")
-                    .help("remove it, or add `watch = true` to a resource"),
-            );
+        // Outputs that cannot be published make a resource unreachable too.
+        let unreachable = it.on.iter().find(|cause| cause.value == NotifyCause::ResourceUnreachable && !is_written);
+        if let Some(cause) = unreachable {
+            reader.complain(never_sent("no resource is watched or written", &cause.span));
+        }
+        if let Some(silence) = &it.silence {
+            reader.complain(never_sent("no resource is watched", silence));
         }
     }
 }
@@ -61,6 +64,12 @@ fn resources(reader: &mut Reader<'_>, draft: &UncheckedManifest, it: &UncheckedN
         };
         reader.complain(problem);
     }
+}
+
+fn never_sent(why: &str, at: &Range<usize>) -> Problem {
+    Problem::new(format!("{why}, so this notification would never be sent"))
+        .at(at, "here")
+        .help("remove it, or add `watch = true` to a resource")
 }
 
 /// Checks that an action asks for approval if somebody is to be told of it.

@@ -47,7 +47,7 @@ use crate::model::StagedFile;
 
 /// The fault points of the bucket; see [`crate::base::fault`].
 pub const FAULT_POINTS: &[&str] =
-    &["s3.listed", "s3.told", "s3.upload_begun", "s3.uploaded", "s3.before_put", "s3.put"];
+    &["s3.listed", "s3.told", "s3.upload_begun", "s3.uploaded", "s3.before_put", "s3.put", "s3.noted"];
 
 /// Names of objects that never count: those that publishing moves aside.
 const DISPLACED: &str = "*.displaced-????????~";

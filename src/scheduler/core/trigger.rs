@@ -87,6 +87,9 @@ pub struct Preview {
     pub next_at: Option<Timestamp>,
     /// Each condition, with what it sees and what it wants.
     pub conditions: Vec<ConditionSeen>,
+    /// How many new artifacts belong to no group of its `group_by`, as far as they were looked at.
+    #[serde(default)]
+    pub without_group: u64,
 }
 
 /// Decides whether runs start now. Only watched resources count, and triggers of the pipeline.
@@ -149,6 +152,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
             held,
             next_at: result.next.map(|next| now.time.after(next.since(now.moment))),
             conditions: result.conditions,
+            without_group: 0,
         }
     };
     resources.into_iter().chain(of_pipelines(pipeline, situation)).map(of).collect()

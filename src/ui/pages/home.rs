@@ -206,13 +206,15 @@ fn run_row(run: Run, now: Timestamp) -> RunRow {
         RunState::Failed => "bad",
         RunState::Cancelling | RunState::Cancelled => "stop",
     };
+    let next = (run.state == RunState::Failed).then(|| Run::what_next(run.number));
+    let reason: Vec<String> = run.reason.into_iter().chain(next).collect();
     let duration = run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started)));
     RunRow {
         id: run.id.to_string(),
         number: run.number,
         state: run.state.as_str(),
         icon,
-        reason: run.reason,
+        reason: Some(reason.join("; ")).filter(|reason| !reason.is_empty()),
         trigger: run.trigger,
         started: run.started_at.map(moment),
         duration,

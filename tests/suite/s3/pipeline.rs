@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anacostia::resource::s3::FAULT_POINTS;
 use rustix::process::Signal;
 
 use super::over_each_service;
@@ -104,9 +105,10 @@ impl Copying {
 async fn a_host_that_is_killed_while_it_uploads_parts_publishes_once(service: Service) {
     let mut copying = Copying::new(service).await;
     let mut unknown = 0;
-    for point in ["s3.upload_begun", "s3.uploaded", "s3.before_put", "s3.put", "s3.noted"] {
+    // The others are points of the watch.
+    for point in FAULT_POINTS.iter().filter(|point| !["s3.listed", "s3.told"].contains(point)) {
         // Of the first one, only the host that died knew the id.
-        unknown += usize::from(point == "s3.upload_begun");
+        unknown += usize::from(*point == "s3.upload_begun");
         copying.put(&format!("{point}.bin"), LARGE).await;
         copying.app.die_at(&format!("{point}:1"));
         copying.app.start();

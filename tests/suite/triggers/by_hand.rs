@@ -131,3 +131,29 @@ fn recorded_artifacts_are_selected_by_their_state_and_by_when_they_were_recorded
     // What is given is not claimed.
     assert_eq!([&a, &b].map(|it| app.get(&format!("/api/v1/artifacts/{}", it["id"].as_str().unwrap()))), [a, b]);
 }
+
+#[test]
+fn the_command_line_triggers_one_resource_too() {
+    let app = started();
+    let raw = ["trigger", "PATH", "--resource", "raw"];
+    let said = |args: &[&str]| {
+        let output = app.cli(args);
+        let [out, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), out, error)
+    };
+    let nothing =
+        "error: the host refused to start a run: nothing is new in `raw`, so there is nothing to start a run on\n";
+    assert_eq!(said(&raw), (Some(1), String::new(), nothing.to_owned()));
+    let unknown = "error: there is no resource `rw`; did you mean `raw`?\n";
+    assert_eq!(said(&["trigger", "PATH", "--resource", "rw"]), (Some(2), String::new(), unknown.to_owned()));
+    app.drop_file("raw/a.csv", b"a");
+    app.drop_file("labels/b.csv", b"b");
+    wait_until("both to be recorded", || app.get_all("/api/v1/artifacts?state=new").len() == 2);
+    let run = said(&[&raw[..], &["--wait", "-p", "seed=9"]].concat());
+    assert_eq!(run, (Some(0), "Run #1 has succeeded\n".to_owned(), String::new()));
+    let run = app.get("/api/v1/runs/1");
+    assert_eq!((&run["params"], &run["inputs"][0]["path"]), (&json!({ "seed": 9 }), &json!("a.csv")));
+    assert_eq!(app.get_all("/api/v1/artifacts?state=new").len(), 1, "the other resource is left alone");
+    let both = said(&[&raw[..], &["--inputs", "raw/*"]].concat());
+    assert!(both.0 == Some(2) && both.2.contains("cannot be used with"), "{both:?}");
+}

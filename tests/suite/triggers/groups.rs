@@ -50,6 +50,12 @@ fn each_day_has_its_own_run_also_when_the_host_is_killed() {
     let shown = app.cli(&["runs", "show", "3", "PATH"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("partition  day=3"), "{shown:?}");
     assert_eq!(app.get_all("/api/v1/artifacts?state=new").len(), 1, "what is in no group waits");
+    assert_eq!(app.get("/api/v1/triggers/preview")["items"][0]["without_group"], 1);
+    for list in [&["triggers", "PATH"][..], &["triggers", "list", "PATH"]] {
+        let listed = String::from_utf8(app.cli(list).stdout).unwrap();
+        let last = listed.lines().last().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(last, "in no group 1 new artifact", "{listed}");
+    }
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 mod folder;
 mod http;
+mod never;
 mod s3;
 mod sql;
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::condition::Condition;
 use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
@@ -16,7 +16,6 @@ use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::trigger::{conditions, group_by, retrigger};
 use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
-use crate::base::ByteSize;
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
@@ -53,7 +52,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         unwatched(reader, table);
     }
     if let Some(kind) = &kind {
-        never_enough(reader, table, kind, &trigger);
+        never::check(reader, table, kind, &trigger);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
     UncheckedResource { name, spec, path, deciders, perhaps_watched }
@@ -68,29 +67,6 @@ fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
                 .help("add `watch = true`, or remove the trigger"),
         );
     }
-}
-
-/// Refuses a trigger that waits for as many bytes as are kept: nothing more would be taken, and no
-/// run would make room.
-fn never_enough(reader: &mut Reader<'_>, table: &Table<'_>, kind: &ResourceKind, trigger: &Trigger) {
-    let most = match kind {
-        ResourceKind::Http(http) => http.max_kept,
-        ResourceKind::Sql(sql) => sql.max_kept,
-        ResourceKind::Folder(_) | ResourceKind::S3(_) => return,
-    };
-    let least = trigger.when.iter().map(Condition::least_bytes).fold(trigger.min_bytes, u64::max);
-    if least < most {
-        return;
-    }
-    let (least, most) = (ByteSize(least), ByteSize(most));
-    let mut problem = Problem::new("`min_bytes` of the trigger is not less than `max_kept`, so it is never reached")
-        .at(&table.key_span("trigger"), format!("waits for {least}"));
-    if table.get("max_kept").is_some() {
-        problem = problem.at(&table.key_span("max_kept"), "nothing more is taken then");
-    }
-    reader.complain(problem.help(format!(
-        "at most {most} of content are kept: lower `min_bytes`, or raise `max_kept` to more than any run takes"
-    )));
 }
 
 /// Reads `trigger` of the resource with this name.

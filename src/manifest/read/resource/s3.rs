@@ -17,7 +17,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> S3Spec {
     let prefix = reader.string(table, "prefix", "\"raw/\"").map(|text| prefix(reader, &text));
     let endpoint =
         reader.string(table, "endpoint", "\"http://127.0.0.1:9000\"").and_then(|text| endpoint(reader, &text));
-    let region = reader.string(table, "region", "\"eu-central-1\"").map(|text| text.value);
+    let region = reader.string(table, "region", "\"eu-central-1\"").and_then(|text| region(reader, text));
     let default_style = if table.get("endpoint").is_some() { S3Style::Path } else { S3Style::Virtual };
     let style = reader.choice(table, "style", &settings::S3_STYLE, &[]).map_or(default_style, |style| style.value);
     let (credentials, profile) = credentials(reader, table);
@@ -52,6 +52,17 @@ fn bucket(reader: &mut Reader<'_>, text: At<String>) -> Option<String> {
         Problem::new(format!("{} cannot name a bucket", quoted(&text.value)))
             .at(&text.span, "here")
             .help("a name has letters, digits, `.`, `-` and `_`; put a path in the bucket into `prefix`"),
+    );
+    None
+}
+
+fn region(reader: &mut Reader<'_>, text: At<String>) -> Option<String> {
+    if !text.value.trim().is_empty() {
+        return Some(text.value);
+    }
+    let problem = Problem::new("`region` is empty").at(&text.span, "here");
+    reader.complain(
+        problem.help("write one such as \"eu-central-1\", or remove the key to take that of the environment"),
     );
     None
 }
