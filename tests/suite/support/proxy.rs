@@ -186,8 +186,8 @@ impl Proxy {
         self.shared.reset_open();
     }
 
-    /// Applies `fault` to the next `count` requests whose line or headers contain `part`. An earlier
-    /// rule goes first.
+    /// Applies `fault` to the next `count` requests whose line or headers contain `part`. An
+    /// earlier rule goes first.
     pub(crate) fn next(&self, count: u32, part: &str, fault: Fault) {
         self.shared.state().rules.push(Rule { part: part.to_owned(), left: Some(count), fault });
     }
