@@ -11,7 +11,7 @@
 //! | 2 | [`manifest`] | `anacostia.toml` to a checked pipeline, or a diagnostic |
 //! | 3 | [`graph`] | the order of the actions |
 //! | 4 | [`store`] | what is on record |
-//! | 4 | [`resource`] | where data lies: watching, reading, staging, publishing |
+//! | 4 | [`resource`] | where data is: watching, reading, staging, publishing |
 //! | 5 | [`sandbox`] | running one component, within its grants and limits |
 //! | 6 | [`scheduler`] | what runs when; recovery |
 //! | 7 | [`http`] | inspecting and steering over HTTP |

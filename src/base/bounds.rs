@@ -28,7 +28,7 @@ pub const MAX_PAUSE_REASON_BYTES: usize = 1_000;
 pub const MAX_PAGE: u32 = 1_000;
 /// Most artifacts that a request gives to a run that it starts.
 pub const MAX_GIVEN: usize = 1_000;
-/// Longest name of who decides, or decided, about an approval, in characters.
+/// Longest name of the person who decides about an approval, in characters.
 pub const MAX_DECIDER_CHARS: usize = 200;
 /// Longest note of a decision about an approval, in characters.
 pub const MAX_NOTE_CHARS: usize = 2_000;

@@ -92,7 +92,7 @@ impl fmt::Debug for Digest {
 
 /// The error for a text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no digest: it must be `sha256:` and 64 hexadecimal digits")]
+#[error("`{0}` is not a digest: it must be `sha256:` and 64 hexadecimal digits")]
 pub struct DigestError(String);
 
 impl FromStr for Digest {

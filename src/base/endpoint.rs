@@ -38,7 +38,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// The host is missing.
-    #[error("no host is named")]
+    #[error("the host is missing")]
     Empty,
     /// A scheme precedes the host.
     #[error("a scheme does not belong here")]
@@ -50,25 +50,25 @@ pub enum EndpointError {
     #[error("a path does not belong here")]
     Path,
     /// It is a pattern.
-    #[error("patterns are not possible")]
+    #[error("patterns are not supported")]
     Pattern,
     /// The port is not a number from 1 to 65535.
-    #[error("the port is no number from 1 to 65535")]
+    #[error("the port is not a number from 1 to 65535")]
     Port,
     /// An IPv6 address without brackets.
-    #[error("an IPv6 address stands in brackets")]
+    #[error("an IPv6 address must be in brackets")]
     Brackets,
     /// An IPv4-mapped IPv6 address.
-    #[error("an IPv4 address is not written as an IPv6 address")]
+    #[error("an IPv4 address must not be written as an IPv6 address")]
     Mapped,
     /// An IPv6 address with a zone.
-    #[error("an address with a zone is not possible")]
+    #[error("an address with a zone is not supported")]
     Zone,
     /// A text that ends in a number but is not an IPv4 address: systems read it differently.
-    #[error("what ends in a number is an IPv4 address, of four numbers from 0 to 255")]
+    #[error("a host that ends in a number must be an IPv4 address: four numbers from 0 to 255")]
     Number,
     /// A name with characters other than ASCII.
-    #[error("a name is written in ASCII")]
+    #[error("a name must be ASCII")]
     NotAscii,
     /// A name that is not a valid host name.
     #[error("a name is made of letters, digits, `-` and `_`, with single dots between")]

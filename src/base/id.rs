@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// The error for a text that is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no id: it must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
+#[error("`{0}` is not an id: it must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
 pub struct IdError(String);
 
 macro_rules! id {

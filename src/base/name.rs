@@ -2,7 +2,7 @@
 
 /// The error for a text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters")]
+#[error("a name starts with a letter a-z, continues with a-z, 0-9, `_` or `-`, and has at most 63 characters")]
 pub struct NameError;
 
 /// Checks that `name` is a valid name of a node or a pipeline: `[a-z][a-z0-9_-]{0,62}`.

@@ -15,10 +15,10 @@ pub struct ByteSize(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// The text is not a byte size.
-    #[error("`{0}` is no size: write a number and a unit, such as \"64KiB\", \"256MiB\" or \"1GiB\"")]
+    #[error("`{0}` is not a size: write a number and a unit, such as \"64KiB\", \"256MiB\" or \"1GiB\"")]
     NoSize(String),
     /// The size is above the bound.
-    #[error("`{0}` is too large: at most {max}TiB are possible", max = MAX_BYTES >> 40)]
+    #[error("`{0}` is too large: the maximum is {max}TiB", max = MAX_BYTES >> 40)]
     TooLarge(String),
 }
 

@@ -14,11 +14,11 @@ pub struct TimeSpan(pub Duration);
 pub enum SpanError {
     /// The text is not a time span.
     #[error(
-        "`{0}` is no span of time: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\""
+        "`{0}` is not a duration: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\""
     )]
     NoSpan(String),
     /// The span is above the bound.
-    #[error("`{0}` is too long: at most {max}d are possible", max = MAX_MILLIS / DAY_MILLIS)]
+    #[error("`{0}` is too long: the maximum is {max}d", max = MAX_MILLIS / DAY_MILLIS)]
     TooLong(String),
 }
 

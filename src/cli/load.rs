@@ -16,7 +16,7 @@ pub(crate) struct PathArg {
 }
 
 impl PathArg {
-    /// A path that stands in the place of another argument.
+    /// A path in the place of another argument.
     pub(crate) fn from(path: &str) -> Self {
         Self { path: PathBuf::from(path) }
     }
@@ -47,7 +47,7 @@ pub(crate) fn load_for_records(path: &PathArg) -> Result<Pipeline, Failure> {
         let rest = faults.as_ref().map_or(0, |faults| faults.list().len() - 1);
         let more = if rest == 0 { String::new() } else { format!(" (and {rest} more)") };
         let check = if path.shown() == "." { String::new() } else { format!(" {}", path.shown()) };
-        let what_next = format!("the records are shown all the same; see `anacostia check{check}`");
+        let what_next = format!("the records are shown anyway; see `anacostia check{check}`");
         out::error(&format!("warning: {}{more}; {what_next}\n", plain(first.message())));
     }
     Ok(pipeline)

@@ -43,7 +43,7 @@ pub use crate::base::memory::Allocator;
 use crate::sandbox::{COMPILE_VERB, compiler_main};
 use failure::Failure;
 
-/// Runs pipelines of sandboxed WASI components over local data, and keeps every run on record.
+/// Runs pipelines of sandboxed WASI components over local data, and records every run.
 #[derive(Debug, Parser)]
 #[command(name = "anacostia", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -51,13 +51,13 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that cannot be run.\n\
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 work failed, 2 wrong usage or a manifest that cannot be run.\n\
                           Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, \
                           ANACOSTIA_TOKEN is the token for a host that asks for one, NO_COLOR turns colours off.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a project that builds and runs at once
+    /// Create a project that is ready to build and run
     New(new::Args),
     /// Check a manifest, and show what it means
     Check(check::Args),
@@ -78,16 +78,16 @@ enum Verb {
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
-    /// Look at artifacts, and get their bytes
+    /// Show artifacts, and get their content
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
-    /// Look at notifications: what was sent, to whom, and whether it arrived
+    /// Show notifications: what was sent, to whom, and whether it arrived
     Notifications(notifications::Args),
     /// Free disk space that is no longer needed
     Gc(gc::Args),
     /// Print the JSON Schema of `anacostia.toml`, for editors
     Schema(schema::Args),
-    /// Look at components
+    /// Inspect components
     #[command(subcommand)]
     Component(component::Verb),
     /// Compile a component, within bounds; used by the sandbox

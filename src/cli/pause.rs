@@ -39,7 +39,7 @@ struct Args {
     /// This watched resource: what arrives in it is recorded and waits
     #[arg(long, value_name = "NAME", group = "node")]
     resource: Option<String>,
-    /// This action: no attempt of it starts, and other actions go on
+    /// This action: no attempt of it starts, and other actions continue
     #[arg(long, value_name = "NAME", group = "node")]
     action: Option<String>,
     /// Print the new state as JSON

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::out;
 use super::show::plain;
 
-/// A line that is redrawn while work goes on; nothing if standard error is not a terminal.
+/// A line that is redrawn during the work; nothing if standard error is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_moving: bool,

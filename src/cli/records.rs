@@ -93,7 +93,7 @@ impl Records {
         let idle = unfinished && open::holder(&self.pipeline)?.is_none();
         if idle {
             let run = format!("anacostia run {}", path.shown());
-            out::error(&format!("No host is running: what is not finished goes on when one starts (`{run}`).\n"));
+            out::error(&format!("No host is running: unfinished runs continue when one starts (`{run}`).\n"));
         }
         Ok(idle)
     }

@@ -110,10 +110,10 @@ impl Remote {
         }
         let seconds = TIMEOUT.as_secs();
         let what_next = if is_stopped(*pid) {
-            format!("the process is stopped (SIGSTOP, or Ctrl-Z in its terminal); `kill -CONT {pid}` lets it go on")
+            format!("the process is stopped (SIGSTOP, or Ctrl-Z in its terminal); `kill -CONT {pid}` continues it")
         } else {
             format!(
-                "its log may say why; try again, or end it with `kill {pid}` and start `anacostia run` again, which goes on with its work"
+                "its log may say why; try again, or end it with `kill {pid}` and start `anacostia run` again, which continues its work"
             )
         };
         Failure::work(format!("the host at {address} (process {pid}) has not answered for {seconds} s: {what_next}"))

@@ -4,7 +4,7 @@ use super::{End, Failure, out};
 use crate::manifest;
 
 /// The hint that follows the schema on a terminal.
-const HINT: &str = "Keep it beside the manifest, so that editors complete that: `anacostia schema > anacostia.schema.json`,\n\
+const HINT: &str = "Keep it beside the manifest, so that editors can complete its keys: `anacostia schema > anacostia.schema.json`,\n\
                     and `#:schema ./anacostia.schema.json` as the first line of the manifest.\n";
 
 #[derive(Debug, clap::Args)]

@@ -14,7 +14,7 @@ const MAX_SOURCES: usize = 100_000;
 /// Folders that tools write, not people.
 const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".venv", ".zig-cache"];
 
-/// Paths that are not sources, although they may lie among sources.
+/// Paths that are not sources, although they may be among sources.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Products {
     /// Components that are built.
@@ -76,7 +76,7 @@ fn is_draft(name: &std::ffi::OsStr) -> bool {
 /// Something at or below a watched path.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
-    /// Where it lies.
+    /// Where it is.
     pub(crate) path: &'a Path,
     /// Metadata of the entry itself; links are not followed.
     pub(crate) about: &'a Metadata,

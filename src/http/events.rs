@@ -113,7 +113,7 @@ impl Follower {
         let newest_seq = *newest.borrow();
         let (seq, missed) = match begin {
             Begin::Now => (newest_seq, None),
-            Begin::Lost => (newest_seq, Some("the id is none of this stream".to_owned())),
+            Begin::Lost => (newest_seq, Some("the id is not from this stream".to_owned())),
             Begin::After(position) => match missed(store.as_ref(), position, newest_seq).await? {
                 None => (position.seq, None),
                 Some(why) => (newest_seq, Some(why)),
@@ -200,13 +200,13 @@ async fn missed(
     }
     if seq == 0 {
         let oldest = store.oldest_event().await?;
-        return Ok((oldest > 1).then(|| format!("events before {oldest} are kept no more")));
+        return Ok((oldest > 1).then(|| format!("events before {oldest} are no longer kept")));
     }
     let there = at(store, seq).await?;
     Ok(match (there, epoch) {
-        (None, _) => Some(format!("event {seq} is kept no more")),
+        (None, _) => Some(format!("event {seq} is no longer kept")),
         (Some(event), Some(epoch)) if event.epoch != epoch => {
-            Some(format!("event {seq} of epoch {epoch} was lost; the number now is another event's"))
+            Some(format!("event {seq} of epoch {epoch} was lost; its number now belongs to another event"))
         }
         _ => None,
     })

@@ -111,7 +111,7 @@ impl Guard {
         if equal(&Digest::of(token.as_bytes()), &expected) {
             Ok(())
         } else {
-            Err(Problem::unauthorized("the token is not the one of this pipeline"))
+            Err(Problem::unauthorized("this is not the token of this pipeline"))
         }
     }
 }
@@ -126,7 +126,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(Problem::bad_request(format!("the header `{name}` stands there twice")));
+        return Err(Problem::bad_request(format!("the header `{name}` appears twice")));
     }
     first
         .map(|value| value.to_str().map_err(|_| Problem::bad_request(format!("the header `{name}` is not text"))))

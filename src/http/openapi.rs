@@ -170,10 +170,12 @@ fn id(operation: &Operation) -> String {
 
 fn parameter(name: &str) -> Value {
     let (schema, about) = match name {
-        "limit" => (json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }), "Most items of the page."),
-        "cursor" => (json!({ "type": "string" }), "`next_cursor` of the page before."),
+        "limit" => {
+            (json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }), "The maximum number of items on a page.")
+        }
+        "cursor" => (json!({ "type": "string" }), "`next_cursor` of the previous page."),
         "wait" => {
-            (json!({ "type": "string", "examples": ["30s"] }), "Answer when the run has ended, or this much later.")
+            (json!({ "type": "string", "examples": ["30s"] }), "Wait until the run has ended, but no longer than this.")
         }
         "run" => (json!({ "type": "string" }), "A run: its number or its id."),
         "after" => (json!({ "type": "string" }), "The id of the last message that was received."),

@@ -54,20 +54,20 @@ impl Problem {
 
     /// The request is invalid as HTTP or as a query.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request makes no sense", detail)
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request is not valid", detail)
     }
 
     /// A query parameter that this route does not have.
     pub(super) fn unknown_parameter(name: &str, allowed: &[&str]) -> Self {
-        let detail = format!("`{}` is no parameter here", shown(name));
+        let detail = format!("this route has no parameter `{}`", shown(name));
         Self::new(StatusCode::BAD_REQUEST, "unknown-parameter", "unknown query parameter", detail)
             .choices(name, allowed.iter().copied())
     }
 
     /// A parameter with an invalid value.
     pub(super) fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
-        let detail = format!("`{name}` is not usable: {why}");
-        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has a value that cannot be", detail)
+        let detail = format!("`{name}` is not valid: {why}");
+        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has an invalid value", detail)
             .with("parameter", name)
     }
 
@@ -84,7 +84,7 @@ impl Problem {
 
     /// The request is for another host.
     pub(super) fn misdirected(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "this server is not the host that was asked", detail)
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "the request is for another host", detail)
     }
 
     /// The requested item does not exist.
@@ -99,13 +99,18 @@ impl Problem {
 
     /// The route has no such method. The router adds `Allow`.
     pub(super) fn method_not_allowed() -> Self {
-        let detail = "the header `Allow` of this answer lists the methods of this route";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "no such method here", detail)
+        let detail = "the header `Allow` of this response lists the methods of this route";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "this route does not support the method",
+            detail,
+        )
     }
 
     /// The recorded state does not allow the request.
     pub(super) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "what is on record does not allow it", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", "the recorded state does not allow it", detail)
     }
 
     /// The body is larger than the limit.
@@ -122,7 +127,7 @@ impl Problem {
 
     /// The body is not what its digest in the header announces.
     pub(super) fn digest_mismatch(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "digest-mismatch", "the body is not what was announced", detail)
+        Self::new(StatusCode::BAD_REQUEST, "digest-mismatch", "the body does not have the announced digest", detail)
     }
 
     /// The body is not declared as JSON.
@@ -134,7 +139,7 @@ impl Problem {
     /// Path and query are longer than the limit.
     pub(super) fn target_too_long(limit: usize) -> Self {
         let detail = format!("path and query together have more than {limit} bytes");
-        Self::new(StatusCode::URI_TOO_LONG, "target-too-long", "the address is too long", detail)
+        Self::new(StatusCode::URI_TOO_LONG, "target-too-long", "the URL is too long", detail)
     }
 
     /// The range lies outside of the content.

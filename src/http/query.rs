@@ -125,12 +125,15 @@ pub(super) async fn find_run(view: &View, text: &str) -> Result<RunId> {
         let id = view.store.run_by_number(number).await?;
         return id.ok_or_else(|| Problem::not_found(format!("there is no run {number}")));
     }
-    text.parse().map_err(|_| Problem::bad_request(format!("`{}` is no run: write its number or its UUID", shown(text))))
+    text.parse().map_err(|_| {
+        Problem::bad_request(format!("`{}` does not name a run: write its number or its UUID", shown(text)))
+    })
 }
 
 /// Parses an artifact id.
 pub(super) fn artifact_id(text: &str) -> Result<ArtifactId> {
-    text.parse().map_err(|_| Problem::bad_request(format!("`{}` is not an artifact: write its UUID", shown(text))))
+    text.parse()
+        .map_err(|_| Problem::bad_request(format!("`{}` does not name an artifact: write its UUID", shown(text))))
 }
 
 #[cfg(test)]

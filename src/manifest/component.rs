@@ -264,7 +264,7 @@ pub fn need(import: &str) -> Need {
         }
         package if WASI.contains(&package) && is_patch_of(version, WASI_VERSION) => Need::Nothing,
         package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
-        _ => refused("it is no part of WASI 0.2"),
+        _ => refused("it is not part of WASI 0.2"),
     }
 }
 

@@ -31,7 +31,7 @@ impl GroupBy {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why the pattern is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_BYTES {
             return Err(format!("it is longer than {MAX_BYTES} bytes"));
@@ -46,7 +46,7 @@ impl GroupBy {
                 }
                 '*' if rest.starts_with("**") => Part::Deep,
                 '*' => Part::Star,
-                '}' => return Err("a `}` is not opened".to_owned()),
+                '}' => return Err("a `}` has no `{` before it".to_owned()),
                 _ => Part::Literal(rest.split(['{', '}', '*']).next().unwrap_or(rest).to_owned()),
             };
             rest = rest.get(part.width()..).unwrap_or_default();
@@ -99,7 +99,7 @@ fn check(parts: &[Part]) -> Result<(), String> {
         if let Part::Name(name) = part
             && !names.insert(name)
         {
-            return Err(format!("`{{{name}}}` is in it twice"));
+            return Err(format!("it has `{{{name}}}` twice"));
         }
     }
     if names.is_empty() {
@@ -107,7 +107,7 @@ fn check(parts: &[Part]) -> Result<(), String> {
     }
     let meets = |two: &[Part]| !two.iter().any(|part| matches!(part, Part::Literal(_)));
     if parts.windows(2).any(meets) {
-        return Err("nothing says where one of its parts ends and the next begins".to_owned());
+        return Err("it needs a text such as `/` or `_` between two parts, to tell where the first one ends".to_owned());
     }
     Ok(())
 }
@@ -183,11 +183,11 @@ mod tests {
         for (text, why) in [
             ("*.csv", "names no part"),
             ("{day/*.csv", "not closed"),
-            ("day}/*.csv", "not opened"),
+            ("day}/*.csv", "has no `{`"),
             ("{Day}/*", "`{Day}`"),
             ("{day}/{day}", "twice"),
-            ("{day}*.csv", "nothing says"),
-            ("{day}{hour}", "nothing says"),
+            ("{day}*.csv", "between two parts"),
+            ("{day}{hour}", "between two parts"),
             (&"{day}/a".repeat(50), "longer"),
         ] {
             let refused = GroupBy::parse(text).unwrap_err();

@@ -75,7 +75,7 @@ pub enum HttpMethod {
 /// The value of a header or parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpValue {
-    /// As it stands in the manifest.
+    /// As written in the manifest.
     Plain(String),
     /// A secret.
     Secret(SecretSource),

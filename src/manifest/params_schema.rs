@@ -116,7 +116,7 @@ fn wrong(error: &ValidationError<'_>, schema: &Value) -> ParamError {
         ValidationErrorKind::AdditionalProperties { unexpected } if path.is_empty() => {
             stranger = unexpected.first().cloned();
             let unexpected: Vec<String> = unexpected.iter().map(|name| format!("`{name}`")).collect();
-            let none = if unexpected.len() == 1 { "is no param" } else { "are no params" };
+            let none = if unexpected.len() == 1 { "is not a param" } else { "are not params" };
             (format!("{} {none} of this pipeline; it has {}", unexpected.join(", "), known()), false)
         }
         ValidationErrorKind::Referencing(why) => {
@@ -124,7 +124,7 @@ fn wrong(error: &ValidationError<'_>, schema: &Value) -> ParamError {
         }
         ValidationErrorKind::AnyOf { .. } if path.last().is_some_and(|key| key == "type") => {
             let types = "array, boolean, integer, null, number, object, string";
-            (format!("{} is no type; the types are {types}", error.instance()), false)
+            (format!("{} is not a type; the types are {types}", error.instance()), false)
         }
         _ => (error.to_string(), false),
     };
@@ -173,7 +173,7 @@ mod tests {
             (json!({ "seed": "7" }), "the param `seed` does not fit: \"7\" is not of type \"integer\""),
             (json!({ "mode": "slow" }), "the param `mode` does not fit: \"slow\" is not one of \"fast\" or \"exact\""),
             (json!({ "layers": [1, "x"] }), "the param `layers.1` does not fit: \"x\" is not of type \"integer\""),
-            (json!({ "sed": 1 }), "`sed` is no param of this pipeline; it has `layers`, `mode`, `rate`, `seed`"),
+            (json!({ "sed": 1 }), "`sed` is not a param of this pipeline; it has `layers`, `mode`, `rate`, `seed`"),
         ] {
             assert_eq!(refused(&pipeline, &own), message);
         }

@@ -52,7 +52,7 @@ impl SqlDatabase {
     /// here: the certificate is verified, and whose it is.
     ///
     /// # Errors
-    /// If the URL is none, or has an option that is not known.
+    /// If it is not a URL, or has an unknown option.
     pub fn server(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
         let Some((place, options)) = url.split_once('?') else { return url.parse() };
         let plain = |option| if option == "sslmode=verify-full" { "sslmode=require" } else { option };
@@ -115,7 +115,7 @@ impl SqlFormat {
 /// Where rows come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SqlFrom {
-    /// `table`: a table or a view; its schema may stand before it.
+    /// `table`: a table or a view, with its schema in front if needed.
     Table(String),
     /// `query`: a statement that returns rows.
     Query(String),

@@ -3,7 +3,7 @@
 //! This is written by hand, because `serde` stops at the first error and has no place for a missing
 //! key. Every getter returns `None` both for an absent key and for an invalid value that it has
 //! reported. The caller can continue with a default, because a pipeline is returned only if there
-//! are no problems.
+//! are not problems.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns whether there are so many problems that further checks are not useful.
+    /// Returns whether there are too many problems for further checks to be useful.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() >= MAX_KEPT
     }

@@ -52,7 +52,7 @@ impl RunAction {
     }
 
     /// Returns the approval that it waits for if nobody has decided about it yet. Without a host,
-    /// an action goes on waiting after the decision.
+    /// an action keeps waiting after the decision.
     #[must_use]
     pub fn undecided(&self) -> Option<&Approval> {
         self.awaited().filter(|approval| approval.decision.is_none())
@@ -86,7 +86,7 @@ pub struct RunAction {
     /// dependents are skipped.
     pub skipped_rest: bool,
     /// The approvals that it has asked for in this run, oldest first: one each time that it was
-    /// about to start anew. Automatic retries ask for none.
+    /// about to start again. Automatic retries do not ask.
     #[serde(default)]
     pub approvals: Vec<Approval>,
 }

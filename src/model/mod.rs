@@ -81,7 +81,7 @@ use string_enum;
 
 /// The error for a word that is not one of a fixed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is none of {known}")]
+#[error("`{word}` is not one of {known}")]
 pub struct UnknownWord {
     word: String,
     known: String,

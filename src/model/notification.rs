@@ -33,7 +33,7 @@ string_enum! {
     }
 }
 
-/// One message to one receiver, and how its delivery stands.
+/// One message to one receiver, and the state of its delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// Its id. Receivers recognise a repeated delivery by it.
@@ -56,7 +56,7 @@ pub struct Notification {
     pub title: String,
     /// The message, in several lines.
     pub text: String,
-    /// How the delivery stands.
+    /// The state of the delivery.
     pub state: NotificationState,
     /// How often it was sent, also without success.
     pub attempts: u32,

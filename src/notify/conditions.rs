@@ -15,9 +15,10 @@ use crate::model::{Notification, NotifyCause};
 use crate::resource::Status;
 use crate::store::{ArtifactQuery, PageRequest, StoreError};
 
-/// How often to look.
+/// How often the conditions are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a resource must be unreachable: a watch that starts again is no news.
+/// How long a resource must be unreachable before anyone is notified, so that a watch that only
+/// restarts is not reported.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 
 /// Returns whether a receiver is told about conditions.
@@ -100,7 +101,7 @@ impl State {
         Ok(Self { watched, began, arrivals, as_of, told_silence, unreachable, told_outages, back, waited })
     }
 
-    /// Returns what is to be told now.
+    /// Returns the notifications to send now.
     fn look(&mut self, shared: &Shared) -> Vec<Notification> {
         let statuses = shared.view.control.watches();
         let mut new = self.silence(shared, &statuses);

@@ -22,7 +22,7 @@ const RECORD_EVERY: u64 = 10_000;
 /// Follows events until `stop`, and then to the newest event.
 ///
 /// # Errors
-/// When the store fails. The next call goes on from the record.
+/// When the store fails. The next call continues from the record.
 pub(super) async fn follow(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), String> {
     let mut newest = shared.store().newest_event();
     let recorded = shared.store().notified().await.map_err(|error| error.to_string())?.unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Keeps content in the state folder, for kinds of resources that cannot give it a second time: the
 //! answer that an API gives today may not be there tomorrow.
 //!
-//! Content lies in `resources/<name>/` under its digest, so storing it again changes nothing. It is
+//! Content is in `resources/<name>/` under its digest, so storing it again changes nothing. It is
 //! stored before its artifact is put on record: a host that dies in between leaves content that no
 //! record names, which is removed like other content that no run needs.
 //!

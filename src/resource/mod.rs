@@ -65,9 +65,9 @@ impl Capabilities {
     /// [`ResourceError::Unusable`], which names the part of the manifest to change.
     pub fn check(self, resource: &str, watched: bool, written: bool) -> Result<()> {
         let why = if watched && !self.watch {
-            format!("resources of its kind cannot be watched; take `watch` out of [resources.{resource}]")
+            format!("resources of its kind cannot be watched; remove `watch` from [resources.{resource}]")
         } else if written && !self.write {
-            format!("resources of its kind cannot be written to; take `{resource}` out of the `writes` of actions")
+            format!("resources of its kind cannot be written to; remove `{resource}` from the `writes` of actions")
         } else {
             return Ok(());
         };
@@ -213,7 +213,7 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// recorded.
     async fn receive(&self, path: &str) -> Result<Box<dyn Upload>> {
         let _ = path;
-        let why = "it takes no uploads; only resources with `kind = \"http\"` and `push = true` do".to_owned();
+        let why = "it takes no uploads: only a resource with `push = true` does".to_owned();
         Err(ResourceError::Unusable { resource: self.name().to_owned(), why })
     }
 
@@ -441,10 +441,10 @@ mod tests {
         let none = Capabilities { watch: false, write: false, ranges: false, synced: false };
         let refusal = |watched, written| none.check("raw", watched, written).map_err(|error| error.to_string());
         assert_eq!(refusal(false, false), Ok(()));
-        let watch = "raw cannot be used: resources of its kind cannot be watched; take `watch` out of [resources.raw]";
+        let watch = "raw cannot be used: resources of its kind cannot be watched; remove `watch` from [resources.raw]";
         assert_eq!(refusal(true, true), Err(watch.to_owned()));
         let write =
-            "raw cannot be used: resources of its kind cannot be written to; take `raw` out of the `writes` of actions";
+            "raw cannot be used: resources of its kind cannot be written to; remove `raw` from the `writes` of actions";
         assert_eq!(refusal(false, true), Err(write.to_owned()));
         let all = Capabilities { watch: true, write: true, ranges: true, synced: true };
         assert!(all.check("raw", true, true).is_ok());

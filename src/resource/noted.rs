@@ -1,6 +1,6 @@
 //! Notes about staged files: what a server has answered to their publication.
 //!
-//! A note lies beside the staged file and is removed with it. It is on disk before the attempt goes
+//! A note is beside the staged file and is removed with it. It is on disk before the attempt goes
 //! on, so that no later try repeats a request that was answered, also not that of a later process.
 
 use std::fs::{self, File};

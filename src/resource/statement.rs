@@ -162,7 +162,7 @@ pub trait SqlRows: Send + fmt::Debug {
     /// Returns the next rows, at most `limit`; none at the end.
     ///
     /// # Errors
-    /// If the database does not answer, or refuses to go on.
+    /// If the database does not answer, or refuses to continue.
     async fn next(&mut self, limit: usize) -> Result<Vec<Vec<SqlValue>>>;
 }
 

@@ -181,7 +181,7 @@ fn try_load(file: &Path, engine: &Engine) -> io::Result<Component> {
     let mut wanted = String::new();
     File::open(sum_of(file))?.take(200).read_to_string(&mut wanted)?;
     if digest_of(&mut code)?.to_string() != wanted {
-        return Err(io::Error::other("it is not what was put there"));
+        return Err(io::Error::other("its content is not what this host wrote"));
     }
     // SAFETY: this engine's own compiler wrote the file, in a folder that only this user can write
     // to, and the file is intact.

@@ -141,13 +141,16 @@ fn compile_here(out: &Path) -> Result<(), String> {
     {
         if most.is_some() {
             let limit = Rlimit { current: most, maximum: most };
-            setrlimit(resource, limit).map_err(|why| format!("the compiler cannot be bounded: {why}"))?;
+            setrlimit(resource, limit).map_err(|why| format!("the compiler's limits cannot be set: {why}"))?;
         }
     }
     let _ = nice(19);
     end_with_host()?;
     let mut bytes = Vec::new();
-    io::stdin().take(MAX_COMPONENT_BYTES).read_to_end(&mut bytes).map_err(|why| format!("no component came: {why}"))?;
+    io::stdin()
+        .take(MAX_COMPONENT_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|why| format!("the component could not be read: {why}"))?;
     let engine = engine::compiling().map_err(|why| why.to_string())?;
     let code = engine.precompile_component(&bytes).map_err(|why| format!("{why:#}"))?;
     write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
@@ -190,7 +193,7 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
     if complaint.is_none() {
         let _ = child.kill();
     }
-    let status = child.wait().map_err(|why| format!("the compiler is lost: {why}"))?;
+    let status = child.wait().map_err(|why| format!("the compiler cannot be waited for: {why}"))?;
     match complaint {
         None => Err(format!("it takes longer than {}", crate::base::TimeSpan(bounds.wall))),
         Some(_) if status.success() => Ok(()),

@@ -118,7 +118,12 @@ impl Calls<'_> {
             Ending::Guest(ended) => outcome::value(ended, state).err(),
         };
         if let Some(error) = failed {
-            let text = format!("`{}` failed, which changes nothing: {}: {}", hook.name(), error.code, error.message);
+            let text = format!(
+                "`{}` failed, which does not change the result: {}: {}",
+                hook.name(),
+                error.code,
+                error.message
+            );
             state.log.host(LogLevel::Error, &text);
         }
         if self.watch.is_cancelled() { Outcome::Cancelled } else { outcome }

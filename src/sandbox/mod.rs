@@ -298,7 +298,7 @@ impl Sandbox {
             None => false,
         };
         attempt::discard(&order, services, order.writes.iter()).await;
-        let message = "the host failed while it ran the attempt: this is a fault in Anacostia, please report it";
+        let message = "the host failed while it ran the attempt: this is a bug in Anacostia, please report it";
         let outcome =
             if failed { Outcome::Failed(ErrorInfo::permanent("failed", message)) } else { Outcome::HandedBack };
         attempt::ended_early(services, outcome)
@@ -334,7 +334,7 @@ impl Sandbox {
                 Ok(report) => report,
                 Err(why) if why.is_panic() => DecisionReport::not_asked(ErrorInfo::permanent(
                     "failed",
-                    "the host failed while it asked the component: this is a fault in Anacostia, please report it",
+                    "the host failed while it asked the component: this is a bug in Anacostia, please report it",
                 )),
                 Err(_) => DecisionReport::not_asked(decision::stopping()),
             },

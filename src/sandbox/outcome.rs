@@ -125,7 +125,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         ErrorInfo::permanent("trap", format!("what it returned cannot be read: {}", why.root_cause()))
     } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
         let most = ByteSize(limits::MAX_PAYLOAD_BYTES as u64);
-        let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
+        let message = format!("it passed more than {most} in one call of a host function: pass it in parts");
         ErrorInfo::permanent("payload_limit", message)
     } else {
         let trap = trap(why, last_output(&state.log));
@@ -152,7 +152,7 @@ fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
 /// Returns the last output of the guest, as text that follows the description of how it ended. In
 /// many languages it contains the reason.
 pub(super) fn last_output(log: &AttemptLog) -> Option<String> {
-    log.output_tail().map(|tail| format!(". It said last:\n{tail}"))
+    log.output_tail().map(|tail| format!(". Its last output:\n{tail}"))
 }
 
 /// Returns the error for a trap, with the last output of the guest.

@@ -188,7 +188,7 @@ mod tests {
         let (asked, report) = work.remove_question(end).unwrap();
         assert_eq!(asked, question(1));
         let error = report.decision.unwrap_err();
-        assert!(!error.retryable && error.message.ends_with("fault in Anacostia: at the worst time"), "{error:?}");
+        assert!(!error.retryable && error.message.ends_with("bug in Anacostia: at the worst time"), "{error:?}");
         work.ask(question(2), std::future::pending());
         work.asking.abort_all();
         let end = work.asking.join_next_with_id().await.unwrap();

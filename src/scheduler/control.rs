@@ -24,7 +24,7 @@ pub enum Inputs {
     NewIn(String),
     /// The inputs of a run that has ended, again. The default params are those of that run.
     Of(RunId),
-    /// These artifacts, whoever claimed them.
+    /// These artifacts, whichever run claimed them.
     Given(Vec<ArtifactId>),
 }
 

@@ -65,7 +65,7 @@ impl HostControl {
     async fn repeat(&self, id: RunId, params: Option<Value>, old: RunId) -> Result<ManualRun, StoreError> {
         let store = &self.shared.store;
         let Some(run) = store.run_summary(old).await? else {
-            return Err(StoreError::Conflict(format!("there is no run {old} to work on again")));
+            return Err(StoreError::Conflict(format!("there is no run {old} to start again")));
         };
         // The answer to an earlier request may have been lost, and the old run retried since.
         let exists = store.run_summary(id).await?.is_some();
@@ -111,9 +111,7 @@ impl HostControl {
         let Artifact { path, size, digest, stamp, .. } = artifact;
         let content = Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() };
         resource.check_kept(&content).await.map_err(|gone| {
-            StoreError::Conflict(format!(
-                "no run can work on it again: {gone}; raise `keep` in the manifest to keep more"
-            ))
+            StoreError::Conflict(format!("no run can use it again: {gone}; raise `keep` in the manifest to keep more"))
         })
     }
 
@@ -121,7 +119,7 @@ impl HostControl {
     /// known.
     fn no_answer(&self, doing: &str) -> StoreError {
         let reasons = self.shared.health.not_ready();
-        let why = if reasons.is_empty() { "it does not answer".to_owned() } else { reasons.join("; ") };
+        let why = if reasons.is_empty() { "the host does not answer".to_owned() } else { reasons.join("; ") };
         StoreError::Unavailable { doing: doing.to_owned(), why }
     }
 }

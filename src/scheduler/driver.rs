@@ -65,7 +65,7 @@ enum Next {
     RetryDue(usize),
     TimedOut(usize),
     Permit(OwnedSemaphorePermit),
-    /// An action that is held back may go on, or the other way round.
+    /// Some actions are held back now, or no longer.
     Holds,
     HandBack,
     Finishing,
@@ -203,7 +203,7 @@ impl Driver {
         }
         if files.as_ref().is_some_and(Vec::is_empty) {
             return Some(format!(
-                "attempt {id} has passed its commit point, and nothing is on record of what it publishes"
+                "attempt {id} has passed its commit point, but its record does not say what it publishes"
             ));
         }
         let resources = &self.stepper.definition.services.resources;
@@ -249,7 +249,7 @@ impl Driver {
         let attempts = unfinished.into_iter().flat_map(|run| run.attempts);
         let Some(attempt) = attempts.into_iter().find(|it| it.fence == fence) else {
             return Err(StoreError::Conflict(format!(
-                "attempt {} has ended on record, and not here",
+                "attempt {} has ended on record, but its task was still running",
                 fence.attempt_id
             )));
         };
@@ -261,14 +261,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Returns whether nothing goes on now before a person acts.
+    /// Returns whether the run cannot continue now until a person acts.
     fn is_left_to_people(&self) -> bool {
         let now = self.stepper.shared.clock.moment();
         self.stepper.is_held() && self.stepper.core.next_timeout().is_none_or(|(due, _)| due > now)
     }
 
     /// Records that nobody has decided about an action in time, unless someone has just done so,
-    /// and goes on from what is on record.
+    /// and continues from what is on record.
     async fn time_out(&mut self, action: usize) -> Result<(), StoreError> {
         let (shared, id, run) = (Arc::clone(&self.stepper.shared), WriteId::new(), self.run.id);
         let name = self.stepper.definition.graph.name(action);

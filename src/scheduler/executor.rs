@@ -313,7 +313,7 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
         Outcome::Cancelled => (AttemptState::Cancelled, None, None),
         Outcome::HandedBack => {
             let error =
-                ErrorInfo::retryable("handed_back", "the host was stopped; the run goes on when it starts again");
+                ErrorInfo::retryable("handed_back", "the host was stopped; the run continues when it starts again");
             (AttemptState::Cancelled, Some(error), None)
         }
         Outcome::Crashed => (AttemptState::Crashed, Some(ErrorInfo::retryable("crashed", HOST_FAILED)), None),
@@ -332,10 +332,10 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
 }
 
 /// The reason of a crash, if this is a later process than that of the attempt.
-pub(super) const HOST_DIED: &str = "the host died while this attempt was at work; it uses up no retry";
+pub(super) const HOST_DIED: &str = "the host died while this attempt was running; that does not use up a retry";
 /// The reason of a crash, if this is still the process of the attempt.
 pub(super) const HOST_FAILED: &str =
-    "the host failed while this attempt was at work, see the host's log; it uses up no retry";
+    "the host failed while this attempt was running, see the host's log; that does not use up a retry";
 
 /// Returns the record of a crashed attempt's end, as far as it is known.
 pub(super) fn crashed_end(why: &str, log_to: crate::model::LogPosition) -> AttemptEnd {

@@ -231,7 +231,7 @@ async fn guard_state(
 ) {
     let guard = tokio::spawn(end_when_lost(lease, logs, components, ended.clone(), Arc::clone(&lost)));
     if guard.await.is_err_and(|error| error.is_panic()) {
-        let _ = lost.set("the watch over the state folder panicked, which is a fault in Anacostia".to_owned());
+        let _ = lost.set("the watch over the state folder panicked, which is a bug in Anacostia".to_owned());
         ended.cancel();
     }
 }
@@ -267,7 +267,7 @@ async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Re
     }
     sweep(&resources, unfinished).await?;
     for run in unfinished {
-        tracing::warn!("run #{} was not finished when the last host ended: it goes on", run.detail.run.number);
+        tracing::warn!("run #{} was not finished when the last host ended: it continues", run.detail.run.number);
     }
     Ok(())
 }

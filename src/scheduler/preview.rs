@@ -49,7 +49,7 @@ async fn recall_answers(
     Ok(())
 }
 
-/// Returns what a condition saw, wherever it stands.
+/// Returns what a condition saw, at any depth.
 fn find<'a>(all: &'a [ConditionSeen], key: &str, wanted: &str) -> Option<&'a ConditionSeen> {
     let here = all.iter().find(|seen| seen.condition == key && seen.wanted == wanted);
     here.or_else(|| all.iter().find_map(|seen| find(&seen.conditions, key, wanted)))

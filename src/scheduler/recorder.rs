@@ -78,7 +78,7 @@ impl StatusBoard {
 /// none.
 pub(super) fn unseen_reason(name: &str, status: Option<&Status>) -> Option<String> {
     match status {
-        None | Some(Status::Reconciling) => Some(format!("{name} is being looked through")),
+        None | Some(Status::Reconciling) => Some(format!("{name} is being scanned")),
         Some(Status::Unreachable(why)) => Some(format!("{name} cannot be reached: {why}")),
         Some(Status::Watching | Status::Scanning(_)) => None,
     }

@@ -63,7 +63,7 @@ pub(super) struct Shared {
     pub(super) outages: Outages,
     /// Sends the runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
-    /// The active runs in which nothing goes on before a person decides about an approval, or ends
+    /// The active runs that cannot continue until a person decides about an approval, or ends
     /// a pause.
     pub(super) left: watch::Sender<BTreeSet<RunId>>,
     /// What prevents the host from working.
@@ -71,7 +71,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Notes whether nothing goes on in a run before a person acts.
+    /// Notes whether a run cannot continue until a person acts.
     pub(super) fn note_left(&self, run: RunId, is_left: bool) {
         self.left.send_if_modified(|runs| if is_left { runs.insert(run) } else { runs.remove(&run) });
     }

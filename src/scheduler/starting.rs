@@ -155,7 +155,7 @@ impl Dispatcher {
                 self.resume(id, work).await?;
                 Ok(known)
             } else {
-                Err(StoreError::Conflict(format!("run {id} exists already, and was started otherwise")))
+                Err(StoreError::Conflict(format!("run {id} exists already, and was started with another request")))
             };
         }
         if self.waiting.len() >= MAX_WAITING {

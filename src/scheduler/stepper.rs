@@ -52,7 +52,7 @@ impl Stepper {
     }
 
     /// Holds back the ready actions that are paused, or wait for a named limit, and lets the others
-    /// go on. Those that wait stay in line; those that are paused leave it.
+    /// continue. Those that wait stay in line; those that are paused leave it.
     fn hold(&mut self) {
         let pauses = self.shared.pauses.all();
         for (place, action) in self.definition.pipeline.actions.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Stepper {
         }
     }
 
-    /// Returns whether nothing in the run goes on before a person acts.
+    /// Returns whether the run cannot continue until a person acts.
     pub(super) fn is_held(&self) -> bool {
         self.core.is_held() && self.tickets.is_empty()
     }

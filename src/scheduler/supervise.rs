@@ -92,7 +92,7 @@ mod tests {
         };
         keep_going("a task", stop.clone(), Duration::from_millis(1), begin, |why| reasons.lock().unwrap().push(why))
             .await;
-        let panicked = "it panicked, which is a fault in Anacostia: no luck";
+        let panicked = "it panicked, which is a bug in Anacostia: no luck";
         assert_eq!(*reasons.lock().unwrap(), [panicked, "refused", "it ended without being asked to"]);
         assert_eq!(starts.load(Ordering::SeqCst), 4);
     }

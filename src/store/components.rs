@@ -72,7 +72,7 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     async fn lost(&self) -> String;
 }
 
-/// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is created
+/// Opens the components of the pipeline whose state is in the folder `state`. Nothing is created
 /// or read yet.
 #[must_use]
 pub fn open(state: &Path) -> Arc<dyn ComponentStore> {

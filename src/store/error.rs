@@ -5,7 +5,7 @@
 pub enum StoreError {
     /// The token is not the newest of its attempt, or the attempt has ended: another host has taken
     /// over. The caller stops at once.
-    #[error("attempt {attempt} is no longer ours: {why}")]
+    #[error("attempt {attempt} no longer belongs to this host: {why}")]
     Fenced {
         /// The attempt.
         attempt: crate::base::AttemptId,
@@ -60,8 +60,8 @@ pub enum StoreError {
     /// The files that this host writes to were moved or removed. The caller stops at once, and
     /// closes nothing.
     #[error(
-        "{what} while this host was at work, so it has stopped: what it writes there could not be found again; put the files back, or start \
-         `anacostia run` again, which begins anew with what is missing"
+        "{what} while this host was running, so it has stopped: what it writes there would be lost; put the files back, or start \
+         `anacostia run` again, which creates new ones"
     )]
     Lost {
         /// What was lost, and how.

@@ -21,8 +21,8 @@
 //! above all the same ids, and the store answers as it did the first time, without doing anything
 //! again. `now` may differ: the first one counts. Each method's docs name the id by which it
 //! recognises a repeat. A store has to recognise a repeat only until the next write about the same
-//! subject (the same run, attempt or resource), because a caller repeats a write before it goes on.
-//! Another write under an id that is on record is [`StoreError::Conflict`] or
+//! subject (the same run, attempt or resource), because a caller repeats a write before it
+//! continues. Another write under an id that is on record is [`StoreError::Conflict`] or
 //! [`StoreError::Fenced`].
 //!
 //! The alternative, a log of all write ids with their answers, would be simpler to specify, and
@@ -231,7 +231,7 @@ pub trait MetadataStore: GuestRecords {
     /// [`StoreError::Conflict`] if the run has ended, or an action has an active attempt already.
     /// A run that is `cancelling` stays so until the step that ends it.
     ///
-    /// Crash before: the next host decides the step anew. After: it finds the attempts that were
+    /// Crash before: the next host decides the step again. After: it finds the attempts that were
     /// started, and counts them as crashed. Repeat: recognised by `id`, if it is the last such step
     /// of the run.
     async fn advance(&self, run: RunId, id: WriteId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
@@ -243,7 +243,7 @@ pub trait MetadataStore: GuestRecords {
     /// [`StoreError::Conflict`] if it is `publishing`.
     ///
     /// Crash before: the next host finds the attempt unfinished, and counts it as crashed. After:
-    /// it goes on from the step. Repeat: recognised by the attempt with the same end on record.
+    /// it continues from the step. Repeat: recognised by the attempt with the same end on record.
     async fn finish_attempt(
         &self,
         fence: Fence,
@@ -269,8 +269,8 @@ pub trait MetadataStore: GuestRecords {
     /// cannot be read yet). Takes the step that follows.
     ///
     /// Crash before: the next host makes the files visible again, which changes nothing, and calls
-    /// this. After: it goes on from the step. Repeat: recognised by the attempt; a step that starts
-    /// other attempts is a [`StoreError::Conflict`].
+    /// this. After: it continues from the step. Repeat: recognised by the attempt; a step that
+    /// starts other attempts is a [`StoreError::Conflict`].
     async fn published(
         &self,
         fence: Fence,
@@ -296,7 +296,7 @@ pub trait MetadataStore: GuestRecords {
     /// Requests the cancellation of a run: it becomes `cancelling`, and the scheduler ends it.
     /// Returns the run, unchanged if it has ended; `None` if there is no such run.
     ///
-    /// Crash before: the run goes on. After: the next host ends it. Repeat: a run that is
+    /// Crash before: the run continues. After: the next host ends it. Repeat: a run that is
     /// `cancelling` is returned as it is.
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
@@ -316,7 +316,7 @@ pub trait MetadataStore: GuestRecords {
     /// the action does not wait, its run is being cancelled, or there is another decision, which
     /// stands; [`StoreError::Invalid`] if a text of the decision is too long.
     ///
-    /// Crash before: the action waits. After: the next host goes on from the decision. Repeat:
+    /// Crash before: the action waits. After: the next host continues from the decision. Repeat:
     /// recognised by `id`, or by the same verdict, person and note.
     async fn decide_approval(&self, run: RunId, action: &str, decision: Decision, id: WriteId) -> Result<Option<Run>>;
 
@@ -384,7 +384,7 @@ pub trait MetadataStore: GuestRecords {
     /// Records an evaluation of a trigger that did not fire ([`MetadataStore::create_run`] records
     /// those that did). The store keeps at most [`MAX_TICKS`].
     ///
-    /// Crash before or after: the next host evaluates its triggers anew. Repeat: a tick with the
+    /// Crash before or after: the next host evaluates its triggers again. Repeat: a tick with the
     /// outcome, the reason and the conditions of the one before it, of the same trigger, is
     /// dropped.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
@@ -442,13 +442,13 @@ pub trait MetadataStore: GuestRecords {
 
     /// Records that a resource can be reached again, so that its next outage is told.
     ///
-    /// Crash before: the next host finds that itself. After: it stands. Repeat: changes nothing.
+    /// Crash before: the next host finds that itself. After: it is on record. Repeat: no change.
     async fn note_reachable(&self, resource: &str) -> Result<()>;
 
     /// Records the result of an attempt to deliver a notification. One that was delivered or given
     /// up is not changed, and one that is not on record is ignored.
     ///
-    /// Crash before: the next host delivers it again. After: it stands. Repeat: changes nothing.
+    /// Crash before: the next host delivers it again. After: it is on record. Repeat: no change.
     async fn note_delivery(&self, id: NotificationId, delivery: Delivery, now: Timestamp) -> Result<()>;
 
     /// Lists at most `limit` notifications for a receiver that wait for their delivery, oldest

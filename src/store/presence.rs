@@ -1,4 +1,4 @@
-//! Checks whether the files that a host writes still lie where it opened them.
+//! Checks whether the files that a host writes are still where it opened them.
 //!
 //! A removed file stays writable for a process that has it open, so no write fails. But its content
 //! is lost when the process ends, and another host finds neither lock nor records at the path, and
@@ -21,7 +21,7 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Notes which files lie at these paths now. A path without a file is not checked later.
+    /// Notes which files are at these paths now. A path without a file is not checked later.
     ///
     /// # Errors
     /// When a path cannot be examined.
@@ -43,7 +43,7 @@ impl Presence {
     }
 }
 
-/// Describes what happened to the file at `path`; `None` if it still lies there, or if that cannot
+/// Describes what happened to the file at `path`; `None` if it is still there, or if that cannot
 /// be determined at the moment.
 pub(super) fn lost(path: &Path, before: (u64, u64)) -> Option<String> {
     match std::fs::metadata(path) {

@@ -50,7 +50,7 @@ pub struct Batch {
     /// The newest event that was on record before the resource was examined. Outputs that were
     /// published later may be missing in the observations.
     pub as_of: u64,
-    /// The position from which the resource goes on after this batch, for kinds that poll. `None`
+    /// The position from which the resource continues after this batch, for kinds that poll. `None`
     /// leaves the cursor unchanged.
     pub cursor: Option<String>,
 }
@@ -105,7 +105,7 @@ pub struct NewRun {
     /// The artifacts that it claims.
     pub claims: Vec<Claim>,
     /// Artifacts that it works on again, beside what it claims. They stay claimed by the run that
-    /// claimed them. Each must still lie in its resource, or there is no run
+    /// claimed them. Each must still be in its resource, or there is no run
     /// ([`StoreError::Conflict`](super::StoreError::Conflict)).
     pub given: Vec<ArtifactId>,
     /// The run that it repeats.

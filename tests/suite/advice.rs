@@ -157,7 +157,7 @@ fn a_host_that_does_not_answer_is_reported_soon() {
     let notice = format!("The host at {address} (process {pid}) does not answer; waiting 7 s more.\n");
     let told = format!(
         "error: the host at {address} (process {pid}) has not answered for 10 s: the process is stopped (SIGSTOP, or Ctrl-Z in its \
-         terminal); `kill -CONT {pid}` lets it go on\n"
+         terminal); `kill -CONT {pid}` continues it\n"
     );
     assert_eq!((output.status.code(), error), (Some(1), notice + &told));
     app.signal(Signal::CONT);

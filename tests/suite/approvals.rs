@@ -347,12 +347,12 @@ fn a_run_that_waits_keeps_its_slot_and_says_so_until_it_is_cancelled() {
     app.drop_file("raw/a.csv", b"x");
     wait_for_approval(&app, 1);
     app.drop_file("raw/b.csv", b"y");
-    let wanted = "1 new artifact, but 1 of 1 runs at work, 1 of them waits for a person";
+    let wanted = "1 new artifact, but 1 of 1 runs active, 1 of them waits for a person";
     wait_until("the trigger to say what holds it", || {
         app.get("/api/v1/triggers?resource=raw")["items"][0]["reason"] == wanted
     });
     let preview = app.get("/api/v1/triggers/preview")["items"][0].clone();
-    assert_eq!(preview["held"], "1 of 1 runs at work, 1 of them waits for a person");
+    assert_eq!(preview["held"], "1 of 1 runs active, 1 of them waits for a person");
     assert_eq!(app.get_all("/api/v1/runs").len(), 1);
     let metrics = fetch(&app, "/metrics");
     assert!(metrics.contains("\nanacostia_actions_awaiting_approval 1\n"), "{metrics}");

@@ -476,7 +476,7 @@ fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
     let log = app.cli(&["runs", "logs", &(runs + 1).to_string(), "PATH"]);
     assert!(ends_with(&log, 0).0.contains("read 2026-01-02.csv"), "{}", text(&log.stdout));
     let later = app.cli(&[&select[..], &["--since", "2126-01-01"]].concat());
-    assert!(ends_with(&later, 1).1.contains("no artifact on record that still lies in its resource matches"));
+    assert!(ends_with(&later, 1).1.contains("no recorded artifact that is still in its resource matches"));
     let when = app.cli(&[&select[..], &["--since", "yesterday"]].concat());
     assert!(ends_with(&when, 2).1.contains("`--since yesterday` is not a time: write a date (2026-03-01)"));
     let where_ = app.cli(&["trigger", "PATH", "--inputs", "raw"]);
@@ -559,10 +559,7 @@ fn without_a_host_unfinished_runs_are_shown_as_waiting_for_one() {
     for args in [&["runs", "list", "PATH"][..], &["runs", "show", "1", "PATH"], &["runs", "logs", "1", "-f", "PATH"]] {
         let output = app.cli(args);
         let (_, error) = ends_with(&output, 0);
-        assert!(
-            error.starts_with("No host is running: what is not finished goes on when one starts"),
-            "{args:?}: {error}"
-        );
+        assert!(error.starts_with("No host is running: unfinished runs continue when one starts"), "{args:?}: {error}");
     }
 }
 

@@ -122,8 +122,8 @@ fn a_command_that_fails_publishes_nothing() {
     assert_eq!(error["code"], "exit_code", "{run:#}");
     assert_eq!(
         error["message"],
-        "it exited with code 1. It said last:\n    disk of cheese\nThe host had refused a call: `first` may not change what \
-         lies in `/in`: those are its inputs; to let it make new versions in `/out/raw`, write in anacostia.toml:\n\
+        "it exited with code 1. Its last output:\n    disk of cheese\nThe host had refused a call: `first` may not change files \
+         in `/in`: they are its inputs; to let it make new versions in `/out/raw`, write in anacostia.toml:\n\
          [actions.first]\nwrites = [\"out\", \"raw\"]"
     );
     let published: Vec<_> = fs::read_dir(app.path("out")).map_or(Vec::new(), |out| {

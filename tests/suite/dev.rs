@@ -108,7 +108,7 @@ fn a_panic_in_the_server_stops_the_session_with_a_message() {
     assert!(ureq::get(format!("{url}/healthz")).call().is_err());
     assert_eq!(session.wait_for_end().code(), Some(1));
     let said = session.said();
-    assert!(said.contains("serving HTTP broke off, which is a fault in Anacostia; see the message above"), "{said}");
+    assert!(said.contains("the HTTP server has stopped, which is a bug in Anacostia; see the message above"), "{said}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_panic_in_the_server_stops_the_host_with_a_message() {
     });
     assert_eq!(end.code(), Some(1));
     let said = app.said();
-    assert!(said.contains("serving HTTP broke off, which is a fault in Anacostia; see the message above"), "{said}");
+    assert!(said.contains("the HTTP server has stopped, which is a bug in Anacostia; see the message above"), "{said}");
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn a_panic_in_an_attempt_task_counts_as_a_crash_and_the_run_continues() {
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     let attempts = attempts(&app, 1);
     assert_eq!(states(&attempts), ["crashed", "succeeded"]);
-    let why = "the host failed while this attempt was at work, see the host's log; it uses up no retry";
+    let why = "the host failed while this attempt was running, see the host's log; that does not use up a retry";
     assert_eq!(attempts[0]["error"]["message"], why);
-    assert!(app.said().contains("it panicked, which is a fault in Anacostia: fault point attempt.begin"));
+    assert!(app.said().contains("it panicked, which is a bug in Anacostia: fault point attempt.begin"));
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
 

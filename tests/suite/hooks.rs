@@ -244,7 +244,10 @@ fn assert_outcomes(app: &TestApp, code: &str) {
     }
     for (action, hook) in [("on_success", "on-success"), ("on_failure", "on-failure"), ("after_run", "after-run")] {
         let lines = lines(app, action);
-        assert!(has(&lines, &format!("host: `{hook}` failed, which changes nothing: {code}: ")), "{lines:#?}");
+        assert!(
+            has(&lines, &format!("host: `{hook}` failed, which does not change the result: {code}: ")),
+            "{lines:#?}"
+        );
     }
 }
 
@@ -304,7 +307,10 @@ fn hooks_cannot_extend_the_limits_of_their_attempt() {
     assert_eq!(attempt(&app, "waits")["state"], "succeeded");
     let waits = lines(&app, "waits");
     assert!(
-        has(&waits, "host: `on-success` failed, which changes nothing: wall_limit: the limit of 500ms of wall"),
+        has(
+            &waits,
+            "host: `on-success` failed, which does not change the result: wall_limit: the limit of 500ms of wall"
+        ),
         "{waits:#?}"
     );
     assert!(has(&waits, "host: `after-run` is not called: the limit of wall time is reached"), "{waits:#?}");
@@ -352,7 +358,7 @@ fn a_cancelled_attempt_ends_with_after_run_and_within_the_grace() {
         assert_eq!(has(&lines, "on-success"), action == "in_on_success", "{action}: {lines:#?}");
         assert!(!has(&lines, "on-failure"), "{action}: {lines:#?}");
     }
-    assert!(has(&lines(&app, "deaf"), "host: `after-run` failed, which changes nothing: cancelled: "));
+    assert!(has(&lines(&app, "deaf"), "host: `after-run` failed, which does not change the result: cancelled: "));
     assert!(!app.path("out/x").exists());
 }
 

@@ -253,9 +253,9 @@ fn cancel_retry_pause_and_resume_call_the_control() {
 fn readiness_lists_its_reasons_and_a_failing_store_is_503() {
     let server = Server::start();
     assert_eq!(server.get("/readyz").json()["status"], "ready");
-    server.control.reasons.lock().unwrap().push("raw is still being looked through".into());
+    server.control.reasons.lock().unwrap().push("raw is still being scanned".into());
     let problem = server.get("/readyz").problem(503, "not-ready");
-    assert_eq!(problem["reasons"], serde_json::json!(["raw is still being looked through"]));
+    assert_eq!(problem["reasons"], serde_json::json!(["raw is still being scanned"]));
     *server.store.failing.lock().unwrap() = true;
     assert_eq!(server.get("/readyz").problem(503, "not-ready")["reasons"].as_array().unwrap().len(), 2);
     assert_eq!(server.get("/healthz").status, 200);

@@ -136,11 +136,11 @@ fn pruned_future_and_foreign_event_ids_are_answered_with_a_reset() {
         server.store.add_event(3, None);
     }
     server.store.forget_before(5);
-    assert!(Client::open(&server, "", Some("3-2")).reset().contains("kept no more"));
+    assert!(Client::open(&server, "", Some("3-2")).reset().contains("no longer kept"));
     assert!(Client::open(&server, "?after=0", None).reset().contains("before 5"));
     assert!(Client::open(&server, "", Some("3-11")).reset().contains("no event 11 yet"));
     assert!(Client::open(&server, "", Some("2-7")).reset().contains("epoch 2 was lost"));
-    assert!(Client::open(&server, "", Some("gibberish")).reset().contains("none of this stream"));
+    assert!(Client::open(&server, "", Some("gibberish")).reset().contains("not from this stream"));
     // Afterwards the stream continues with new events.
     let mut client = Client::open(&server, "", Some("2-7"));
     client.reset();

@@ -330,7 +330,7 @@ params = { steps = [{ do = "panic" }] }
     assert_in_order(
         &message,
         &[
-            "it reached `unreachable`: a panic or an abort. It said last:\n",
+            "it reached `unreachable`: a panic or an abort. Its last output:\n",
             "panicked: attempt 1 panics, as its params say  at=worker/src/flow.rs:",
             "\n  at ",
         ],

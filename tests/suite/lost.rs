@@ -39,8 +39,8 @@ fn check_stops_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce
     assert_eq!(app.wait_for_end().code(), Some(1));
     let said = app.said();
     let expected = format!(
-        " {how} while this host was at work, so it has stopped: what it writes there could not be found again; put the files back, or \
-         start `anacostia run` again, which begins anew with what is missing"
+        " {how} while this host was running, so it has stopped: what it writes there would be lost; put the files back, or start \
+         `anacostia run` again, which creates new ones"
     );
     let told = said.lines().any(|line| line.contains(&expected) && line.contains(path.to_str().unwrap()));
     assert!(told, "{}{expected}\n── not in ──\n{said}", path.display());

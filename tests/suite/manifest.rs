@@ -436,7 +436,7 @@ fn oversized_manifests_are_refused_with_the_limit() {
         let problems = parse_pinned(text, Path::new("/"), Path::new("/anacostia.toml"), &env).unwrap_err();
         problems.list().iter().map(|problem| problem.message().to_owned()).collect()
     };
-    assert_eq!(messages(&text), ["there are 1001 actions, at most 1000 are possible"]);
+    assert_eq!(messages(&text), ["there are 1001 actions; the maximum is 1000"]);
 
     let params = |key: &str| format!("params = {{ {key} = \"{}\" }}\n", "x".repeat(500 << 10));
     let action = "[actions.a]\ncomponent = \"a.wasm\"\n";

@@ -189,11 +189,11 @@ fn existing_files_are_kept_and_invalid_names_are_refused() {
     assert_eq!(fs::read_dir(home.path().join("full")).unwrap().count(), 1);
     assert_eq!(
         refused(&["file", "--lang", "rust"]),
-        "error: file is a file, or lies in one: nothing was written; name a folder that is not there\n"
+        "error: file is a file, or its path leads through one: nothing was written; name a folder that is not there\n"
     );
     assert_eq!(
         refused(&["Cold Room", "--lang", "rust"]),
-        "error: `Cold Room` cannot be the name of a pipeline: a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters; such as `anacostia new cold-room`\n"
+        "error: `Cold Room` cannot be the name of a pipeline: a name starts with a letter a-z, continues with a-z, 0-9, `_` or `-`, and has at most 63 characters; such as `anacostia new cold-room`\n"
     );
     assert!(refused(&["good"]).contains("--lang"));
     assert!(

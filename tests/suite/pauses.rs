@@ -197,7 +197,7 @@ fn a_paused_action_stays_ready_and_the_others_go_on() {
     assert_eq!(app.get("/api/v1/nodes/second")["paused"]["reason"], "no GPU");
 
     let resumed = app.cli(&["resume", "PATH", "--action", "second"]);
-    assert_eq!(String::from_utf8_lossy(&resumed.stdout), "second goes on\n");
+    assert_eq!(String::from_utf8_lossy(&resumed.stdout), "second is resumed\n");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     let events: Vec<String> = app.get_all("/api/v1/runs/1/events").iter().map(|it| it["type"].to_string()).collect();
     assert!(!events.contains(&"\"node_paused\"".to_owned()), "they are about no run");
@@ -269,7 +269,7 @@ fn run_once_ends_and_says_what_is_held() {
     // What is resumed without a host goes on with the next one.
     let resumed = app.cli(&["resume", "PATH", "--action", "train"]);
     let text = String::from_utf8_lossy(&resumed.stdout).into_owned();
-    assert_eq!(text, "train goes on, from the next `anacostia run` on\n", "{resumed:?}");
+    assert_eq!(text, "train is resumed, from the next `anacostia run` on\n", "{resumed:?}");
     app.cli(&["resume", "PATH", "--resource", "labels"]);
     let once = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     let said = String::from_utf8_lossy(&once.stdout).into_owned();
@@ -325,7 +325,7 @@ fn the_pipeline_is_paused_and_resumed_with_and_without_a_host() {
     assert_eq!(said(&app, "pause"), format!("The pipeline is paused: triggers start no run; {ends}"));
     assert_eq!(app.get("/api/v1/pipeline")["state"], "paused");
     app.kill();
-    assert_eq!(said(&app, "resume"), "The pipeline goes on, from the next `anacostia run` on\n");
+    assert_eq!(said(&app, "resume"), "The pipeline is resumed, from the next `anacostia run` on\n");
     app.start();
     assert_eq!(app.get("/api/v1/pipeline")["state"], "running");
     let reason = app.cli(&["pause", "PATH", "--reason", "x"]);

@@ -197,7 +197,7 @@ fn files_that_arrive_during_a_run_start_one_run_afterwards() {
     }
     wait_until("the last file to be recorded", || app.get_all("/api/v1/artifacts?resource=raw&state=new").len() == 5);
     wait_until("the tick that holds the run", || {
-        app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs at work")
+        app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs active")
     });
     assert_eq!(app.get_all("/api/v1/runs").len(), 1);
     app.post("/api/v1/runs/1/cancel");
@@ -378,13 +378,13 @@ fn numbers_in_params_are_exact_or_refused() {
     }
     let id = anacostia::base::RunId::new().to_string();
     let (status, body) = put(&app, &id, "{\"params\":{\"seed\":123456789012345678901234567890}}");
-    let said = "the body is not usable: 123456789012345678901234567890 does not fit into 64 bits: write it as a string";
+    let said = "the body is not valid: 123456789012345678901234567890 does not fit into 64 bits: write it as a string";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
     let (status, body) = put(&app, &id, "{\"params\":{\"seed\":1e400}}");
     let said = "the body is not usable: 1e400 does not fit into 64 bits: write it as a string";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
     let (status, body) = put(&app, "f81d4fae-7dec-4d0f-a765-00a0c91e6bf6", "{}");
-    let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is not an id for a run: make a UUID of version 7";
+    let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is not an id for a run: generate a UUID of version 7";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
 }
 

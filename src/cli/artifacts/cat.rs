@@ -39,7 +39,7 @@ pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
         }
         if person && !harmless(&chunk) {
             return Err(Failure::usage(format!(
-                "`{name}` holds bytes that are not text and could act on the terminal; send them to a file or a program"
+                "`{name}` contains bytes that are not text and could affect the terminal; send them to a file or a program"
             )));
         }
         stream.write_all(&chunk)?;

@@ -14,7 +14,7 @@ pub(crate) enum Verb {
     List(list::Args),
     /// Show one artifact: its record, who wrote it and who read it
     Show(show::Args),
-    /// Write the bytes of an artifact to standard output, if they still lie there
+    /// Write the bytes of an artifact to standard output, if they are still there
     Cat(cat::Args),
 }
 

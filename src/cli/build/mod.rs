@@ -26,7 +26,7 @@ pub(crate) use stale::{reason, warn};
 pub(crate) struct Args {
     #[command(flatten)]
     path: PathArg,
-    /// Build also what is up to date
+    /// Build all components, also those that are up to date
     #[arg(long)]
     force: bool,
     /// Print what was done as JSON

@@ -20,8 +20,7 @@ pub(crate) fn reason(used: &ComponentUse<'_>, build: &Build, products: &Products
     }
     let built_at = component.modified()?;
     for source in &build.watch {
-        let context =
-            || format!("failed to look at {}, which `build.watch` of {} names", source.display(), used.title());
+        let context = || format!("failed to read {}, which `build.watch` of {} names", source.display(), used.title());
         if let Some(newer) = newer_than(source, built_at, products).with_context(context)? {
             return Ok(Some(format!("{newer} has changed")));
         }

@@ -15,7 +15,7 @@ pub(super) struct BuildTarget {
     pub(super) actions: Vec<String>,
     /// How it is built. Without it, someone else replaces the file.
     pub(super) job: Option<Job>,
-    /// Where it lies.
+    /// Where it is.
     pub(super) component: PathBuf,
     /// The paths that are compared for changes.
     pub(super) roots: Vec<PathBuf>,

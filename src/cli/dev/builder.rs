@@ -19,7 +19,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Builds, and returns how long that took. Safe to drop: the build goes on then, until
+    /// Builds, and returns how long that took. Safe to drop: the build continues then, until
     /// [`Builder::stop`] ends it.
     pub(super) async fn build(&mut self, job: Job, progress: Arc<Progress>) -> Result<Duration, BuildError> {
         let (action, command) = (job.action.clone(), job.command.clone());

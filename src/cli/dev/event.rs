@@ -21,7 +21,7 @@ pub(super) enum DevEvent {
     Swapped { action: String, changed: Vec<String>, took_ms: Option<u64>, digest: Digest, old: Option<Digest> },
     /// A build came to the same component.
     Unchanged { action: String, changed: Vec<String>, took_ms: Option<u64>, digest: Option<Digest> },
-    /// A build failed. `digest` is what new runs go on with.
+    /// A build failed. `digest` is what new runs continue with.
     BuildFailed { action: String, changed: Vec<String>, error: String, digest: Option<Digest> },
     /// What was built, or the manifest, cannot be run.
     Refused { changed: Vec<String>, why: String },
@@ -77,10 +77,10 @@ impl DevEvent {
             Self::Reloaded { changed } => format!("{}{} for new runs", changes(changed), good("in force")),
             Self::NeedsRestart { changed, why } => {
                 let restart = Cell::new("not in force").style(styles::WARN);
-                format!("{}{restart}: {}; until then all stays as it was", changes(changed), Cell::new(why))
+                format!("{}{restart}: {}; until then nothing changes", changes(changed), Cell::new(why))
             }
             Self::SourcesKeepChanging { action, changed } => format!(
-                "{} whenever {} is built: what a build writes is not a source, take it out of `build.watch`; the next save builds again",
+                "{} whenever {} is built: what a build writes is not a source: remove it from `build.watch`; the next save builds again",
                 changes(changed).trim_end_matches([' ', '→']),
                 Cell::new(action)
             ),
@@ -93,7 +93,7 @@ impl DevEvent {
 /// The component that new runs use after a failure.
 fn goes_on(digest: Option<Digest>) -> String {
     match digest {
-        Some(digest) => format!("runs go on with {}", short_digest(digest)),
+        Some(digest) => format!("runs continue with {}", short_digest(digest)),
         None => "there is no component yet".to_owned(),
     }
 }
@@ -160,14 +160,14 @@ mod tests {
                 error: "the build of action train failed (exit status: 1): `./build.sh`".to_owned(),
                 digest: None,
             },
-            DevEvent::Refused { changed: lib(), why: "see above; runs go on as before".to_owned() },
+            DevEvent::Refused { changed: lib(), why: "see above; runs continue as before".to_owned() },
             DevEvent::Reloaded { changed: changed(&["anacostia.toml"]) },
             DevEvent::NeedsRestart {
                 changed: changed(&["anacostia.toml"]),
                 why: "`server` can only change with a restart".to_owned(),
             },
             DevEvent::SourcesKeepChanging { action: action(), changed: changed(&["train/made.rs"]) },
-            DevEvent::Unseen { action: action(), why: "train cannot be looked at: it is gone".to_owned() },
+            DevEvent::Unseen { action: action(), why: "train cannot be read: it is gone".to_owned() },
             DevEvent::Waiting,
         ];
         let lines: Vec<String> = all.iter().map(|news| news.line().unwrap()).collect();

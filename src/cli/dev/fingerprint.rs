@@ -32,7 +32,7 @@ struct File {
 }
 
 impl Fingerprint {
-    /// Looks at what lies at and below `roots`. What `before` knows already is not read again.
+    /// Reads what is at and below `roots`. What `before` knows already is not read again.
     /// `enter` is called for each folder before it is read.
     pub(super) fn take(roots: &[PathBuf], products: &Products, before: &Self, enter: &mut dyn FnMut(&Path)) -> Self {
         let mut fingerprint = Self::default();
@@ -44,7 +44,7 @@ impl Fingerprint {
                 Ok(true)
             });
             if let Err(why) = looked {
-                fingerprint.trouble.get_or_insert_with(|| format!("{} cannot be looked at: {why}", root.display()));
+                fingerprint.trouble.get_or_insert_with(|| format!("{} cannot be read: {why}", root.display()));
             }
         }
         fingerprint
@@ -163,6 +163,6 @@ mod tests {
             &Fingerprint::default(),
             &mut |_| {},
         );
-        assert!(fingerprint.trouble.unwrap().starts_with("/nowhere/at/all cannot be looked at: "));
+        assert!(fingerprint.trouble.unwrap().starts_with("/nowhere/at/all cannot be read: "));
     }
 }

@@ -135,7 +135,7 @@ impl Session {
             }
             Err(failure) => {
                 self.is_readable = false;
-                let why = "see above; runs go on as before".to_owned();
+                let why = "see above; runs continue as before".to_owned();
                 failure.show();
                 DevEvent::Refused { changed, why }.report(self.options.json)?;
                 Ok(Vec::new())
@@ -256,7 +256,7 @@ impl Session {
             Ok(pipeline) => pipeline,
             Err(failure) => {
                 failure.show();
-                DevEvent::Refused { changed, why: "see above; runs go on as before".to_owned() }.report(json)?;
+                DevEvent::Refused { changed, why: "see above; runs continue as before".to_owned() }.report(json)?;
                 return Ok(None);
             }
         };
@@ -274,7 +274,7 @@ impl Session {
                 DevEvent::NeedsRestart { changed, why }.report(json)?;
             }
             Err(ReloadError::Unusable(error)) => {
-                DevEvent::Refused { changed, why: format!("{error}; runs go on as before") }.report(json)?;
+                DevEvent::Refused { changed, why: format!("{error}; runs continue as before") }.report(json)?;
             }
         }
         Ok(None)

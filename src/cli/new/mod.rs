@@ -54,9 +54,11 @@ fn refuse_what_is_there(folder: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Ok(false) => format!("the folder {shown} is not empty: nothing was written; name a folder that is not there"),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            format!("{shown} is a file, or lies in one: nothing was written; name a folder that is not there")
+            format!(
+                "{shown} is a file, or its path leads through one: nothing was written; name a folder that is not there"
+            )
         }
-        Err(error) => format!("{shown} cannot be looked at: {error}"),
+        Err(error) => format!("{shown} cannot be read: {error}"),
     };
     Err(Failure::usage(why))
 }
@@ -109,7 +111,7 @@ fn made(folder: &Path, name: &str, kit: &Kit) -> String {
         ("let a file arrive", "cp samples/wednesday.csv data/readings/".to_owned()),
     ];
     format!(
-        "{} {} is made: a pipeline with one action in {}\n\n{}{}",
+        "{} created {}: a pipeline with one action in {}\n\n{}{}",
         Cell::new("✓").style(styles::GOOD),
         Cell::new(name).style(styles::STRONG),
         kit.language,

@@ -112,7 +112,7 @@ const PYTHON: Kit = Kit {
     script: "build-python-guest",
     source: "actions/summary/app.py",
     helpers: &["actions/anacostia_guest.py"],
-    needs: "It needs Python 3.10 or newer, or Debian 12 or newer to fetch it from.",
+    needs: "It needs Python 3.10 or newer; on Debian 12 or newer, it fetches Python itself.",
     files: &[
         file("actions/summary/app.py", template!("python/app.py")),
         file("actions/anacostia_guest.py", ours!("guest-examples/python/anacostia_guest.py")),
@@ -154,7 +154,7 @@ const C: Kit = Kit {
     script: "build-c-guest",
     source: "actions/summary/summary.c",
     helpers: &["actions/anacostia_guest.c", "actions/anacostia_guest.h"],
-    needs: "It needs Python 3.10 or newer, which it fetches a compiler with, or Debian 12 or newer to fetch that from; and Rust for the tools that make the bindings.",
+    needs: "It needs Rust to build the tools for the bindings, and Python 3.10 or newer to fetch a compiler; on Debian 12 or newer, it fetches Python itself.",
     files: &[
         file("actions/summary/summary.c", template!("c/summary.c")),
         file("actions/anacostia_guest.c", ours!("guest-examples/c/anacostia_guest.c")),
@@ -169,7 +169,7 @@ const GO: Kit = Kit {
     script: "build-go-guest",
     source: "actions/summary/summary.go",
     helpers: &["actions/guest"],
-    needs: "It needs Python 3.10 or newer, which it fetches Go with, or Debian 12 or newer to fetch that from; and Rust for the tools that make the bindings.",
+    needs: "It needs Rust to build the tools for the bindings, and Python 3.10 or newer to fetch Go; on Debian 12 or newer, it fetches Python itself.",
     files: &[
         file("actions/summary/summary.go", template!("go/summary.go")),
         file("actions/guest/action.go", ours!("guest-examples/go/guest/action.go")),

@@ -91,7 +91,7 @@ impl HostHandle {
         tokio::select! {
             () = self.host.ended() => Ok(()),
             () = self.server.broke_off() => {
-                Err(Failure::work("serving HTTP broke off, which is a fault in Anacostia; see the message above"))
+                Err(Failure::work("the HTTP server has stopped, which is a bug in Anacostia; see the message above"))
             }
         }
     }

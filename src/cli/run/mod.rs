@@ -31,10 +31,10 @@ pub(crate) use stop::{Stop, Stops};
 pub(crate) struct Args {
     #[command(flatten)]
     path: PathArg,
-    /// Build the components whose sources have changed first
+    /// First build the components whose sources have changed
     #[arg(long)]
     build: bool,
-    /// Work on what is there, then exit: 0 if every run succeeded, 1 if not, also if one waits for
+    /// Process what is there, then exit: 0 if every run succeeded, 1 if not, also if one waits for
     /// approval
     #[arg(long)]
     once: bool,
@@ -136,7 +136,7 @@ fn summary(tally: Tally, rest: &str) -> String {
         (failed, "failed"),
         (cancelled, "cancelled"),
         (unfinished, "not finished"),
-        (stuck, "could not go on"),
+        (stuck, "could not continue"),
     ];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();

@@ -52,7 +52,7 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
         .with(is_told)
         .try_init();
     // The default hook writes to standard error itself, and blocks until that is read.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a fault in Anacostia, please report it: {panic}")));
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a bug in Anacostia, please report it: {panic}")));
     Ok(())
 }
 

@@ -42,8 +42,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Returns the action and the PATH. What has a `.` or a `/` in it is no name of an action, so
-    /// the action was left out.
+    /// Returns the action and the PATH. What has a `.` or a `/` in it is not the name of an action,
+    /// so the action was left out.
     fn places(&self) -> (Option<&str>, PathArg) {
         match &self.action {
             Some(path) if path.contains(['.', '/']) => (None, PathArg::from(path)),
@@ -142,13 +142,9 @@ fn none_waits(detail: &RunDetail, waiting: &[AwaitingApproval]) -> String {
     let mut named: Vec<String> =
         waiting.iter().take(MAX_NAMED as usize).map(|it| format!("{} of run #{}", it.action, it.run_number)).collect();
     if waiting.len() > named.len() {
-        named.push("others, which `anacostia runs list` shows".to_owned());
+        named.push("others (see `anacostia runs list`)".to_owned());
     }
-    match named.as_slice() {
-        [] => text,
-        [only] => format!("{text}. What waits is {only}"),
-        [before @ .., last] => format!("{text}. What waits is {} and {last}", before.join(", ")),
-    }
+    if named.is_empty() { text } else { format!("{text}. Waiting for approval: {}", named.join(", ")) }
 }
 
 /// Records the decision in the store. Fails if a host has opened the store meanwhile.
@@ -255,12 +251,12 @@ mod tests {
         };
         let none = "no action of run #2 waits for approval; the run is succeeded";
         assert_eq!(error(&[]), none);
-        assert_eq!(error(&[waits(1, "publish")]), format!("{none}. What waits is publish of run #1"));
+        assert_eq!(error(&[waits(1, "publish")]), format!("{none}. Waiting for approval: publish of run #1"));
         let several = [waits(1, "publish"), waits(1, "tell"), waits(3, "publish")];
-        let named = "publish of run #1, tell of run #1 and publish of run #3";
-        assert_eq!(error(&several), format!("{none}. What waits is {named}"));
+        let named = "publish of run #1, tell of run #1, publish of run #3";
+        assert_eq!(error(&several), format!("{none}. Waiting for approval: {named}"));
         let many: Vec<_> = (3..9).map(|number| waits(number, "a")).collect();
-        let end = "a of run #6, a of run #7 and others, which `anacostia runs list` shows";
+        let end = "a of run #6, a of run #7, others (see `anacostia runs list`)";
         assert!(error(&many).ends_with(end), "{}", error(&many));
     }
 }

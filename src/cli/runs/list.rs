@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// At most this many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Go on where the page before ended
+    /// Continue where the previous page ended
     #[arg(long)]
     cursor: Option<String>,
     /// Print the page as JSON

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Only of this action
     #[arg(long)]
     action: Option<String>,
-    /// Go on until the run has ended
+    /// Follow the log until the run has ended
     #[arg(long, short)]
     follow: bool,
     /// Print each line as JSON

@@ -17,7 +17,7 @@ pub(crate) enum Verb {
     Show(show::Args),
     /// Show what a run's actions logged
     Logs(logs::Args),
-    /// Ask a run to end
+    /// Request that a run be cancelled
     Cancel(steer::Args),
     /// Approve an action that waits for it
     Approve(decide::Args),

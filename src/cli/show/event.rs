@@ -71,12 +71,12 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
             with_reason(&format!("{}  {place}", state_mark("ignored")), text("reason"), width)
         }
         EventKind::Paused => "the pipeline is paused: nothing new starts".to_owned(),
-        EventKind::Resumed => "the pipeline goes on".to_owned(),
+        EventKind::Resumed => "the pipeline is resumed".to_owned(),
         EventKind::NodePaused => {
             let line = format!("{}  {}", Cell::new(text("name")).style(styles::STRONG), Cell::new("paused"));
             Some(text("reason")).filter(|it| !it.is_empty()).map_or(line.clone(), |it| with_reason(&line, it, width))
         }
-        EventKind::NodeResumed => format!("{}  goes on", Cell::new(text("name")).style(styles::STRONG)),
+        EventKind::NodeResumed => format!("{}  is resumed", Cell::new(text("name")).style(styles::STRONG)),
         _ => return None,
     };
     Some(format!("{}  {line}\n", Cell::new(format!("{time}Z")).style(styles::FAINT)))

@@ -88,7 +88,7 @@ fn joint(part: &str) -> usize {
 }
 
 /// The end of a message line that the guest's last lines follow, indented by four blanks.
-const SAID_LAST: &str = ". It said last:";
+const SAID_LAST: &str = ". Its last output:";
 
 /// Shortens a message to its first line, without advice that continues on the next lines, but with
 /// the last line of the guest's output, if the message has it.
@@ -143,9 +143,9 @@ mod tests {
 
     #[test]
     fn a_headline_includes_the_last_stderr_line() {
-        let said = "it exited with code 1. It said last:\n    reading a.csv\n\n    a.csv: no such file\n  at main";
+        let said = "it exited with code 1. Its last output:\n    reading a.csv\n\n    a.csv: no such file\n  at main";
         assert_eq!(headline(said), "it exited with code 1: a.csv: no such file");
-        assert_eq!(headline("it trapped. It said last:\n  at main"), "it trapped");
+        assert_eq!(headline("it trapped. Its last output:\n  at main"), "it trapped");
     }
 
     proptest! {

@@ -85,7 +85,7 @@ mod tests {
                 resource: None,
                 outcome: TickOutcome::Held,
                 reason: String::new(),
-                held: Some("1 of 1 runs at work".to_owned()),
+                held: Some("1 of 1 runs active".to_owned()),
                 next_at: None,
                 conditions: vec![either],
                 without_group: 0,

@@ -126,7 +126,7 @@ fn selected(args: &Args, records: &Records) -> Result<Vec<Artifact>, Failure> {
     });
     let selected = select::select(records, &args.inputs, args.state, since.transpose()?)?;
     if selected.is_empty() {
-        return Err(Failure::work("no artifact on record that still lies in its resource matches"));
+        return Err(Failure::work("no recorded artifact that is still in its resource matches"));
     }
     Ok(selected)
 }

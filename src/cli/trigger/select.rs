@@ -48,7 +48,7 @@ pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .map_err(|_| "write a date (2026-03-01), a time (2026-03-01T12:00:00Z), or how long ago (2h, 7d)".to_owned())
 }
 
-/// Returns the artifacts that still lie in their resources and match, oldest first.
+/// Returns the artifacts that are still in their resources and match, oldest first.
 ///
 /// # Errors
 /// When the records cannot be read, or the manifest has no such resource.

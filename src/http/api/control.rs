@@ -31,7 +31,7 @@ struct StartBody {
     /// The run whose inputs it works on again: a number or an id. Without it, the run claims what
     /// is new.
     rerun_of: Option<String>,
-    /// Artifacts that it works on, whoever claimed them; at most [`MAX_GIVEN`].
+    /// Artifacts that it works on, whichever run claimed them; at most [`MAX_GIVEN`].
     inputs: Option<Vec<ArtifactId>>,
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn start(
 ) -> Result<Response> {
     let query = Query::parse(&uri, &["wait"])?;
     let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
-        Problem::bad_request(format!("`{}` is not an id for a run: make a UUID of version 7", shown(&id)))
+        Problem::bad_request(format!("`{}` is not an id for a run: generate a UUID of version 7", shown(&id)))
     })?;
     let StartBody { params, rerun_of, inputs } = read(&headers, body).await?;
     let inputs = match (rerun_of, inputs) {
@@ -116,7 +116,7 @@ pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, bod
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::not_json());
     }
-    let unusable = |why: &dyn std::fmt::Display| Problem::bad_request(format!("the body is not usable: {why}"));
+    let unusable = |why: &dyn std::fmt::Display| Problem::bad_request(format!("the body is not valid: {why}"));
     let text = std::str::from_utf8(&bytes).map_err(|why| unusable(&why))?;
     match first_beyond_64_bits(text) {
         None => serde_json::from_str(text).map_err(|why| unusable(&why)),

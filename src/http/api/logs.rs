@@ -72,7 +72,7 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     let wanted = Wanted::new(&query, &detail.attempts)?;
     let cursor = match query.text("cursor") {
         Some(text) => LogCursor::parse(text, detail.attempts.len())
-            .ok_or_else(|| Problem::bad_parameter("cursor", "it is none that this route made for this run"))?,
+            .ok_or_else(|| Problem::bad_parameter("cursor", "it is not from a page of this run's log"))?,
         None => LogCursor::default(),
     };
     let (ended, attempts) = (detail.run.state.ended(), detail.attempts.len());

@@ -99,7 +99,7 @@ async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
         text.line("anacostia_concurrency_waiting", &[("name", name)], used.waiting);
     }
     let ready = app.view.control.not_ready().is_empty();
-    text.one("anacostia_ready", "gauge", "1 while the host takes part in everything.", u8::from(ready));
+    text.one("anacostia_ready", "gauge", "1 while all parts of the host are ready.", u8::from(ready));
     text.one(
         "anacostia_store_epoch",
         "gauge",

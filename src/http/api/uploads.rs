@@ -84,7 +84,7 @@ fn announced(headers: &HeaderMap) -> Result<Option<Digest>> {
         value.to_str().map(Some).map_err(|_| Problem::bad_request(format!("the header `{name}` is not text")))
     };
     let wrong =
-        |name: &str, form: &str| Problem::bad_request(format!("the header `{name}` is not usable: write {form}"));
+        |name: &str, form: &str| Problem::bad_request(format!("the header `{name}` is not valid: write {form}"));
     if let Some(value) = text("content-digest")? {
         let read = Digest::from_content_digest(value);
         return read.map(Some).ok_or_else(|| wrong("Content-Digest", "`sha-256=:BASE64:`"));
@@ -104,7 +104,7 @@ async fn read(headers: &HeaderMap, body: Body, upload: &mut dyn Upload) -> Resul
     loop {
         let piece = tokio::time::timeout(SILENCE, pieces.next()).await.map_err(|_| Problem::body_too_slow())?;
         let Some(piece) = piece else { return Ok(()) };
-        let piece = piece.map_err(|error| Problem::bad_request(format!("the body broke off: {error}")))?;
+        let piece = piece.map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
         size += piece.len() as u64;
         if size > most {
             return Err(Problem::body_too_large(most));

@@ -151,9 +151,9 @@ fn check_action(
             let name = key.value;
             reader.complain(
                 Problem::new(format!("`{name}` is for commands, and {} is not one", quoted(&text.value)))
-                    .at(&key.span, "says nothing to it")
-                    .at(&text.span, "has `run` of the contract")
-                    .help("an action of the contract is told what to do by `params`, and opens its inputs itself"),
+                    .at(&key.span, "has no effect")
+                    .at(&text.span, "exports `run` of the contract")
+                    .help("an action of the contract reads its `params`, and opens its inputs itself"),
             );
         }
     }

@@ -464,6 +464,6 @@ impl<'d> Nodes<'d> {
                 problem = problem.at(&edge.span, format!("`{}` waits for `{}`", action.name.value, before.name.value));
             }
         }
-        reader.complain(problem.help("take one of these out of its `after`"));
+        reader.complain(problem.help("remove one of these from its `after`"));
     }
 }

@@ -172,7 +172,7 @@ fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
                 Problem::new(message)
                     .at(&claim.text.span, format!("`{}`", claim.name))
                     .at(&outer.text.span, format!("`{}`", outer.name))
-                    .help("give each resource a folder of its own; links count as what they lead to"),
+                    .help("give each resource a folder of its own; a link counts as its target"),
             );
         }
         open.push(claim);

@@ -119,7 +119,7 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
             &["pools", "slots"],
             json!({"type": "object", "default": {}, "examples": [{"gpu": 1}], "propertyNames": {"pattern": NAME},
                 "description": "How many attempts at once may use something that actions share, by a name of your choice; `uses` of an action names it.",
-                "additionalProperties": integer("Most attempts at once, over all runs.", settings::CONCURRENCY, None)}),
+                "additionalProperties": integer("The maximum number of attempts at once, over all runs.", settings::CONCURRENCY, None)}),
         ),
         (
             "state",
@@ -296,7 +296,7 @@ pub(super) static APPROVAL: LazyLock<Keys> = LazyLock::new(|| Keys {
             "timeout",
             &["within", "deadline"],
             span(
-                "After which time without a decision the action fails. If not given, it waits without end.",
+                "How long it waits for a decision before the action fails. If not given, it waits for ever.",
                 &settings::APPROVAL_TIMEOUT,
                 None,
             ),
@@ -336,7 +336,7 @@ pub(super) static BUILD: LazyLock<Keys> = LazyLock::new(|| Keys {
     later: &[],
     rows: vec![
         ("command", &["cmd", "run", "script"], text("For `sh -c`, in the manifest's folder.")),
-        ("watch", &["sources"], strings("Sources that the component is rebuilt for when they change.", None, "src")),
+        ("watch", &["sources"], strings("The component is rebuilt when these sources change.", None, "src")),
     ],
 });
 

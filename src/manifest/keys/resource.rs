@@ -86,7 +86,7 @@ pub(in crate::manifest) static FOLDER: LazyLock<Keys> = LazyLock::new(|| Keys {
             &["ignored", "temporary"],
             with_default(
                 strings(
-                    "Globs of names of files and folders that are not looked at, in any case of letters. They replace the default.",
+                    "Globs of names of files and folders that are ignored, in upper or lower case. They replace the default.",
                     None,
                     "*.tmp",
                 ),
@@ -97,7 +97,7 @@ pub(in crate::manifest) static FOLDER: LazyLock<Keys> = LazyLock::new(|| Keys {
             "settle",
             &[],
             span(
-                "How long size and time must not change where the system cannot tell whether a file is open for writing.",
+                "How long a file's size and time must stay the same, where the system cannot tell whether it is open for writing.",
                 &settings::SETTLE,
                 Some(settings::DEFAULT_SETTLE),
             ),
@@ -106,7 +106,7 @@ pub(in crate::manifest) static FOLDER: LazyLock<Keys> = LazyLock::new(|| Keys {
             "rescan",
             &["poll", "interval"],
             span(
-                "How often the whole folder is looked through, in case something was missed.",
+                "How often the whole folder is scanned, in case something was missed.",
                 &settings::RESCAN,
                 Some(settings::DEFAULT_RESCAN),
             ),
@@ -179,7 +179,7 @@ pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
             "max_kept",
             &["max_keep", "backlog"],
             size(
-                "From how many bytes of kept bodies on nothing more is taken until runs have ended.",
+                "At this many bytes of kept bodies nothing more is taken until runs have ended.",
                 &settings::MAX_KEPT,
                 settings::DEFAULT_MAX_KEPT,
             ),

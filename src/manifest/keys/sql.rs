@@ -17,7 +17,11 @@ pub(super) fn rows() -> Vec<Row> {
             ),
         ),
         ("password", &["secret", "pass"], form(SOURCE, ENV, "env:PGPASSWORD")),
-        ("table", &["view", "from"], text("The table or view whose rows are watched; its schema may stand before it.")),
+        (
+            "table",
+            &["view", "from"],
+            text("The table or view whose rows are watched, with its schema in front if needed."),
+        ),
         (
             "query",
             &["sql", "select", "statement"],
@@ -59,7 +63,11 @@ pub(super) fn rows() -> Vec<Row> {
         (
             "max_rows",
             &["batch_size", "limit"],
-            integer("Rows of one artifact at most.", settings::MAX_ROWS, Some(settings::DEFAULT_MAX_ROWS)),
+            integer(
+                "The maximum number of rows in one artifact.",
+                settings::MAX_ROWS,
+                Some(settings::DEFAULT_MAX_ROWS),
+            ),
         ),
         (
             "format",
@@ -87,7 +95,7 @@ fn kept() -> Vec<Row> {
             "max_kept",
             &["max_keep", "backlog"],
             size(
-                "From how many bytes of kept rows on nothing more is taken until runs have ended.",
+                "At this many bytes of kept rows nothing more is taken until runs have ended.",
                 &settings::MAX_KEPT,
                 settings::DEFAULT_MAX_KEPT,
             ),

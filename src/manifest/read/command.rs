@@ -24,9 +24,7 @@ fn args(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     let args = reader.strings(table, "args", "[\"--verbose\"]");
     if args.len() > MAX_ARGS {
         let (count, span) = (args.len(), table.key_span("args"));
-        reader.complain(
-            Problem::new(format!("`args` has {count} items; at most {MAX_ARGS} are handed over")).at(&span, "here"),
-        );
+        reader.complain(Problem::new(format!("`args` has {count} items; the maximum is {MAX_ARGS}")).at(&span, "here"));
     }
     args.into_iter().map(|arg| arg.value).collect()
 }

@@ -32,7 +32,7 @@ pub(super) fn read(reader: &mut Reader<'_>, pipeline: &Table<'_>) -> Option<BTre
     if let Some((first, _)) = entries.get(MAX_NODES) {
         let count = entries.len();
         reader.complain(
-            Problem::new(format!("there are {count} limits, at most {MAX_NODES} are possible"))
+            Problem::new(format!("there are {count} limits; the maximum is {MAX_NODES}"))
                 .at(&first.span, "the first too many"),
         );
         return None;

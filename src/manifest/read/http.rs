@@ -16,7 +16,7 @@ const EXAMPLE: &str = "[\"api.example.com:443\"]";
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<At<Endpoint>> {
     let texts = reader.strings(table, "http", EXAMPLE);
     if let Some(first) = texts.get(settings::MAX_HOSTS) {
-        let message = format!("`http` names {} hosts, at most {} are possible", texts.len(), settings::MAX_HOSTS);
+        let message = format!("`http` names {} hosts; the maximum is {}", texts.len(), settings::MAX_HOSTS);
         reader.complain(Problem::new(message).at(&first.span, "the first too many"));
     }
     let mut hosts: Vec<At<Endpoint>> = Vec::new();

@@ -162,7 +162,7 @@ fn nodes<T>(
     let all = if key == "notify" { "notifications" } else { key };
     if let Some((first, _)) = entries.get(MAX_NODES) {
         reader.complain(
-            Problem::new(format!("there are {} {all}, at most {MAX_NODES} are possible", entries.len()))
+            Problem::new(format!("there are {} {all}; the maximum is {MAX_NODES}", entries.len()))
                 .at(&first.span, "the first too many"),
         );
         entries.truncate(MAX_NODES);
@@ -172,9 +172,7 @@ fn nodes<T>(
     for (name, value) in entries {
         let refused = match check_name(name.value) {
             Err(error) => Some(error.to_string()),
-            Ok(()) => {
-                (name.value == STORE_NODE).then(|| "the metadata store itself is the node of this name".to_owned())
-            }
+            Ok(()) => (name.value == STORE_NODE).then(|| "the metadata store has this name".to_owned()),
         };
         if let Some(why) = refused {
             reader.complain(

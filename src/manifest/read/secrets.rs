@@ -77,7 +77,7 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> 
     reader.complain(
         Problem::new(format!("the secret {} does not say where its value is", quoted(name)))
             .at(&text.span, "here")
-            .help("name a variable of the host's environment, such as \"env:API_TOKEN\"; a value never stands in a manifest"),
+            .help("name a variable of the host's environment, such as \"env:API_TOKEN\"; a manifest must not contain its value"),
     );
     None
 }
@@ -110,9 +110,9 @@ pub(super) fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<
     let name = text.value.to_ascii_lowercase();
     let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     let problem = if name.is_empty() || name.len() > 100 || !name.bytes().all(token) {
-        Problem::new(format!("{} is no name of a header", quoted(&text.value))).at(&text.span, "here")
+        Problem::new(format!("{} is not a valid header name", quoted(&text.value))).at(&text.span, "here")
     } else if settings::HOST_HEADERS.contains(&name.as_str()) {
-        Problem::new(format!("no secret can be in the header {}, which the host itself writes", quoted(&text.value)))
+        Problem::new(format!("a secret cannot be in the header {}, which the host sets itself", quoted(&text.value)))
             .at(&text.span, "here")
     } else {
         return Some(name);
@@ -126,9 +126,9 @@ fn header_text(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
         return Some(text.value.clone());
     }
     reader.complain(
-        Problem::new("`prefix` cannot stand in a header")
+        Problem::new("`prefix` is not valid in a header")
             .at(&text.span, "here")
-            .help("it is at most 100 letters, digits, signs and spaces of ASCII, such as \"Bearer \""),
+            .help("write at most 100 ASCII letters, digits, punctuation marks and spaces, such as \"Bearer \""),
     );
     None
 }

@@ -30,7 +30,7 @@ pub(super) enum Refusal {
 /// Sends notifications to one receiver.
 pub(super) struct Sender {
     secrets: Secrets,
-    /// The way, or why there is none.
+    /// The way, or why it cannot be used.
     way: Result<Way, String>,
 }
 

@@ -325,7 +325,7 @@ impl Observer {
                 self.waiting.settle(path, like, self.settle, now)
             }
             ReadOutcome::Failed(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {
-                tracing::warn!(path = %shown(path), "too little memory or too many open files to look at a file");
+                tracing::warn!(path = %shown(path), "too little memory or too many open files to read a file");
                 self.waiting.busy(path, now)
             }
             ReadOutcome::Failed(errno) => return self.unreadable(root, text, errno).await,
@@ -370,7 +370,7 @@ impl Observer {
         // Without access to a folder above the path, nothing is known about it. The folder itself
         // is reported.
         if errno != Errno::ACCESS {
-            tracing::warn!(path = %shown(path), error = %std::io::Error::from(errno), "a path could not be looked at");
+            tracing::warn!(path = %shown(path), error = %std::io::Error::from(errno), "a path could not be read");
             let room = self.waiting.busy(path, Instant::now());
             self.or_scan(room);
         }

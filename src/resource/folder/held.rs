@@ -121,9 +121,9 @@ impl Held {
 fn reason(why: Why, writer: Option<&str>) -> String {
     match why {
         Why::Open => format!("still open for writing by {}", writer.unwrap_or("another process")),
-        Why::Hashing => "being hashed: it counts once its whole content was read".to_owned(),
+        Why::Hashing => "being hashed: it is recorded once all of its content has been read".to_owned(),
         Why::Changing(settle) => {
-            format!("still changing: it counts once it has not changed for {}", crate::base::TimeSpan(settle))
+            format!("still changing: it is recorded once it has not changed for {}", crate::base::TimeSpan(settle))
         }
         Why::Unsearchable => {
             "a folder that this user may list and not search: give it the `x` permission (`chmod u+x`)".to_owned()

@@ -67,7 +67,9 @@ pub(super) struct SinkRefused;
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Lost(match error.kind() {
-            io::ErrorKind::NotFound => format!("the folder is not there ({error}): it is watched again when it is"),
+            io::ErrorKind::NotFound => {
+                format!("the folder is not there ({error}): it is watched again when it is back")
+            }
             io::ErrorKind::PermissionDenied => {
                 format!("the folder cannot be read ({error}): give this user access to it")
             }
@@ -267,7 +269,7 @@ impl Observer {
         if root.inode() == inode {
             Ok(Arc::new(root))
         } else {
-            Err(End::Lost("another folder lies there now".to_owned()))
+            Err(End::Lost("another folder is there now".to_owned()))
         }
     }
 

@@ -53,7 +53,7 @@ fn open_file(folder: &Folder, content: Content) -> Result<Version> {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Err(about.not_found());
         }
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(about.changed("a link lies there now")),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(about.changed("it is a link now")),
         Err(error) => return Err(about.unavailable("open", error)),
     };
     let Content { path, size, digest, .. } = content;
@@ -83,7 +83,7 @@ impl Version {
         let stat = self.stat()?;
         let file = FileStamp::of(&stat);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(self.about().changed("it is no file any more"));
+            return Err(self.about().changed("it is no longer a file"));
         }
         if file.size != self.size {
             return Err(self.about().changed(format!("it has {} bytes, not {}", file.size, self.size)));
@@ -218,7 +218,7 @@ impl FileReader {
     async fn check(&mut self, now: FileStamp) -> Result<()> {
         let Some(before) = self.verified else { return Ok(()) };
         if !now.is_alike(&before) {
-            let why = if now.size == before.size { "it was written to" } else { "its size is another one" };
+            let why = if now.size == before.size { "it was written to" } else { "its size has changed" };
             return Err(self.version.about().changed(why));
         }
         // The file was renamed or linked, or its owner changed; or it was written to and its

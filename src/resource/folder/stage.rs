@@ -100,7 +100,7 @@ fn writer(folder: &Folder, draft: StagingWriter) -> Box<dyn Writer> {
 /// Checks whether a file can be published at a path, as far as that is known now.
 fn check_target(root: &Dir, about: About<'_>, overwrite: bool) -> Result<()> {
     match root.symlink_metadata(about.path) {
-        Ok(there) if there.is_dir() => Err(about.invalid("a folder lies there")),
+        Ok(there) if there.is_dir() => Err(about.invalid("a folder is there")),
         Ok(_) if !overwrite => Err(about.exists()),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -299,7 +299,7 @@ impl FileWriter {
     fn take(&mut self) -> Result<StagingWriter> {
         self.draft.take().ok_or_else(|| ResourceError::Unavailable {
             resource: self.resource.clone(),
-            doing: "go on with a file".to_owned(),
+            doing: "continue a file".to_owned(),
             why: "an earlier write to it has failed".to_owned(),
         })
     }

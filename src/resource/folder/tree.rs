@@ -53,7 +53,7 @@ impl Root {
     /// Checks that this folder is still the one at `path`, and can be listed and entered.
     pub(super) fn check(&self, path: &Path) -> io::Result<()> {
         if inode(&rustix::fs::stat(path)?) != self.inode {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "another folder lies there now"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another folder is there now"));
         }
         self.check_access()
     }

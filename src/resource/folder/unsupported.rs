@@ -75,7 +75,7 @@ pub(super) fn entry_at(root: &Root, folder: &Path, names: &Names, path: &OsStr) 
     let text = match readable_name(path) {
         Ok(text) => text,
         Err(reason) if is_folder => {
-            return Here::Unsupported(Unsupported::new('n', &stat, format!("{reason}; nothing in it counts")));
+            return Here::Unsupported(Unsupported::new('n', &stat, format!("{reason}; nothing in it is recorded")));
         }
         Err(reason) => return Here::Unsupported(Unsupported::new('n', &stat, reason)),
     };
@@ -107,8 +107,9 @@ fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Unsupported {
     let target = rustix::fs::readlinkat(root, path, Vec::new()).unwrap_or_default();
     let target = escape(target.as_bytes());
     let target = crate::base::bounds::cut(&target, 300);
-    let nowhere = || Unsupported::new('0', stat, format!("it is a link to `{target}`, where nothing is"));
-    let inside = || Unsupported::new('i', stat, format!("it is a link to `{target}`, which counts under its own path"));
+    let nowhere = || Unsupported::new('0', stat, format!("it is a link to `{target}`, which does not exist"));
+    let inside =
+        || Unsupported::new('i', stat, format!("it is a link to `{target}`, which is recorded under its own path"));
     let outside = || Unsupported::new('o', stat, format!("it is a link to `{target}`, which is outside of the folder"));
     match root.follow(path) {
         Ok(()) => inside(),

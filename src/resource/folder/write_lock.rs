@@ -4,7 +4,7 @@
 //! starting host removes the staged files that a dead host seems to have left. So a writer holds a
 //! lock on `.anacostia/lock` (`flock`, which the kernel releases when the process ends, however it
 //! ends), and the file names the holder. Readers and watchers need no lock. If the file system does
-//! not support locks, the host goes on without one and logs a warning.
+//! not support locks, the host continues without one and logs a warning.
 //!
 //! Several [`super::Folder`]s in one process may refer to the same folder, one for each revision of
 //! a manifest. They share the lock, which belongs to the holder and not to the value.
@@ -108,7 +108,7 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
             Err(Errno::WOULDBLOCK) => return Err(Refusal::HeldBy(read_holder(&file))),
             Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                 tracing::warn!(
-                    "the file system has no locks: see to it that no other pipeline writes to the folder of {FILE}"
+                    "the file system has no locks: make sure that no other pipeline writes to the folder of {FILE}"
                 );
                 return Ok(file);
             }

@@ -75,7 +75,7 @@ impl Client {
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            let unfit = || Failure::new(format!("the value of the header `{name}` cannot stand in a header"));
+            let unfit = || Failure::new(format!("the value of the header `{name}` is not valid in a header"));
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
             let mut text = HeaderValue::from_str(&read(value, "header", name)?).map_err(|_| unfit())?;
             text.set_sensitive(true);
@@ -145,7 +145,7 @@ impl Client {
         } else if error.is_connect() {
             format!("the server cannot be connected to: {}", innermost(&error))
         } else if error.is_body() || error.is_decode() {
-            format!("the body broke off: {}", innermost(&error))
+            format!("the body ended early: {}", innermost(&error))
         } else {
             format!("the request failed: {}", innermost(&error))
         })
@@ -201,8 +201,8 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// Returns how long to wait after so many failures in a row, with jitter, so that many hosts do not
-/// come back at once.
+/// Returns how long to wait after this many failures in a row, with jitter, so that many hosts do
+/// not come back at once.
 pub(super) fn back_off(failures: u32, first: Duration, most: Duration, asked: Option<Duration>) -> Duration {
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(20))).min(most);
     let jittered = doubled.mul_f64(0.75 + 0.5 * fastrand::f64());

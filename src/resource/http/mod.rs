@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `watch` | polls at an interval, backs off while it fails, and reports what is new |
 //! | `poll` | gets the page, or all pages, of one poll |
-//! | `progress` | what is on record between polls: the validators of pages, and where to go on |
+//! | `progress` | what is on record between polls: the validators of pages, and where to continue |
 //! | `paging` | finds the next page |
 //! | `push`, `uploads` | take uploads |
 //! | `send` | sends outputs |
@@ -114,7 +114,7 @@ impl Resource for Endpoint {
         match &self.spec.form {
             HttpForm::Poll { .. } => watch::watch(&self, known.as_ref(), cursor.as_deref(), sink.as_ref(), &stop).await,
             HttpForm::Push => push::watch(&self, known.as_ref(), sink, &stop).await,
-            HttpForm::Send { .. } => Err(self.unusable("outputs are sent to it: take `watch` out of it")),
+            HttpForm::Send { .. } => Err(self.unusable("outputs are sent to it: remove `watch`")),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A list that is paged by `Link` is read from its start each time, because items move from page to
 //! page; unchanged pages cost a conditional request. A list that is paged by a cursor grows at its
-//! end: a poll goes on at the last page that the one before has seen.
+//! end: a poll continues at the last page that the previous one has seen.
 
 use std::collections::BTreeSet;
 
@@ -66,11 +66,11 @@ impl Source<'_> {
                 url.query_pairs_mut().append_pair(param, value);
                 Ok(url)
             }
-            (Address::After(_), _) => Err(Failure::new("the place of a page is not known any more")),
+            (Address::After(_), _) => Err(Failure::new("the position of a page is no longer known")),
         }
     }
 
-    /// Returns whether a poll goes on at the last page.
+    /// Returns whether a poll continues at the last page.
     fn goes_on(&self) -> bool {
         matches!(self.paging, Some(Paging::Cursor { .. }))
     }
@@ -214,9 +214,7 @@ async fn body(endpoint: &Endpoint, mut response: Response) -> Result<Draft, Fail
 
 fn next_by_link(endpoint: &Endpoint, page: &Url, link: &str) -> Result<Address, Failure> {
     let next = on_same_server(page, link).ok_or_else(|| {
-        Failure::new(
-            "a page names one on another server as the next, for which the headers of the requests are not meant",
-        )
+        Failure::new("the next page is on another server, which must not receive the headers of the requests")
     })?;
     Ok(Address::Url(endpoint.client.without_own_parameters(next).into()))
 }

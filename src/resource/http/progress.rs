@@ -9,7 +9,7 @@ use crate::base::Digest;
 pub(super) struct Progress {
     /// The URL and the paging that it belongs to. Progress of others says nothing about this one.
     of: Option<Digest>,
-    /// The pages in order: all of them, or only the last if a poll goes on there.
+    /// The pages in order: all of them, or only the last if a poll continues there.
     pub(super) pages: Vec<Page>,
 }
 
@@ -44,7 +44,7 @@ impl Progress {
     }
 
     /// Reads what is on record. What belongs to another URL or paging, or cannot be read, counts as
-    /// none: then all pages are got again, and those that are on record are no news.
+    /// none: then all pages are read again, and those on record make no new versions.
     pub(super) fn read(cursor: Option<&str>, of: Digest) -> Self {
         let read = cursor.and_then(|text| serde_json::from_str::<Self>(text).ok());
         read.filter(|progress| progress.of == Some(of)).unwrap_or_else(|| Self::new(of))

@@ -5,9 +5,9 @@
 //! may arrive twice, when the host dies or an answer is lost after the server has taken it.
 //!
 //! A server that answers with a status that no repetition changes (such as 400, 403 or 413) has
-//! refused the output. A host that tried again would never come to an end, and the run would keep
+//! refused the output. A host that tried again would try for ever, and the run would keep
 //! its place. So the refusal is noted beside the staged file, and the attempt fails with the answer
-//! of the server. What it made is on record and kept here, and a retry of the run sends it anew.
+//! of the server. Its output is on record and kept here, and a retry of the run sends it again.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Seek as _};

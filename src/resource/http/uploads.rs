@@ -40,7 +40,7 @@ impl Uploads {
         *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
     }
 
-    /// Waits for a place among the uploads that are taken; `None` if there is none for so long.
+    /// Waits for a place among the uploads that are taken; `None` if none becomes free in time.
     pub(super) async fn place(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
         tokio::time::timeout(patience, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
     }

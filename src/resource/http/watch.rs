@@ -128,7 +128,7 @@ impl Rounds<'_> {
         self.report(Status::Watching);
     }
 
-    /// Shows that polling goes on, if it was held.
+    /// Shows that polling continues, if it was held.
     fn go_on(&mut self) {
         if std::mem::take(&mut self.is_held) {
             self.sink.waiting(Waiting::default());

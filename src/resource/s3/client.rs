@@ -194,7 +194,7 @@ impl Client {
         if !self.signed {
             url.query_pairs_mut().clear().extend_pairs(query);
         }
-        // Some services insist on a length, which the client leaves out if there is no body.
+        // Some services require a length, which the client leaves out if there is no body.
         let timeout = if method == Method::POST { SENDING_TIMEOUT } else { TIMEOUT };
         let mut request = self.http.request(method, url).timeout(timeout);
         request = request.header(CONTENT_LENGTH, body.len()).body(body);

@@ -144,7 +144,7 @@ impl Resource for Bucket {
     ) -> Result<Box<dyn Writer>> {
         let (key, about) = (self.key(path)?, self.about(path));
         if path.split('/').next() == Some(OWN) {
-            return Err(about.invalid(format!("`{OWN}` is a name of the host's own")));
+            return Err(about.invalid(format!("`{OWN}` is reserved for the host")));
         }
         if !overwrite
             && self.client.head(&key).await.map_err(|error| errors::failed(about, "look at", &error))?.is_some()

@@ -1,6 +1,6 @@
 //! Makes outputs visible.
 //!
-//! Each request says what may lie at the key: nothing, or the object that the output is to replace.
+//! Each request says what may be at the key: nothing, or the object that the output is to replace.
 //! So the service refuses it if someone was faster, and a repeated request does no harm: the object
 //! that it then finds names the artifact that it is. Once the service has answered, a note beside
 //! the staged file says so, and no later try looks at the bucket again: others may have moved or

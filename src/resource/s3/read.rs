@@ -46,7 +46,7 @@ struct ObjectReader {
     /// The last answer, and where it begins.
     piece: Bytes,
     piece_at: u64,
-    /// How much to ask for if the reader goes on where the piece ends.
+    /// How much to ask for if the reader continues where the piece ends.
     next_bytes: u64,
     /// Hashes what is read, as long as it is read from start to end. `None` if the digest is known,
     /// or cannot be known any more.

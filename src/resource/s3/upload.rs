@@ -68,7 +68,7 @@ async fn begin(bucket: &Bucket, key: &Path, file: &StagedFile) -> Answer<String>
                 resource = &*bucket.name,
                 key = key.as_ref(),
                 why = errors::reason(&error),
-                "an upload may have begun whose id has not arrived, and is begun again; a lifecycle rule of the bucket \
+                "the service did not return the id of an upload, so it is started again; if it had started, a lifecycle rule of the bucket \
                  (AbortIncompleteMultipartUpload) removes the first"
             );
         }

@@ -3,7 +3,7 @@
 //! The comparison does not depend on the order of the keys, because services differ in it: S3 sorts
 //! them by their bytes, SeaweedFS folder by folder. So the pages are listed one after the other. A
 //! page begins after the last key of the page before and not at a token of the service, so every
-//! request stands alone: if an answer is lost, the round is repeated. Nothing is reported as gone
+//! request is independent: if an answer is lost, the round is repeated. Nothing is reported as gone
 //! before the service was asked for that very object.
 
 use std::collections::HashMap;
@@ -96,7 +96,7 @@ pub(super) async fn watch(
     }
 }
 
-/// Returns how long to wait after so many failures in a row: between half and all of a span that
+/// Returns how long to wait after this many failures in a row: between half and all of a span that
 /// doubles, so that many hosts do not come back at the same moment.
 fn backoff(failures: u32, interval: Duration) -> Duration {
     let longest = MAX_BACKOFF.max(interval);
@@ -259,7 +259,7 @@ fn repeated() -> Failure {
 /// Returns why an object cannot be an artifact, if so.
 fn unsupported(path: &str, etag: &str) -> Option<String> {
     match crate::resource::check_path(path) {
-        Err(ResourceError::InvalidPath { why, .. }) => Some(format!("its key is no path: {why}")),
+        Err(ResourceError::InvalidPath { why, .. }) => Some(format!("its key is not a valid path: {why}")),
         _ if etag.is_empty() => Some("the service gives it no entity tag, so a change could not be seen".to_owned()),
         _ => None,
     }

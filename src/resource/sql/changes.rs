@@ -50,7 +50,7 @@ impl Drop for Held {
 pub(super) struct Changing {
     name: String,
     pub(super) access: Access,
-    /// Where the statements of attempts lie until they are published.
+    /// Where the statements of attempts are kept until they are published.
     pub(super) spool: Folder,
     kept: Arc<Kept>,
     open: Open,

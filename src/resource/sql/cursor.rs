@@ -43,8 +43,8 @@ impl Cursor {
     }
 
     /// Reads a cursor from the record. One of other rows says nothing about these: they are read
-    /// from the start, and only the numbers of batches go on. `None` if the text is the cursor of
-    /// another kind of resource.
+    /// from the start, and only the numbers of batches continue. `None` if the text is the cursor
+    /// of another kind of resource.
     pub(super) fn read(text: &str, of: Digest) -> Option<Self> {
         let read: Self = serde_json::from_str(text).ok()?;
         Some(if read.of == of { read } else { Self::new(of, read.next_batch) })

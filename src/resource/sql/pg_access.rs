@@ -179,7 +179,7 @@ impl Drop for Session {
 }
 
 /// Asks the server to cancel what a connection is executing, when this is dropped. Otherwise the
-/// server would go on, with its locks, until it wants to answer.
+/// server would continue, with its locks, until it wants to answer.
 struct Unfinished(Option<(Connector, CancelToken)>);
 
 impl Unfinished {
@@ -233,7 +233,7 @@ async fn prepare_query(client: &Client, text: &str) -> Outcome<Query> {
     let statement = client.prepare_typed(&sql, plain.params()).await;
     let statement = statement.map_err(|why| match Refusal::from(why) {
         Refusal::Statement { why, .. } => {
-            Refusal::Statement { code: "denied", why: format!("this is no query that only reads: {why}") }
+            Refusal::Statement { code: "denied", why: format!("this is not a query that only reads: {why}") }
         }
         other => other,
     })?;
@@ -260,7 +260,7 @@ impl Pg {
             Ok(Ok(client)) => Ok(Session { client: Some(client), connector: connector.clone() }),
             Ok(Err(PoolError::Backend(error))) => Err(Refusal::Unavailable(Failure::from(error).0)),
             Ok(Err(why)) => Err(Refusal::Unavailable(why.to_string())),
-            Err(_) => Err(Refusal::Unavailable(format!("{MAX_CONNECTIONS} queries are at work there already"))),
+            Err(_) => Err(Refusal::Unavailable(format!("{MAX_CONNECTIONS} queries are running there already"))),
         }
     }
 

@@ -92,7 +92,7 @@ pub(super) fn quoted(name: &str) -> String {
 /// Returns the rows to watch as a table expression.
 pub(super) fn table_expression(from: &SqlFrom) -> String {
     match from {
-        // A schema may stand before the name.
+        // A schema may precede the name.
         SqlFrom::Table(name) => name.split('.').map(quoted).collect::<Vec<_>>().join("."),
         // On lines of its own, because it may end with a comment.
         SqlFrom::Query(query) => format!("(\n{}\n)", query.trim().trim_end_matches(';')),

@@ -26,7 +26,7 @@ use crate::resource::{Bytes, Double, SqlGrant, SqlStatement, SqlTables, SqlValue
 
 /// How long to wait for another program that writes.
 const BUSY: Duration = Duration::from_secs(5);
-/// After how many steps of its machine SQLite asks whether to go on: far less than a millisecond.
+/// After this many steps of its machine SQLite asks whether to continue: well below a millisecond.
 const STEPS: i32 = 10_000;
 
 /// A file of SQLite.

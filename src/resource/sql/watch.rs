@@ -139,7 +139,7 @@ impl Watcher {
             match end {
                 End::Refused => return Err(self.unusable("what is seen there cannot be recorded")),
                 End::Failed(why) => {
-                    // A session that has worked starts the pauses anew.
+                    // After a session that has worked, the pauses are short again.
                     let worked = matches!(progress.status, Some(Status::Watching | Status::Reconciling));
                     pause = if worked { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                     self.report(&mut progress, Status::Unreachable(why));
@@ -496,7 +496,7 @@ impl Watcher {
         self.below(
             mark,
             format!(
-                "not looked at, because `{column}` had reached {from}: if the column has begun again, give the \
+                "not read, because `{column}` had reached {from}: if the column has begun again, give the \
                  resource another name"
             ),
         )

@@ -107,7 +107,7 @@ fn without_clears(line: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// The lines that come of writing these parts, each so many seconds after the start.
+    /// The lines that result from writing these parts, each this many seconds after the start.
     fn lines(parts: &[(u64, &str)]) -> Vec<String> {
         let (mut lines, mut said) = (Lines::new(40), Vec::new());
         for (at, part) in parts {

@@ -208,7 +208,7 @@ fn check_count(what: &str, count: usize, most: usize) -> Result<(), CallError> {
     if count <= most {
         return Ok(());
     }
-    Err(CallError::invalid(format!("{count} {what} in one call; at most {most} are taken: hand them over in parts")))
+    Err(CallError::invalid(format!("{count} {what} in one call; the maximum is {most}: pass them in parts")))
 }
 
 /// Checks the length of a name. It is bounded in characters, so that the bound is the same for all

@@ -324,7 +324,7 @@ impl GuestState {
             format!("this attempt writes `{path}` in {resource} already")
         } else {
             let conflict = escape(conflict.as_bytes());
-            format!("this attempt writes `{conflict}` in {resource}: `{path}` cannot lie beside it")
+            format!("this attempt writes `{conflict}` in {resource}: it cannot write `{path}` too")
         };
         Err(CallError::refused("already-exists", message))
     }

@@ -1,7 +1,7 @@
 //! What trigger components have answered, and when they are asked again.
 //!
 //! Answers are in memory only. What an answer has led to is on record: a run, with the artifacts
-//! that it claimed and the mark of the condition. So a host that starts asks anew, and neither
+//! that it claimed and the mark of the condition. So a host that starts asks again, and neither
 //! repeats nor forgets a run.
 
 use std::collections::BTreeMap;

@@ -161,7 +161,7 @@ fn evaluate(condition: &Condition, look: Look<'_>) -> Verdict {
         Condition::Every(_) | Condition::Cron { .. } | Condition::Metric { .. } => {
             match look.situation.history.mark(look.trigger, condition) {
                 Some(mark) => marked(condition, mark, look),
-                None => Verdict::of(condition, Level::Unmet, "not looked at yet".to_owned()),
+                None => Verdict::of(condition, Level::Unmet, "not checked yet".to_owned()),
             }
         }
         Condition::AfterRun(_) => after_run(condition, look),

@@ -278,7 +278,7 @@ impl RunCore {
             };
             let approval = self.rules.get(*place).and_then(|rule| rule.approval.clone());
             if let (Some((ActionState::Ready, _)), Some(approval)) = (&next, approval) {
-                // Only an action that starts anew was pending. Further attempts do not come here.
+                // Only an action that starts again was pending. Further attempts do not come here.
                 self.ask(*place, &approval);
             } else if let (Some((next, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
                 action.state = next;

@@ -129,12 +129,12 @@ impl World {
         }
     }
 
-    /// Holds an action back, or lets it go on. Like the drivers, tells the core of all of them
+    /// Holds an action back, or releases it. Like the drivers, tells the core of all of them
     /// before each step, because a restarted core knows of none.
     fn hold(&mut self) {
         if self.rng.u8(0..4) == 0 {
             let place = self.rng.usize(0..self.held.len());
-            // Most go on, so that most runs end.
+            // Most continue, so that most runs end.
             self.held[place] = self.rng.u8(0..3) == 0;
         }
         for (place, held) in self.held.iter().enumerate() {

@@ -18,7 +18,7 @@ pub struct Situation<'a> {
     pub history: &'a History,
     /// The number of active runs.
     pub runs: usize,
-    /// How many of them go on only once a person decides about an approval, or ends a pause.
+    /// How many of them continue only once a person decides about an approval, or ends a pause.
     pub left: usize,
     /// The number of runs that wait for a slot: started by hand, retried, or left by the last host.
     pub queued: usize,

@@ -241,7 +241,7 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     let is_asked = |(named, result): &&Evaluated<'_>| {
         result.kept == KeptBy::Asking || asks.iter().any(|ask| ask.asked.0 == named.name)
     };
-    // What a component says is news only once it has said it.
+    // What a component says counts as new only once it has said it.
     let resources_told = resources.iter().filter(|it| !is_asked(it));
     let ticks = resources_told.map(|it| waiting(it, &waits_for, now));
     let held = hold.unwrap_or_default();
@@ -307,7 +307,7 @@ fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
         1 => ", 1 of them waits for a person".to_owned(),
         several => format!(", {several} of them wait for a person"),
     };
-    Some(format!("{} of {} runs at work{left}{queued}", situation.runs, pipeline.max_concurrent_runs))
+    Some(format!("{} of {} runs active{left}{queued}", situation.runs, pipeline.max_concurrent_runs))
 }
 
 fn fire(ready: &[&Evaluated<'_>], now: Timestamp) -> Fire {

@@ -146,7 +146,7 @@ pub(super) async fn a_cancelled_run_waits_no_longer_and_a_retried_one_asks_again
     let decided = Approval { decision: Some(approve()), ..approval(80) };
     assert_eq!(approvals(store, run).await, [approval(30), decided]);
 
-    // A decision about an earlier start is none about the present one.
+    // A decision about an earlier start does not apply to this one.
     let fail = RunStep {
         actions: vec![becomes("first", ActionState::AwaitingApproval, ActionState::Failed)],
         ..run_becomes(RunState::Failed, Some("first failed"))

@@ -68,7 +68,7 @@ pub(super) async fn renames_keep_id_claim_and_version(world: &mut World) {
     let moved = store.artifact(id).await.unwrap().unwrap();
     assert_eq!((moved.path.as_str(), moved.version, moved.state, moved.run_id), ("b", 1, Current, Some(run)));
     assert_eq!((moved.stamp.as_str(), moved.present), ("stamp at b", true));
-    // Onto a path that has had two versions: the next one there. What lay there is no longer there.
+    // Onto a path that has had two versions: the next one there. The file there is replaced.
     record(store, vec![renamed("b", "c")]).await;
     assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3);
     assert_eq!(versions(store, "c").await, [(3, Current, true), (1, Superseded, false), (2, Current, false)]);

@@ -174,7 +174,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     }
     assert_eq!(versions(store, "out").await, [(1, Current, false), (2, Published, true)]);
     assert_eq!(versions(store, "fresh").await, [(1, Published, true)]);
-    // From a look that began after the outputs were published, all of it is news.
+    // A scan that began after the outputs were published reports new versions.
     let recorded = record(store, vec![gone("out"), present("fresh", "theirs"), gone("other")]).await;
     assert_eq!((recorded.new, recorded.outdated), (1, Vec::new()));
     assert_eq!(versions(store, "out").await, [(1, Current, false), (2, Published, false)]);

@@ -60,7 +60,7 @@ pub(super) async fn a_snapshot_shows_the_artifacts_at_the_start_of_the_run(world
     for limit in [1, 2, 100] {
         assert_eq!(seen(store, &of(run, &[]), limit).await, then, "the same, in pages of {limit}");
     }
-    // Also for the next host, which goes on where the sequence stopped.
+    // Also for the next host, which continues where the sequence stopped.
     world.restart().await;
     let store = world.store().as_ref();
     record(store, vec![present("d", "d2"), gone("b"), present("b", "b4")]).await;

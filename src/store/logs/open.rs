@@ -7,7 +7,7 @@ use super::LogStore;
 use super::segments::SegmentLog;
 use crate::store::Result;
 
-/// Opens the log of the pipeline whose state lies in the folder `state`, for appending; makes it if
+/// Opens the log of the pipeline whose state is in the folder `state`, for appending; makes it if
 /// there is none. [`LogStore::trim`] keeps it at about `max_bytes`.
 ///
 /// # Errors
@@ -16,7 +16,7 @@ pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
     Ok(Arc::new(SegmentLog::open(&state.join(FOLDER), max_bytes)?))
 }
 
-/// Opens the log of the pipeline whose state lies in the folder `state`, for reading beside a host
+/// Opens the log of the pipeline whose state is in the folder `state`, for reading beside a host
 /// that appends to it.
 ///
 /// # Errors

@@ -274,7 +274,7 @@ fn parse_cursor(cursor: &str) -> Result<SegmentOffset> {
         cursor.split_once('-').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
     let (segment, offset) = parts.ok_or_else(|| {
         let shown = escape(cut(cursor, 100).as_bytes());
-        StoreError::Invalid(format!("`{shown}` is no cursor of a log; take `next_cursor` of the page before"))
+        StoreError::Invalid(format!("`{shown}` is not a cursor of a log; use `next_cursor` of the previous page"))
     })?;
     Ok(SegmentOffset { segment, offset })
 }

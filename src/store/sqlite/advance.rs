@@ -124,7 +124,7 @@ fn start(tx: &mut Tx<'_>, run: &mut Run, new: &NewAttempt, now: Timestamp) -> Wo
     let sql = "SELECT 1 FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND action = ?2 AND ended_at IS NULL";
     if prepare(tx.db, sql)?.exists(params![run.number, new.action])? {
         let (action, run) = (&new.action, run.number);
-        return Err(Fail::conflict(format!("an attempt of `{action}` in run {run} is at work already")));
+        return Err(Fail::conflict(format!("an attempt of `{action}` in run {run} is running already")));
     }
     tx.at.token += 1;
     let fence = Fence { attempt_id: new.id, epoch: tx.epoch, token: tx.at.token };

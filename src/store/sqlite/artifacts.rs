@@ -138,7 +138,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, new: &NewVersion<'_>, now: Timestamp) -> W
     Ok((seq, version))
 }
 
-/// A version no longer lies at its path. `state` is its state from now on.
+/// A version is no longer at its path. `state` is its state from now on.
 pub(super) fn end(tx: &mut Tx<'_>, seq: u64, state: ArtifactState) -> Work<()> {
     let ended = tx.next_seq();
     execute(tx.db, "UPDATE artifacts SET ended = ?2, state = ?3 WHERE seq = ?1", params![seq, ended, state])?;
@@ -364,7 +364,7 @@ fn select(
     }
     term(&format!("{key} < ?"), before.into());
     let sql = format!(
-        // The limit is no parameter: few are in use.
+        // The limit is part of the text, not a parameter: few values are in use.
         "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {limit}",
         artifact_columns!(),
         terms.join(" AND "),

@@ -37,7 +37,7 @@ fn insert(db: &Connection, attempt: &Fenced, facts: &Facts, now: Timestamp) -> W
         let value = Some(metric.value).filter(|value| !value.is_nan());
         execute(db, sql, params![attempt.run, attempt.seq, metric.name, value, metric.step, now])?;
     }
-    // REPLACE takes a new number: a value that was set again is news.
+    // REPLACE takes a new number: a value that was set again counts as new.
     let sql = "INSERT OR REPLACE INTO params (run, attempt, name, value, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     for param in &facts.params {
         execute(db, sql, params![attempt.run, attempt.seq, param.name, param.value, now])?;

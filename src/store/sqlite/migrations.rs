@@ -28,7 +28,7 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("migrations/0014.sql"),
 ];
 
-/// How a database stands to this program.
+/// Whether this program can use a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It has no tables.
@@ -37,7 +37,7 @@ pub(super) enum Standing {
     Ours(usize),
 }
 
-/// Looks at a database, and refuses one that is not ours, or is newer than we are.
+/// Checks a database, and refuses one that is not ours, or was written by a newer version.
 pub(super) fn look(db: &Connection) -> Result<Standing> {
     let read = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let failed = |error| from_sqlite(&error, "read the schema");

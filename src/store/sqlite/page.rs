@@ -32,7 +32,7 @@ pub(super) fn after(request: &PageRequest) -> Work<i64> {
 /// A cursor that this store did not make.
 pub(super) fn refuse(cursor: &str) -> Fail {
     let shown = escape(cut_text(cursor, 100).as_bytes());
-    Fail::invalid(format!("`{shown}` is no cursor of this list; take `next_cursor` of the page before"))
+    Fail::invalid(format!("`{shown}` is not a cursor of this list; use `next_cursor` of the previous page"))
 }
 
 /// A page of items that were asked for with one more than `limit`, each with its number.

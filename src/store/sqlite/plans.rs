@@ -1,4 +1,4 @@
-//! Looks at the plan of every statement that the store runs: none may cost what is on record.
+//! Checks the plan of every statement that the store runs: no cost may grow with the record.
 //!
 //! A stopwatch would say the same, on a quiet machine, with a million rows. The planner says it
 //! with none, because every list names its index.

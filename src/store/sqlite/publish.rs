@@ -165,7 +165,7 @@ struct Retriggering {
     size: u64,
 }
 
-/// Returns the outputs of an intent that are to be `new`, and still lie at their paths.
+/// Returns the outputs of an intent that are to be `new`, and are still at their paths.
 fn retriggering(db: &Connection, attempt: u64) -> Work<Vec<Retriggering>> {
     let sql = "SELECT a.seq, a.id, a.resource, a.path, a.version, a.digest, a.size
         FROM intents i CROSS JOIN artifacts a ON a.id = i.became

@@ -82,7 +82,7 @@ impl Recorder<'_, '_, '_> {
     /// else's.
     fn is_outdated(&self, observation: &Observation) -> Work<bool> {
         match observation {
-            // The same content is no contradiction: it is the output itself.
+            // The same content does not contradict it: it is the output itself.
             Observation::Present { path, digest, .. } => self.came_later(path, *digest),
             Observation::Gone { path } | Observation::Ignored { path, .. } => self.came_later(path, None),
             Observation::Renamed { from, to, .. } => Ok(self.came_later(from, None)? || self.came_later(to, None)?),

@@ -45,7 +45,7 @@ pub(super) fn find(db: &Connection, id: RunId) -> Work<Option<Run>> {
 
 /// The run that an attempt's record names by number.
 pub(super) fn by_number(db: &Connection, number: u64) -> Work<Option<Run>> {
-    // A number that no column can hold is nobody's.
+    // No run has a number that does not fit into the column.
     let Ok(number) = i64::try_from(number) else { return Ok(None) };
     Ok(prepare(db, concat!(run_columns!(), " WHERE number = ?1"))?.query_row([number], run).optional()?)
 }

@@ -171,7 +171,7 @@ fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     let same_actions = on_record.iter().map(|action| &action.name).eq(new.actions.iter().map(|action| &action.name));
     let same_run = same_actions && prepare(tx.db, sql)?.exists(values)?;
     if !same_run || given(tx.db, run.number)? != new.given.iter().copied().collect() {
-        return Err(Fail::conflict(format!("run {} exists already, and is another one", new.id)));
+        return Err(Fail::conflict(format!("run {} exists already, and is a different run", new.id)));
     }
     let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
     let inputs = artifacts::inputs(tx.db, run.id)?;
@@ -224,7 +224,7 @@ fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
     Ok(())
 }
 
-/// Records the artifacts that a run is given. Each must still lie at its path.
+/// Records the artifacts that a run is given. Each must still be at its path.
 fn give(tx: &Tx<'_>, run: &Run, given: &[ArtifactId]) -> Work<()> {
     for id in given {
         let sql = "SELECT seq FROM artifacts WHERE id = ?1 AND ended IS NULL AND state <> 'ignored'";

@@ -165,7 +165,7 @@ fn newest_outputs(
     Ok(found)
 }
 
-/// What lay there then, and lies there still.
+/// What was there then, and still is.
 fn still_there(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
         "SELECT ",

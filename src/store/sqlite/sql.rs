@@ -1,4 +1,4 @@
-//! The seam to `rusqlite`: how our values stand in columns, and what its errors mean.
+//! The interface to `rusqlite`: how our values are stored in columns, and what its errors mean.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -21,7 +21,7 @@ pub(super) enum Fail {
     /// The database failed.
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
-    /// What stands in a column is not the JSON that we wrote.
+    /// A column does not contain the JSON that we wrote.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// The work panicked; the text says so.
@@ -43,7 +43,7 @@ impl Fail {
         Self::Rule(StoreError::Invalid(why.into()))
     }
 
-    /// The error for the caller, who asked to have `doing` done.
+    /// Returns the error for the caller that wanted to do `doing`.
     pub(super) fn into_store(self, doing: &'static str) -> StoreError {
         match self {
             Self::Rule(error) => error,
@@ -103,7 +103,7 @@ pub(super) fn sync_commits(db: &Connection, synced: bool) -> rusqlite::Result<()
     db.execute_batch(if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
 }
 
-/// Values that stand in a column as a blob of fixed size.
+/// Values that are stored in a column as a blob of fixed size.
 macro_rules! blob {
     ($($name:ident),+) => {$(
         impl ToSql for $name {
@@ -121,7 +121,7 @@ macro_rules! blob {
 }
 blob!(RunId, AttemptId, ArtifactId, NotificationId, WriteId, Digest);
 
-/// Values that stand in a column as their public word.
+/// Values that are stored in a column as their public word.
 macro_rules! word {
     ($($name:ident),+) => {$(
         impl ToSql for $name {
@@ -164,7 +164,7 @@ impl FromSql for Timestamp {
     }
 }
 
-/// A value that stands in a column as JSON.
+/// A value that is stored in a column as JSON.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: serde::de::DeserializeOwned> FromSql for Json<T> {

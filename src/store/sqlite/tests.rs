@@ -169,8 +169,8 @@ async fn at_work(store: &SqliteStore) -> u64 {
     store.write(steps::PAUSE, |tx: &mut Tx<'_>| Ok(tx.at.at_work())).await.unwrap()
 }
 
-/// While attempts are active the writer waits for company, so their number must be right: whatever
-/// they end as, and only once.
+/// While attempts are active, the writer waits for more jobs to commit together. So it must count
+/// each attempt that ends exactly once, in whichever state it ends.
 #[tokio::test]
 async fn the_writer_counts_running_attempts() {
     let folder = Folder::new();
@@ -236,7 +236,7 @@ async fn a_full_disk_fails_only_the_write_that_does_not_fit() {
     assert_eq!(after[0].seq, before.len() as u64 + 1, "no number is missing");
 }
 
-/// Another program that stays in a read transaction keeps SQLite from beginning the log anew.
+/// Another program that stays in a read transaction keeps SQLite from restarting the log.
 #[tokio::test]
 async fn the_write_ahead_log_is_truncated_once_a_foreign_reader_ends() {
     let folder = Folder::new();
@@ -288,7 +288,7 @@ async fn acknowledged_writes_survive_a_crash() {
     }
     for entry in std::fs::read_dir(folder.0.path()).unwrap() {
         let name = entry.unwrap().file_name();
-        // The file for shared memory is made anew by the process that opens the database first.
+        // The file for shared memory is created again by the process that opens the database first.
         if !name.to_str().unwrap().ends_with("-shm") {
             std::fs::copy(folder.0.path().join(&name), copy.0.path().join(&name)).unwrap();
         }

@@ -32,7 +32,7 @@ fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
     })
 }
 
-/// Records an evaluation, unless it says what the one before said. One that fired is always news:
+/// Records an evaluation, unless it equals the one before. One that fired is always recorded:
 /// it is about another run.
 pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
     if tick.outcome != TickOutcome::Fired {

@@ -19,7 +19,7 @@ const MAX_FORM_BYTES: usize = 32 << 10;
 /// How long a form may take to arrive.
 const FORM_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The form: each button has its verdict, and no person decides that nobody did.
+/// The form. Each button sends its verdict; `timed_out`, which only the host decides, is refused.
 #[derive(Debug, Deserialize)]
 struct Form {
     run: RunId,

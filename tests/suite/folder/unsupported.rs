@@ -22,11 +22,11 @@ async fn entries_that_are_not_files_are_ignored_with_the_reason() {
     for (name, reason) in [
         ("fifo", "a FIFO"),
         ("socket", "a socket"),
-        ("dangling", "where nothing is"),
+        ("dangling", "which does not exist"),
         ("outside", "outside of the folder"),
         ("up", "outside of the folder"),
-        ("inside", "counts under its own path"),
-        ("absolute", "counts under its own path"),
+        ("inside", "is recorded under its own path"),
+        ("absolute", "is recorded under its own path"),
         ("circle", "part of a loop of links"),
     ] {
         let given = watched.wait_ignored(name).await;
@@ -67,7 +67,7 @@ async fn unusable_names_are_reported_escaped() {
     let folder = watched.path.join(OsStr::from_bytes(b"folder-\xff"));
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("inside"), b"x").unwrap();
-    assert!(watched.wait_ignored("folder-\\xff").await.contains("nothing in it counts"));
+    assert!(watched.wait_ignored("folder-\\xff").await.contains("nothing in it is recorded"));
     std::fs::remove_file(bad).unwrap();
     watched.wait_gone("caf\\xe9.csv").await;
     assert!(watched.recorder.read(|records| records.contents().is_empty()));

@@ -502,7 +502,7 @@ async fn a_file_that_is_being_hashed_is_shown_as_waiting() {
     wait_until("the file to be listed as waiting", || watched.recorder.read(|records| records.waiting.count == 1));
     let waiting = watched.recorder.read(|records| records.waiting.clone());
     let shown: Vec<_> = waiting.paths.iter().map(|path| (path.path.as_str(), path.reason.as_str())).collect();
-    assert_eq!(shown, [("large.bin", "being hashed: it counts once its whole content was read")]);
+    assert_eq!(shown, [("large.bin", "being hashed: it is recorded once all of its content has been read")]);
     std::fs::remove_file(watched.path.join("large.bin")).unwrap();
     wait_until("no file to be waiting", || watched.recorder.read(|records| records.waiting.count == 0));
     watched.stop().await;

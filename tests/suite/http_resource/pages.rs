@@ -71,7 +71,7 @@ fn a_list_that_leads_to_another_server_is_not_followed() {
     let proxy = Proxy::http(origin.address);
     let mut app = polls(&proxy, "\"link\"");
     app.start();
-    wait_for_reason(&app, "a page names one on another server as the next");
+    wait_for_reason(&app, "the next page is on another server");
     assert!(other.requests().is_empty() && versions(&app).is_empty());
 }
 

@@ -88,7 +88,7 @@ fn a_run_on_an_upload_that_is_not_kept_any_more_is_refused() {
     let refused = app.cli(&["trigger", "PATH", "--inputs", "api/rows/*"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{error}");
-    let why = "no run can work on it again: `rows/a.csv` in api is not kept any more: the host keeps 0 B of content \
+    let why = "no run can use it again: `rows/a.csv` in api is not kept any more: the host keeps 0 B of content \
                that no run needs, and this was older; raise `keep` in the manifest to keep more";
     assert!(error.contains(why), "{error}");
     assert_eq!(app.get_all("/api/v1/runs").len(), 2);

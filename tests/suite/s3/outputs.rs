@@ -63,7 +63,7 @@ async fn a_path_that_is_taken_is_refused_without_overwrite(service: Service) {
     let refused = bucket.create(attempt, ArtifactId::new(), "a", false).await.err().unwrap();
     let expected = "`a` exists already in raw; create it with `overwrite` to make its next version";
     assert_eq!(refused.to_string(), expected);
-    for (path, wrong) in [("../a", "`..`"), (".anacostia/a", "a name of the host's own")] {
+    for (path, wrong) in [("../a", "`..`"), (".anacostia/a", "reserved for the host")] {
         let refused = bucket.create(attempt, ArtifactId::new(), path, false).await.err().unwrap();
         assert!(refused.code() == "invalid" && refused.to_string().contains(wrong), "{refused}");
     }
@@ -197,7 +197,7 @@ async fn a_new_host_publishes_what_another_has_staged(service: Service) {
     let error = next.publish(attempt, &[lost]).await.unwrap_err().to_string();
     assert!(
         error.starts_with("raw failed to publish `lost`: ")
-            && error.ends_with("is not there, which has its content; put it back"),
+            && error.ends_with(", which has its content, is missing; put it back"),
         "{error}"
     );
 }

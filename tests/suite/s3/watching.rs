@@ -118,7 +118,10 @@ async fn keys_that_are_no_paths_are_ignored_with_the_reason_and_stop_nothing() {
     watched.seen("good.csv", 1).await;
     let reasons: Vec<_> =
         ["a//b.csv", "../c.csv"].map(|key| watched.recorder.read(|records| records.reason(key))).into();
-    let expected = ["its key is no path: it has the part `` in it", "its key is no path: it has the part `..` in it"];
+    let expected = [
+        "its key is not a valid path: it has the part `` in it",
+        "its key is not a valid path: it has the part `..` in it",
+    ];
     assert_eq!(reasons, expected.map(|reason| Some(reason.to_owned())));
     assert_eq!(watched.told(), 3, "a folder that a console made is no artifact");
     watched.stop().await;

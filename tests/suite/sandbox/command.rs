@@ -211,7 +211,7 @@ async fn unsupported_staging_operations_are_refused_and_logged() {
     let bench = Bench::new();
     let steps = [
         "write|/out/out/a/b.txt|x",
-        "write|/out/out/a|a folder lies there",
+        "write|/out/out/a|a folder is there",
         "write|/out/out/a/b.txt/c|a file lies above",
         "rename|/out/out/a|/out/out/z",
         "rmdir|/out/out/a",
@@ -299,7 +299,7 @@ async fn the_exit_code_decides_the_outcome() {
     let (report, _) = run(&bench, &["write|/out/out/a.txt|x", "err|no such column: age", "exit|3"]).await;
     let error = failure(&report);
     assert_eq!((error.code.as_str(), error.retryable), ("exit_code", false));
-    assert_eq!(error.message, "it exited with code 1. It said last:\n    no such column: age");
+    assert_eq!(error.message, "it exited with code 1. Its last output:\n    no such column: age");
     assert!(report.staged.is_empty() && bench.out.staged.lock().unwrap().is_empty());
     let (report, _) = run(&bench, &["write|/out/out/a.txt|x", "exit|0"]).await;
     assert_eq!(report.outcome, Outcome::Done(None));
@@ -321,7 +321,7 @@ async fn the_error_quotes_the_last_stderr_lines_without_secrets() {
         })
         .await;
         // Text without a final newline counts, too.
-        let said = format!("It said last:\n    the key is {shown}\n    and that is all");
+        let said = format!("Its last output:\n    the key is {shown}\n    and that is all");
         assert!(failure(&report).message.ends_with(&said), "{}", failure(&report).message);
     }
 }

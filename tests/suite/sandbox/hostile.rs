@@ -96,7 +96,7 @@ async fn traps_are_reported_with_their_kind_and_location() {
         (
             "panic",
             "trap",
-            "it reached `unreachable`: a panic or an abort. It said last:\n    panicked: this guest panics, as its params say  at=",
+            "it reached `unreachable`: a panic or an abort. Its last output:\n    panicked: this guest panics, as its params say  at=",
         ),
         ("out_of_bounds", "trap", "it trapped: out of bounds memory access\n  at "),
         (
@@ -161,7 +161,7 @@ async fn arguments_of_calls_are_bounded() {
     let report = bench.hostile(json!({ "mode": "log_huge" }), |_| ()).await;
     let error = failure(&report);
     assert_eq!(error.code, "payload_limit");
-    assert_eq!(error.message, "it handed over more than 16 MiB in one call of a host function: hand it over in parts");
+    assert_eq!(error.message, "it passed more than 16 MiB in one call of a host function: pass it in parts");
 }
 
 #[tokio::test]

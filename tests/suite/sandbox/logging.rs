@@ -152,7 +152,7 @@ async fn a_trap_is_reported_with_the_last_stderr_lines_without_secrets() {
         let report = bench.run(order.clone()).await;
         let shown = if secret { "•••" } else { &value };
         // Text without a final newline counts, too. Standard output does not.
-        let words = format!("a panic or an abort. It said last:\n    it is {shown}\n    now\n  at ");
+        let words = format!("a panic or an abort. Its last output:\n    it is {shown}\n    now\n  at ");
         assert!(failure(&report).message.contains(&words), "{}", failure(&report).message);
     }
 }

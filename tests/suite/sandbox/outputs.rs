@@ -115,7 +115,7 @@ async fn a_full_disk_is_a_retryable_error_that_names_the_cause() {
         (
             vec!["fill|/out/out/a.bin|1000|10", "err|write error: No space left on device", "exit|1"],
             format!(
-                "it exited with code 1. It said last:\n    write error: No space left on device\n\
+                "it exited with code 1. Its last output:\n    write error: No space left on device\n\
                  The host had refused a call: {full}"
             ),
         ),
@@ -140,7 +140,7 @@ async fn the_error_of_a_failed_program_includes_what_the_host_refused() {
     assert_eq!((error.code.as_str(), error.retryable), ("exit_code", false));
     assert_eq!(
         error.message,
-        "it exited with code 1. It said last:\n    can't open file\nThe host had refused a call: `train` may not write to \
+        "it exited with code 1. Its last output:\n    can't open file\nThe host had refused a call: `train` may not write to \
          `other`; to grant it, write in anacostia.toml:\n[actions.train]\nwrites = [\"out\", \"other\"]"
     );
     // However much the program writes, the host's advice is not cut.

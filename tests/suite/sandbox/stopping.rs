@@ -105,7 +105,7 @@ async fn a_fenced_off_attempt_stops_at_once() {
         bench.worker(json!([{ "do": "expect", "code": "x", "step": { "do": "tags", "entries": { "a": "b" } } }])).await;
     let error = failure(&report);
     assert_eq!(error.code, "fenced");
-    assert!(error.message.ends_with("is no longer ours: it has token 2"), "{}", error.message);
+    assert!(error.message.ends_with("no longer belongs to this host: it has token 2"), "{}", error.message);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ fn params_that_do_not_fit_the_schema_are_refused_with_what_is_allowed() {
     let message = "the param `rate` does not fit: 2 is greater than the maximum of 1";
     assert_eq!((status, problem["detail"].as_str()), (400, Some(message)));
     let (status, problem) = put(&app, &json!({ "sed": 1 }));
-    let unknown = "`sed` is no param of this pipeline; it has `rate`, `seed`";
+    let unknown = "`sed` is not a param of this pipeline; it has `rate`, `seed`";
     assert_eq!((status, problem["detail"].as_str()), (400, Some(unknown)));
     let refused = app.cli(&["trigger", "PATH", "-p", "rate=2"]);
     assert_eq!(refused.status.code(), Some(2));

@@ -133,7 +133,7 @@ fn url(reader: &mut Reader<'_>, text: &At<String>) -> Option<Url> {
             ("it does not begin with `https://` or `http://`", format!("write one such as {URL}"))
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => (
-            "it has a user or password in it",
+            "it contains a user or password",
             "write them as a header: `headers = { authorization = \"env:API_TOKEN\" }`".to_owned(),
         ),
         Ok(url) if url.fragment().is_some() => {
@@ -234,9 +234,9 @@ const OWN: [&str; 5] = ["idempotency-key", "content-digest", "if-none-match", "i
 fn header(reader: &mut Reader<'_>, name: &At<String>, value: &At<String>) -> Option<String> {
     let known_as = secrets::header_name(reader, name)?;
     let wrong = if OWN.contains(&known_as.as_str()) {
-        Some("which the host itself writes")
+        Some("which the host sets itself")
     } else if !value.value.bytes().all(|c| (b' '..=b'~').contains(&c)) {
-        Some("whose value has something else in it than letters, digits, signs and spaces of ASCII")
+        Some("whose value contains characters other than ASCII letters, digits, punctuation and spaces")
     } else {
         None
     };

@@ -80,9 +80,10 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
     if let (Some(max), least) = (&max, min.as_ref().map_or(1, |min| min.value))
         && max.value < least
     {
-        let mut problem = Problem::new("`max_artifacts` is less than `min_artifacts`").at(&max.span, "at most so many");
+        let mut problem = Problem::new("`max_artifacts` is less than `min_artifacts`")
+            .at(&max.span, format!("at most {}", max.value));
         if let Some(min) = &min {
-            problem = problem.at(&min.span, "at least so many");
+            problem = problem.at(&min.span, format!("at least {}", min.value));
         }
         reader.complain(problem);
     }
@@ -93,8 +94,8 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
         && wait.value < quiet.value
     {
         reader.complain(
-            Problem::new("`max_wait` is shorter than `quiet_for`, which would never be waited for")
-                .at(&wait.span, "over before")
+            Problem::new("`max_wait` is shorter than `quiet_for`, so `quiet_for` would have no effect")
+                .at(&wait.span, "ends before")
                 .at(&quiet.span, "this"),
         );
     }
@@ -110,7 +111,7 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
     decider::name(name, &mut trigger.when, &mut deciders);
     if let (Some(decider), true) = (deciders.first(), trigger.group_by.is_some()) {
         reader.complain(
-            Problem::new("`component` looks at all new artifacts, and `group_by` makes runs of one group")
+            Problem::new("`component` decides about all new artifacts, and `group_by` makes runs of one group")
                 .at(&decider.text.span, "asked about all of them")
                 .at(&table.key_span("group_by"), "one run for each group")
                 .help("remove one of the two: they cannot be combined in this version"),
@@ -168,11 +169,11 @@ pub(super) fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(Strin
         return Some(("paths in a resource have no empty parts".to_owned(), None));
     }
     if glob.starts_with('!') {
-        let help = "put what is not to count into `exclude`, without the `!`".to_owned();
+        let help = "to leave paths out, put them into `exclude`, without the `!`".to_owned();
         return Some(("a leading `!` does not negate a glob here".to_owned(), Some(help)));
     }
     if let Some(inner) = glob.strip_suffix('/') {
-        let help = format!("write `{inner}/**` for all that is in the folder");
+        let help = format!("write `{inner}/**` for everything in the folder");
         return Some(("it ends with `/`, and a path never does".to_owned(), Some(help)));
     }
     if let Some(inner) = folder.and_then(|folder| inside(glob, folder)) {

@@ -99,7 +99,9 @@ fn endpoint(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
     let wrong = match host {
         None => "it does not begin with `http://` or `https://`",
         Some("") => "it names no host",
-        Some(host) if host.contains('@') => "it has a user or password in it, which belong into `access_key_id`",
+        Some(host) if host.contains('@') => {
+            "it contains a user or password; use `access_key_id` and `secret_access_key`"
+        }
         Some(host) if host.contains(['/', '?', '#']) => "it has more than a host and a port",
         Some(host) if host.chars().any(|c| c.is_whitespace() || c.is_control()) => "it has a space in it",
         Some(_) => return Some(text.value.trim_end_matches('/').to_owned()),

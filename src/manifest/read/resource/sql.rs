@@ -48,7 +48,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
 fn database(reader: &mut Reader<'_>, url: &At<String>) -> Option<(SqlDatabase, Option<At<String>>)> {
     if let Some(path) = url.value.strip_prefix("sqlite:") {
         if path.starts_with("//") {
-            // In other programs two slashes stand before a relative path, and three before an
+            // Other programs write two slashes before a relative path, and three before an
             // absolute one.
             let path = format!("sqlite:{}", path.trim_start_matches("//"));
             let problem = Problem::new("the path of a database follows `sqlite:` directly").at(&url.span, "here");
@@ -67,8 +67,8 @@ fn database(reader: &mut Reader<'_>, url: &At<String>) -> Option<(SqlDatabase, O
     } else {
         let scheme = url.value.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 20);
         let what = scheme.map_or_else(
-            || "this is no URL of a database".to_owned(),
-            |scheme| format!("a database of {} cannot be used", quoted(scheme)),
+            || "this is not the URL of a database".to_owned(),
+            |scheme| format!("databases of the kind {} are not supported", quoted(scheme)),
         );
         Problem::new(what).at(&url.span, "here").help(FORMS)
     };
@@ -85,8 +85,8 @@ fn server(url: &str) -> Result<(), (String, String)> {
     })?;
     let missing = |what: &str| (format!("this URL of a database names no {what}"), FORMS.to_owned());
     if config.get_password().is_some() {
-        let help = "take it out, and name a variable of the host's environment: `password = \"env:PGPASSWORD\"`";
-        return Err(("a password never stands in a manifest".to_owned(), help.to_owned()));
+        let help = "remove it, and name a variable of the host's environment: `password = \"env:PGPASSWORD\"`";
+        return Err(("a manifest must not contain a password".to_owned(), help.to_owned()));
     }
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(missing("host"));
@@ -124,7 +124,7 @@ fn in_the_open(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
 fn password(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<SecretSource> {
     let text = reader.string(table, "password", "\"env:PGPASSWORD\"")?;
     if !on_server {
-        let problem = Problem::new("a database of SQLite has no password").at(&table.key_span("password"), "here");
+        let problem = Problem::new("a SQLite database has no password").at(&table.key_span("password"), "here");
         reader.complain(problem.help("remove it"));
         return None;
     }
@@ -142,7 +142,7 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
     let format = reader.choice(table, "format", &settings::SQL_FORMAT, &[]);
     let notify = reader.string(table, "notify", "\"readings\"");
     if notify.is_some() && !on_server {
-        let problem = Problem::new("a database of SQLite sends no notifications").at(&table.key_span("notify"), "here");
+        let problem = Problem::new("a SQLite database sends no notifications").at(&table.key_span("notify"), "here");
         reader.complain(problem.help("remove it: the host sees by itself when another program has written"));
     }
     for (key, name) in [("high_water", &high_water), ("notify", &notify)] {

@@ -61,7 +61,7 @@ impl GuestState {
         } else {
             String::new()
         };
-        let message = format!("`{action}` may not change what lies in `/in`: those are its inputs{instead}");
+        let message = format!("`{action}` may not change files in `/in`: they are its inputs{instead}");
         let error = self.deny_file(place, message);
         self.refuse(place, CallError::Refused(error))
     }

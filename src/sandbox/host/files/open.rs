@@ -167,7 +167,7 @@ impl GuestState {
                 return self.refuse(place, error);
             }
         }
-        let message = "a command makes files below `/out/RESOURCE` and nowhere else".to_owned();
+        let message = "a command can create files only below `/out/RESOURCE`".to_owned();
         let error = self.deny_file(place, message);
         self.refuse(place, CallError::Refused(error))
     }

@@ -18,7 +18,7 @@ use super::request_log::Ticket;
 /// The error with which a request's body ends early, for the sender. The guest gets the reason from
 /// [`UploadWatch::broke`].
 #[derive(Debug, thiserror::Error)]
-#[error("the body of the request broke off")]
+#[error("the body of the request ended early")]
 pub(super) struct BrokenOff;
 
 /// The state of a request's body, as seen by the task that waits for the response.

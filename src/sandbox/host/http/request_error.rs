@@ -169,7 +169,7 @@ fn broken(why: &hyper::Error) -> String {
         Some(cause) => format!("the connection broke: {cause}"),
         None if why.is_parse_too_large() => "the head of the answer is too large".to_owned(),
         None if why.is_incomplete_message() => {
-            "the server closed the connection before the answer was whole".to_owned()
+            "the server closed the connection before the answer was complete".to_owned()
         }
         None => format!("the connection broke: {why}"),
     }

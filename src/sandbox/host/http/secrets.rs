@@ -95,7 +95,7 @@ fn read(order: &AttemptOrder, secret: &crate::sandbox::order::HeaderSecret) -> R
     let bare = std::env::var(variable)
         .map_err(|_| ErrorInfo::permanent("secret_missing", format!("{of}, which is not set")))?;
     let unfit = || {
-        let why = "which cannot stand in a header: it is empty, or has a line break or another control character in it";
+        let why = "which is not valid in a header: it is empty, or has a line break or another control character in it";
         ErrorInfo::permanent("secret_invalid", format!("{of}, {why}"))
     };
     let mut value = HeaderValue::from_str(&format!("{}{bare}", secret.prefix)).map_err(|_| unfit())?;

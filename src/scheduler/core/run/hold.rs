@@ -4,8 +4,8 @@ use super::RunCore;
 use crate::model::{ActionState, RunAction};
 
 impl RunCore {
-    /// Holds an action back for a reason, or lets it go on. While it is held back, it does not
-    /// start; once it is `ready`, it shows the reason. An attempt that is running goes on.
+    /// Holds an action back for a reason, or releases it. While it is held back, it does not
+    /// start; once it is `ready`, it shows the reason. An attempt that is running continues.
     pub fn hold(&mut self, place: usize, why: Option<String>) {
         let (Some(action), Some(hold)) = (self.actions.get_mut(place), self.holds.get_mut(place)) else { return };
         if action.state == ActionState::Ready && (why.is_some() || hold.is_some()) {
@@ -14,7 +14,7 @@ impl RunCore {
         *hold = why;
     }
 
-    /// Returns whether the run has not ended, and nothing in it goes on by itself: all that could
+    /// Returns whether the run has not ended, and nothing in it continues by itself: all that could
     /// is held back, or waits for approval.
     #[must_use]
     pub fn is_held(&self) -> bool {
