@@ -7,7 +7,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::{Pipeline, ResourceSpec};
+use crate::manifest::{LocalData, Pipeline, ResourceSpec};
 
 /// Most files and folders that a path of `build.watch` may hold.
 const MAX_SOURCES: usize = 100_000;
@@ -30,16 +30,19 @@ impl Products {
     /// What the builds and runs of a pipeline write.
     pub(crate) fn of(pipeline: &Pipeline) -> Self {
         let built = pipeline.components().filter(|used| used.build.is_some());
-        let local = |resources: Vec<&ResourceSpec>| -> Vec<PathBuf> {
-            resources.into_iter().flat_map(ResourceSpec::local_paths).map(Path::to_owned).collect()
-        };
-        let (folders, databases) = pipeline.resources.iter().partition(|resource| resource.is_folder());
         let state = ["components", "logs", "resources", "spool"].map(|folder| pipeline.state.join(folder));
-        Self {
+        let mut products = Self {
             components: built.map(|used| used.file.to_owned()).collect(),
-            databases: pipeline.store.local_paths().into_iter().map(Path::to_owned).chain(local(databases)).collect(),
-            folders: state.into_iter().chain(local(folders)).collect(),
+            databases: pipeline.store.local_paths().into_iter().map(Path::to_owned).collect(),
+            folders: state.into(),
+        };
+        for data in pipeline.resources.iter().filter_map(ResourceSpec::local_data) {
+            match data {
+                LocalData::Folder(path) => products.folders.push(path.to_owned()),
+                LocalData::File(path) => products.databases.push(path.to_owned()),
+            }
         }
+        products
     }
 
     /// Whether `path`, which lies at or below the watched `root`, is not a source. A folder that

@@ -58,8 +58,8 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
-    ChannelSpec, ComponentUse, FolderSpec, Join, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec, StoreSpec,
-    Trigger, UrlSource,
+    ChannelSpec, ComponentUse, FolderSpec, Join, LocalData, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec,
+    StoreSpec, Trigger, UrlSource,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};
@@ -135,7 +135,8 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
         faults => {
             check::paths::fill_in(&folder, &mut draft);
             // A path that could not be read is empty.
-            let is_whole = |spec: &ResourceSpec| spec.local_paths().iter().all(|path| !path.as_os_str().is_empty());
+            let is_whole =
+                |spec: &ResourceSpec| spec.local_data().is_none_or(|data| !data.path().as_os_str().is_empty());
             draft.resources.retain(|resource| resource.spec.as_ref().is_some_and(is_whole));
             Ok((finish(draft, &folder, &file, &text), faults))
         }

@@ -265,21 +265,14 @@ impl ResourceSpec {
         }
     }
 
-    /// Returns the folders or files on this machine that hold its data, absolute. Empty for a
-    /// resource on another machine.
+    /// Returns what holds its data on this machine; `None` for a resource on another machine.
     #[must_use]
-    pub fn local_paths(&self) -> Vec<&Path> {
+    pub fn local_data(&self) -> Option<LocalData<'_>> {
         match &self.kind {
-            ResourceKind::Folder(folder) => vec![&folder.path],
-            ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => vec![path],
-            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => Vec::new(),
+            ResourceKind::Folder(folder) => Some(LocalData::Folder(&folder.path)),
+            ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => Some(LocalData::File(path)),
+            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => None,
         }
-    }
-
-    /// Returns whether it is a folder, in which `ignore` selects names.
-    #[must_use]
-    pub fn is_folder(&self) -> bool {
-        matches!(&self.kind, ResourceKind::Folder(_))
     }
 
     /// Returns the globs of included paths; empty means all.
@@ -302,12 +295,12 @@ impl ResourceSpec {
         }
     }
 
-    /// Returns the globs of ignored names.
+    /// Returns the globs of ignored names; `None` if the kind ignores none.
     #[must_use]
-    pub fn ignore(&self) -> &[String] {
+    pub fn ignore(&self) -> Option<&[String]> {
         match &self.kind {
-            ResourceKind::Folder(folder) => &folder.ignore,
-            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
+            ResourceKind::Folder(folder) => Some(&folder.ignore),
+            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => None,
         }
     }
 
@@ -338,7 +331,7 @@ impl ResourceSpec {
         matches!(&self.kind, ResourceKind::Http(http) if http.form == HttpForm::Push)
     }
 
-    /// Sets the absolute path, for a kind that lies on this machine.
+    /// Sets the absolute path, for a kind that is on this machine.
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
@@ -349,6 +342,25 @@ impl ResourceSpec {
             }
             ResourceKind::S3(_) | ResourceKind::Http(_) => {}
         }
+    }
+}
+
+/// What holds the data of a resource on this machine. Paths are absolute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalData<'a> {
+    /// A folder, with everything in it.
+    Folder(&'a Path),
+    /// One file, of which several resources may use different parts. Files beside it whose names
+    /// begin with its name belong to it too.
+    File(&'a Path),
+}
+
+impl<'a> LocalData<'a> {
+    /// Returns the path.
+    #[must_use]
+    pub fn path(self) -> &'a Path {
+        let (Self::Folder(path) | Self::File(path)) = self;
+        path
     }
 }
 
@@ -363,6 +375,18 @@ pub enum ResourceKind {
     Sql(SqlSpec),
     /// An endpoint of a server, or uploads to this host.
     Http(HttpSpec),
+}
+
+impl ResourceKind {
+    /// Returns how many bytes of content the host keeps in all; `None` if it keeps no content of
+    /// the kind.
+    pub(super) fn max_kept(&self) -> Option<u64> {
+        match self {
+            Self::Http(http) => Some(http.max_kept),
+            Self::Sql(sql) => Some(sql.max_kept),
+            Self::Folder(_) | Self::S3(_) => None,
+        }
+    }
 }
 
 /// A folder of files.

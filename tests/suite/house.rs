@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::cycles::cycles;
+use crate::support::cycles::{cycles, named_paths};
 use crate::support::source::{imports, words};
 
 /// The floor of each module, as ARCHITECTURE.md describes them. A module imports only from floors
@@ -254,7 +254,8 @@ fn the_readme_starts_with_the_two_commands() {
 
 /// The types of each kind of store, resource, log and component store, and the files below `src/`
 /// that may name them: the kind itself, the code that reads it from a manifest, and the factory.
-/// All other code must work with every kind.
+/// All other code must work with every kind. [`KIND_MODULES`] has the types whose names are not
+/// unique.
 const KINDS: &[(&str, &[&str])] = &[
     (
         "StoreSpec",
@@ -269,17 +270,43 @@ const KINDS: &[(&str, &[&str])] = &[
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/"]),
-    // The other kinds stage their outputs in a folder.
-    ("folder::Folder", &["resource/open.rs", "resource/http/", "resource/s3/", "resource/sql/"]),
     ("S3Spec", &["manifest/", "resource/s3/"]),
-    ("s3::Bucket", &["resource/open.rs"]),
     ("HttpSpec", &["manifest/", "resource/http/"]),
     ("SqlSpec", &["manifest/", "resource/sql/"]),
     ("SqlDatabase", &["manifest/", "resource/sql/"]),
-    ("sql::Sql", &["resource/open.rs"]),
     ("SegmentLog", &["store/logs/"]),
     ("ComponentFolder", &["store/components.rs"]),
 ];
+
+/// The modules of the kinds, and the modules that may name anything in them.
+const KIND_MODULES: &[(&str, &[&str])] = &[
+    ("store/sqlite", &["store/open"]),
+    // The other kinds stage their outputs in a folder.
+    ("resource/folder", &["resource/open", "resource/http", "resource/s3", "resource/sql"]),
+    ("resource/http", &["resource/open"]),
+    ("resource/s3", &["resource/open"]),
+    ("resource/sql", &["resource/open"]),
+];
+
+/// Returns whether `path` is `module`, or is in it.
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[test]
+fn only_factories_name_the_module_of_a_kind() {
+    let src = root().join("src");
+    let mut wrong = Vec::new();
+    for (module, named) in named_paths(&src, &files(&src, &is_rust)) {
+        let module = module.join("/");
+        for path in named.iter().map(|path| path.join("/")) {
+            let kinds = KIND_MODULES.iter().filter(|(kind, _)| is_in(&path, kind) && !is_in(&module, kind));
+            let refused = kinds.filter(|(_, allowed)| !allowed.iter().any(|allowed| is_in(&module, allowed)));
+            wrong.extend(refused.map(|(kind, _)| format!("src/{module}: `{path}` of the kind `{kind}`")));
+        }
+    }
+    assert!(wrong.is_empty(), "a kind is named outside of its module and factory:\n{}", wrong.join("\n"));
+}
 
 #[test]
 fn only_factories_name_a_kind_of_store_or_resource() {
@@ -297,10 +324,8 @@ fn only_factories_name_a_kind_of_store_or_resource() {
             if allowed.iter().any(|allowed| inside.starts_with(allowed)) {
                 continue;
             }
-            let parts: Vec<&str> = kind.split("::").flat_map(|part| [part, ":", ":"]).collect();
-            let parts = &parts[..parts.len() - 2];
-            let named = words.windows(parts.len()).find(|seen| seen.iter().map(|word| &word.text).eq(parts));
-            wrong.extend(named.map(|word| format!("src/{inside}:{}: `{kind}`", word[0].line)));
+            let named = words.iter().find(|word| word.text == *kind);
+            wrong.extend(named.map(|word| format!("src/{inside}:{}: `{kind}`", word.line)));
         }
     }
     assert!(wrong.is_empty(), "a kind is named outside of its module and factory:\n{}", wrong.join("\n"));

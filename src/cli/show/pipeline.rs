@@ -70,11 +70,11 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
 /// The ignored names. Resources with the same list share a line.
 fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
     let mut lists: Vec<(&[String], Vec<&str>)> = Vec::new();
-    // Only folders have such names.
-    for resource in pipeline.resources.iter().filter(|resource| resource.is_folder()) {
-        match lists.iter_mut().find(|(list, _)| *list == resource.ignore()) {
+    for resource in &pipeline.resources {
+        let Some(ignore) = resource.ignore() else { continue };
+        match lists.iter_mut().find(|(list, _)| *list == ignore) {
             Some((_, names)) => names.push(&resource.name),
-            None => lists.push((resource.ignore(), vec![&resource.name])),
+            None => lists.push((ignore, vec![&resource.name])),
         }
     }
     if lists.is_empty() {

@@ -318,7 +318,7 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
         path: view.written(&["resources", &resource.name, resource.location_key()]),
         include: resource.include().to_vec(),
         exclude: resource.exclude().to_vec(),
-        ignore: resource.ignore().to_vec(),
+        ignore: resource.ignore().unwrap_or_default().to_vec(),
         watch: resource.watch,
         trigger: resource.watch.then(|| TriggerBody {
             min_artifacts: trigger.min_artifacts,

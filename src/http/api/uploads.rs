@@ -70,9 +70,7 @@ fn takes_uploads(view: &View, name: &str) -> Result<()> {
     let wrong = match (resource.takes_uploads(), resource.watch) {
         (true, true) => return Ok(()),
         (true, false) => format!("`{name}` is not watched: add `watch = true` to [resources.{name}]"),
-        (false, _) => {
-            format!("`{name}` takes no uploads: only a resource with `kind = \"http\"` and `push = true` does")
-        }
+        (false, _) => format!("`{name}` takes no uploads: only a resource with `push = true` does"),
     };
     Err(Problem::conflict(wrong))
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::condition::Condition;
 use super::super::decider::Decider;
-use super::super::pipeline::StoreSpec;
+use super::super::pipeline::{LocalData, StoreSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedDecider, UncheckedManifest};
@@ -80,7 +80,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     for resource in &draft.resources {
         let Some(text) = &resource.path else { continue };
         let path = absolute(folder, &text.value);
-        let is_file = resource.spec.as_ref().is_some_and(|spec| !spec.is_folder());
+        let is_file = resource.spec.as_ref().is_some_and(|spec| matches!(spec.local_data(), Some(LocalData::File(_))));
         if is_file {
             check_database(reader, text, &path);
         } else {

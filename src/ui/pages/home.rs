@@ -242,7 +242,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();
     Ok(ResourceRow {
         name: resource.name.clone(),
-        place: place(view, resource, path.as_deref()),
+        place: place(resource, path.as_deref()),
         path,
         state,
         icon,
@@ -265,13 +265,9 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
     })
 }
 
-/// Returns where to put files. A path that contains `${…}` is shown as written.
-fn place(view: &View, resource: &ResourceSpec, written: Option<&str>) -> String {
-    match written {
-        Some(written) if written.contains('$') || !resource.is_folder() => written.to_owned(),
-        Some(written) => view.pipeline().folder.join(written).display().to_string(),
-        None => resource.location(),
-    }
+/// Returns where to put files. A location that contains `${…}` is shown as written.
+fn place(resource: &ResourceSpec, written: Option<&str>) -> String {
+    written.filter(|written| written.contains('$')).map_or_else(|| resource.location(), str::to_owned)
 }
 
 fn waiting(pending: Pending) -> String {

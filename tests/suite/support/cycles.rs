@@ -1,4 +1,4 @@
-//! Finds files of the library that import each other in a circle.
+//! Finds what the files of the library name, and those that import each other in a circle.
 //!
 //! If a file only re-exports an item, an import of the item does not count as an import of that
 //! file: the path is followed to the file that defines the item. Code that only tests use is
@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::source::{Word, words};
 
@@ -15,24 +15,18 @@ pub(crate) type Module = Vec<String>;
 
 /// Returns the groups of files below `src` in which each imports every other, directly or through
 /// others: files by module, with their imports in the group.
-pub(crate) fn cycles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<Module, BTreeSet<Module>>> {
-    let mut graph = ModuleGraph::default();
-    for file in files {
-        let mut module: Module = file
-            .strip_prefix(src)
-            .unwrap()
-            .with_extension("")
-            .iter()
-            .map(|part| part.to_str().unwrap().into())
-            .collect();
-        if module.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
-            module.pop();
-        }
-        let text = without_tests(&words(&fs::read_to_string(file).unwrap()), &module, &mut graph.only_tests);
-        graph.files.insert(module, text);
-    }
-    graph.read();
-    graph.groups()
+pub(crate) fn cycles(src: &Path, files: &[PathBuf]) -> Vec<BTreeMap<Module, BTreeSet<Module>>> {
+    ModuleGraph::of(src, files).groups()
+}
+
+/// Returns the paths that each file below `src` names, in full: `use super::{s3::{Bucket}}` in the
+/// module `resource::open` names `resource::s3::Bucket`.
+pub(crate) fn named_paths(src: &Path, files: &[PathBuf]) -> BTreeMap<Module, BTreeSet<Module>> {
+    let graph = ModuleGraph::of(src, files);
+    let named = |module: &Module| graph.named.get(module).into_iter().flatten();
+    let exported = |module: &Module| graph.exported.get(module).into_iter().flat_map(BTreeMap::values);
+    let all = |module: &Module| named(module).chain(exported(module)).cloned().collect();
+    graph.files.keys().map(|module| (module.clone(), all(module))).collect()
 }
 
 #[derive(Default)]
@@ -45,6 +39,21 @@ struct ModuleGraph {
 }
 
 impl ModuleGraph {
+    fn of(src: &Path, files: &[PathBuf]) -> Self {
+        let mut graph = Self::default();
+        for file in files {
+            let inside = file.strip_prefix(src).unwrap().with_extension("");
+            let mut module: Module = inside.iter().map(|part| part.to_str().unwrap().into()).collect();
+            if module.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
+                module.pop();
+            }
+            let text = without_tests(&words(&fs::read_to_string(file).unwrap()), &module, &mut graph.only_tests);
+            graph.files.insert(module, text);
+        }
+        graph.read();
+        graph
+    }
+
     fn read(&mut self) {
         let only_tests = std::mem::take(&mut self.only_tests);
         self.files.retain(|module, _| !only_tests.iter().any(|test| module.starts_with(test)));
@@ -206,4 +215,78 @@ fn without_tests(words: &[Word], module: &Module, only_tests: &mut BTreeSet<Modu
         }
     }
     kept
+}
+
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::{cycles, named_paths};
+
+    /// Writes files of a library. Returns its folder, and their paths.
+    fn library(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let src = tempfile::tempdir().unwrap();
+        let write = |(name, text): &(&str, &str)| {
+            let path = src.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let paths = files.iter().map(write).collect();
+        (src, paths)
+    }
+
+    /// Returns the modules of each circle.
+    fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+        let (src, paths) = library(files);
+        let found = cycles(src.path(), &paths);
+        found.iter().map(|group| group.keys().map(|module| module.join("/")).collect()).collect()
+    }
+
+    #[test]
+    fn a_circle_is_found_and_what_only_leads_into_it_is_not_in_it() {
+        let circle = [
+            ("a.rs", "use crate::b::B;"),
+            ("b.rs", "use crate::{c::{C}, base};"),
+            ("c.rs", "fn c() { super::a::a() }"),
+            ("base.rs", ""),
+            ("user.rs", "use crate::a;"),
+        ];
+        assert_eq!(circles(&circle), [["a", "b", "c"]]);
+        let chain = circle.map(|(file, text)| (file, if file == "c.rs" { "" } else { text }));
+        assert_eq!(circles(&chain), [[""; 0]; 0]);
+    }
+
+    #[test]
+    fn a_path_is_followed_through_a_file_that_only_exports_it() {
+        let through = |exports| {
+            [
+                ("part/mod.rs", exports),
+                ("part/inner.rs", "use crate::user::User;"),
+                ("user.rs", "use crate::part::Inner;"),
+            ]
+        };
+        assert_eq!(circles(&through("mod inner; pub use inner::Inner;")), [["part/inner", "user"]]);
+        assert_eq!(circles(&through("mod inner; pub struct Inner;")), [[""; 0]; 0]);
+    }
+
+    #[test]
+    fn imports_of_tests_do_not_close_a_circle() {
+        let with = |text| [("a.rs", "use crate::b::B;"), ("b.rs", text), ("b/tests.rs", "use crate::a::A;")];
+        assert_eq!(circles(&with("mod tests;")), [[""; 0]; 0], "nothing imports the tests");
+        assert_eq!(circles(&with("#[cfg(test)] mod more { use crate::a::A; }")), [[""; 0]; 0]);
+        assert_eq!(circles(&with("mod more { use crate::a::A; }")), [["a", "b"]]);
+    }
+
+    #[test]
+    fn a_path_is_named_in_every_form_of_import() {
+        let source =
+            "use super::{s3::{self, Bucket as Other}, *};\npub use crate::sql::*;\nfn f() { super::http::new() }";
+        let (src, paths) = library(&[("resource/open.rs", source), ("resource/s3.rs", ""), ("resource/http.rs", "")]);
+        let named = named_paths(src.path(), &paths);
+        let open = &named[&["resource".to_owned(), "open".to_owned()][..]];
+        let open: Vec<String> = open.iter().map(|path| path.join("::")).collect();
+        let wanted = ["resource::*", "resource::http::new", "resource::s3::Bucket", "resource::s3::self", "sql::*"];
+        assert_eq!(open, wanted);
+    }
 }
