@@ -1,10 +1,13 @@
 //! The tables of keys in the README and in docs name the keys of `anacostia schema`: no key is
-//! missing, and none is there that a manifest may not have.
+//! missing, and none is there that a manifest may not have. The README shows the schema's defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anacostia::base::TimeSpan;
 use anacostia::manifest::schema;
 use serde_json::Value;
+
+use crate::support;
 
 const README: &str = include_str!("../../README.md");
 const RESOURCES: &str = include_str!("../../docs/RESOURCES.md");
@@ -71,23 +74,22 @@ fn flat(schema: &Value) -> Keys {
     schema["properties"].as_object().expect("a table with keys").keys().cloned().collect()
 }
 
-/// Returns the keys of each kind of a table that has a `kind`; `last` is the one that the schema
-/// does not name.
-fn kinds(schema: &Value, last: &str) -> BTreeMap<String, Keys> {
-    // The first form is that of a kind from the environment, which may be any.
-    let (mut kinds, mut form) = (BTreeMap::new(), &schema["else"]);
-    while let Some(kind) = form["if"]["properties"]["kind"]["const"].as_str() {
-        kinds.insert(kind.to_owned(), flat(&form["then"]));
-        form = &form["else"];
-    }
-    kinds.insert(last.to_owned(), flat(form));
-    kinds
+/// Returns the schema of each kind of a table that has a `kind`.
+fn forms(table: &Value) -> BTreeMap<String, &Value> {
+    let kinds = support::schema::kinds(table).into_iter();
+    kinds.map(|(kind, place)| (kind, table.pointer(&place).unwrap())).collect()
 }
 
-/// Returns the one form of a value that is a table.
-fn table(value: &Value) -> &Value {
+/// Returns the keys of each kind of a table that has a `kind`.
+fn kinds(table: &Value) -> BTreeMap<String, Keys> {
+    forms(table).into_iter().map(|(kind, form)| (kind, flat(form))).collect()
+}
+
+/// Returns the one form of a value that is a table, if there is one.
+fn table<'a>(schema: &'a Value, value: &'a Value) -> Option<&'a Value> {
     let forms = value["anyOf"].as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-    forms.iter().find(|form| form["properties"].is_object()).unwrap_or_else(|| panic!("no table: {value}"))
+    let definition = |form: &'a Value| form["$ref"].as_str().map_or(form, |to| schema.pointer(&to[1..]).unwrap());
+    forms.iter().map(definition).find(|form| form["properties"].is_object())
 }
 
 /// Returns the keys between braces, as in `{ param, field }`.
@@ -108,9 +110,11 @@ fn the_readme_names_the_keys_of_every_table() {
     top.extend(sections[""].clone());
     assert_eq!(top, flat(&schema), "tables");
     let of = |name: &str| &schema["properties"][name];
-    for name in ["pipeline", "server", "metadata_store"] {
+    for name in ["pipeline", "server"] {
         assert_eq!(sections[&format!("[{name}]")], flat(of(name)), "[{name}]");
     }
+    let of_stores: Keys = kinds(of("metadata_store")).into_values().flatten().collect();
+    assert_eq!(sections["[metadata_store]"], of_stores, "[metadata_store]");
     assert_eq!(sections["[triggers.NAME]"], flat(&of("triggers")["additionalProperties"]), "[triggers.NAME]");
     let mut actions = keys(&of("actions")["additionalProperties"]);
     actions.retain(|key| !key.starts_with("limits."));
@@ -121,7 +125,7 @@ fn the_readme_names_the_keys_of_every_table() {
 #[test]
 fn the_readme_names_the_keys_of_each_kind_of_resource() {
     let (schema, sections) = (schema(), sections());
-    let kinds = kinds(&schema["properties"]["resources"]["additionalProperties"], "folder");
+    let kinds = kinds(&schema["properties"]["resources"]["additionalProperties"]);
     let headings: Keys = cells(RESOURCES.lines().find(|line| line.starts_with('|')).unwrap())
         .unwrap()
         .into_iter()
@@ -145,7 +149,7 @@ fn the_readme_names_the_keys_of_each_kind_of_notification() {
     let rows = rows(README, "key");
     let rows = rows.iter().skip_while(|row| !row[0].contains("[notify.NAME]")).skip(1);
     let rows: Vec<_> = rows.take_while(|row| !row[0].starts_with("**")).collect();
-    for (kind, keys) in kinds(&schema()["properties"]["notify"]["additionalProperties"], "webhook") {
+    for (kind, keys) in kinds(&schema()["properties"]["notify"]["additionalProperties"]) {
         // A meaning such as `webhook, slack: …` is of these kinds only.
         let of_kind = |meaning: &str| {
             let (before, _) = meaning.split_once(':').unwrap_or(("", ""));
@@ -169,14 +173,17 @@ fn the_readme_names_the_keys_of_triggers_and_conditions() {
     let condition = &schema["$defs"]["condition"];
     let rows = rows(README, "condition");
     let row = |key: &str| rows.iter().find(|row| named_first(row[0]) == key).unwrap_or_else(|| panic!("no row {key}"));
-    // Keys of `metric`, in the words after its first form.
-    let others = set(&["above", "changed_by", "no_update_for"]);
-    let listed = of_column(&rows).into_iter().filter(|key| !key.starts_with('"') && !others.contains(key));
-    assert_eq!(listed.collect::<Keys>(), flat(condition), "conditions");
-    let metric = in_braces(row("metric")[0]).into_iter().chain(named(row("metric")[0]).skip(1)).collect::<Keys>();
-    assert_eq!(metric, flat(&condition["properties"]["metric"]), "metric");
-    assert_eq!(in_braces(row("cron")[0]), flat(table(&condition["properties"]["cron"])), "cron");
-    assert_eq!(in_braces(row("component")[0]), flat(&schema["$defs"]["trigger_component"]), "component");
+    let mut listed = of_column(&rows);
+    listed.retain(|key| !key.starts_with('"'));
+    for (key, value) in condition["properties"].as_object().unwrap() {
+        let Some(keys) = table(&schema, value).map(flat) else { continue };
+        // The cell of `metric` names one key between braces, and the others after that.
+        let cell = row(key)[0];
+        let named: Keys = named(cell).filter(|name| keys.contains(name)).chain(in_braces(cell)).collect();
+        assert_eq!(named, keys, "{key}");
+        listed.retain(|name| name == key || !keys.contains(name));
+    }
+    assert_eq!(listed, flat(condition), "conditions");
 }
 
 fn named_first(cell: &str) -> String {
@@ -192,10 +199,91 @@ fn the_readme_names_the_keys_of_limits_secrets_and_pages() {
     assert_eq!(of_column(&rows(SANDBOX, "limit")), limits, "docs/SANDBOX.md");
     let rows = rows(README, "key");
     let meaning = |key: &str| rows.iter().find(|row| named_first(row[0]) == key).expect("a row")[1];
-    assert_eq!(in_braces(meaning("secrets")), flat(table(&actions["secrets"]["additionalProperties"])), "secrets");
-    let mut form = &schema["properties"]["resources"]["additionalProperties"];
-    while form["then"]["properties"]["paging"].is_null() {
-        form = &form["else"];
+    let secret = table(&schema, &actions["secrets"]["additionalProperties"]).unwrap();
+    assert_eq!(in_braces(meaning("secrets")), flat(secret), "secrets");
+    let resource = &schema["properties"]["resources"]["additionalProperties"];
+    let mut kinds = forms(resource).into_iter().map(|(_, form)| &form["properties"]["paging"]);
+    let paging = kinds.find_map(|paging| table(&schema, paging)).unwrap();
+    assert_eq!(in_braces(meaning("paging")), flat(paging), "paging");
+}
+
+/// Returns the schemas of the tables under a subheading of the README's main table. Those of
+/// several kinds have keys of other kinds in common, so a key may be missing in some.
+fn under<'a>(schema: &'a Value, heading: &str) -> Vec<&'a Value> {
+    let of = |name: &str| &schema["properties"][name];
+    let all = |table: &'a Value| forms(table).into_values().collect();
+    let resource = &of("resources")["additionalProperties"];
+    match heading {
+        "" => vec![schema],
+        "[resources.NAME]" => all(resource),
+        "[metadata_store]" => all(of("metadata_store")),
+        "[notify.NAME]" => all(&of("notify")["additionalProperties"]),
+        "trigger" => forms(resource).into_iter().map(|(_, form)| &form["properties"]["trigger"]).collect(),
+        _ => match heading.strip_prefix("kind = ") {
+            Some(kind) => vec![forms(resource)[kind.trim_matches('"')]],
+            None => {
+                let name = heading.trim_matches(['[', ']']);
+                let table = |name: &str| &of(name)["additionalProperties"];
+                vec![name.strip_suffix(".NAME").map_or_else(|| of(name), table)]
+            }
+        },
     }
-    assert_eq!(in_braces(meaning("paging")), flat(table(&form["then"]["properties"]["paging"])), "paging");
+}
+
+/// Returns whether a cell shows a default, alone or with a condition after it. A cell that begins
+/// with `the` says in words where the value comes from.
+fn shows(cell: &str, default: &Value) -> bool {
+    let span = |text: &str| text.parse::<TimeSpan>().ok();
+    if let (Some(default), Some(shown)) = (default.as_str().and_then(span), quoted(cell).first()) {
+        return span(shown.trim_matches('"')) == Some(default);
+    }
+    let shown = match default {
+        Value::Number(number) => {
+            let digits = number.to_string();
+            let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|it| str::from_utf8(it).unwrap()).collect();
+            groups.join(",")
+        }
+        other => format!("`{other}`"),
+    };
+    let is_nothing = ["[]", "{}", "false", "\"0B\"", "\"0ms\"", "\"\""].contains(&default.to_string().as_str());
+    let rest = cell.strip_prefix(&shown);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',', ';']))
+        || is_nothing && ["none", "all", "all columns", "0"].contains(&cell)
+        || cell.starts_with("the ")
+}
+
+/// Checks the default of each key that a row names. Returns how many the schema has.
+fn check_defaults(schemas: &[&Value], row: &[&str]) -> usize {
+    let names: Vec<String> = named(row[0]).collect();
+    let cells: Vec<&str> = row[2].split(", ").collect();
+    let mut count = 0;
+    for (at, name) in names.iter().enumerate() {
+        let cell = if cells.len() == names.len() { cells[at] } else { row[2] };
+        let name = name.trim_start_matches("trigger").trim_start_matches('.');
+        let place = format!("/properties/{}/default", name.replace('.', "/properties/"));
+        for default in schemas.iter().filter_map(|schema| schema.pointer(&place)) {
+            assert!(shows(cell, default), "`{name}`: the README says {cell}, and the schema {default}");
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn the_readme_shows_the_defaults_of_the_schema() {
+    let schema = schema();
+    let (mut count, mut heading) = (0, String::new());
+    for row in rows(README, "key") {
+        match row[0].strip_prefix("**") {
+            Some(_) => quoted(row[0])[0].clone_into(&mut heading),
+            None => count += check_defaults(&under(&schema, &heading), &row),
+        }
+    }
+    for row in rows(README, "key of `kind = \"sql\"`") {
+        count += check_defaults(&under(&schema, "kind = \"sql\""), &row);
+    }
+    for row in rows(README, "key in `limits`") {
+        count += check_defaults(&[&under(&schema, "[actions.NAME]")[0]["properties"]["limits"]], &row);
+    }
+    assert!(count > 60, "{count}");
 }

@@ -42,6 +42,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             "maxProperties": settings::MAX_NODES, "additionalProperties": table})
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
+    let stores = STORE_KINDS.map(|(kind, keys)| (kind, object("", keys, &[]))).to_vec();
     let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
     let notify = by_kind(
         "Who is told, and how.",
@@ -69,7 +70,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ),
             ("pipeline", &[], object("The pipeline as a whole.", &PIPELINE, &["name"])),
             ("server", &[], object("The HTTP interface.", &SERVER, &[])),
-            ("metadata_store", &["store", "metadata", "database"], object("Where every run is recorded.", &STORE, &[])),
+            ("metadata_store", &["store", "metadata", "database"], by_kind("Where every run is recorded.", stores)),
             ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource::schema())),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
             (
@@ -431,7 +432,11 @@ pub(super) static EMAIL: LazyLock<Keys> = LazyLock::new(|| {
         "an e-mail",
         vec![
             ("from", &["sender"], text("The address of the sender.")),
-            ("to", &["recipients", "address"], strings("The addresses of the recipients.", None, "you@example.com")),
+            (
+                "to",
+                &["recipients", "address"],
+                without_default(strings("The addresses of the recipients.", None, "you@example.com")),
+            ),
             ("smtp", &["server", "host", "url"], text(smtp)),
             ("user", &["username", "login"], form("The user at the mail server.", ENV, "env:SMTP_USER")),
             ("password", &["pass"], form("The password at the mail server.", ENV, "env:SMTP_PASSWORD")),

@@ -290,7 +290,7 @@ fn waits_for(resources: &[Evaluated<'_>]) -> String {
 fn has_schedule(pipeline: &Pipeline) -> bool {
     let of_resources = pipeline.resources.iter().flat_map(|resource| &resource.trigger.when);
     let all = of_resources.chain(pipeline.triggers.iter().flat_map(|trigger| &trigger.when));
-    all.flat_map(Condition::flat).any(|condition| matches!(condition, Condition::Cron { .. }))
+    all.flat_map(Condition::flat).any(Condition::follows_clock)
 }
 
 /// Returns why no run may start, regardless of the triggers.

@@ -10,6 +10,7 @@ pub(crate) mod preload;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod s3;
+pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod smtp;
 pub(crate) mod source;
