@@ -202,7 +202,7 @@ fn the_readme_names_the_keys_of_limits_secrets_and_pages() {
     let secret = table(&schema, &actions["secrets"]["additionalProperties"]).unwrap();
     assert_eq!(in_braces(meaning("secrets")), flat(secret), "secrets");
     let resource = &schema["properties"]["resources"]["additionalProperties"];
-    let mut kinds = forms(resource).into_iter().map(|(_, form)| &form["properties"]["paging"]);
+    let mut kinds = forms(resource).into_values().map(|form| &form["properties"]["paging"]);
     let paging = kinds.find_map(|paging| table(&schema, paging)).unwrap();
     assert_eq!(in_braces(meaning("paging")), flat(paging), "paging");
 }
@@ -218,15 +218,16 @@ fn under<'a>(schema: &'a Value, heading: &str) -> Vec<&'a Value> {
         "[resources.NAME]" => all(resource),
         "[metadata_store]" => all(of("metadata_store")),
         "[notify.NAME]" => all(&of("notify")["additionalProperties"]),
-        "trigger" => forms(resource).into_iter().map(|(_, form)| &form["properties"]["trigger"]).collect(),
-        _ => match heading.strip_prefix("kind = ") {
-            Some(kind) => vec![forms(resource)[kind.trim_matches('"')]],
-            None => {
-                let name = heading.trim_matches(['[', ']']);
-                let table = |name: &str| &of(name)["additionalProperties"];
-                vec![name.strip_suffix(".NAME").map_or_else(|| of(name), table)]
-            }
-        },
+        "trigger" => forms(resource).into_values().map(|form| &form["properties"]["trigger"]).collect(),
+        _ if heading.starts_with("kind = ") => {
+            let kind = heading.trim_start_matches("kind = ").trim_matches('"');
+            vec![forms(resource)[kind]]
+        }
+        _ => {
+            let name = heading.trim_matches(['[', ']']);
+            let table = |name: &str| &of(name)["additionalProperties"];
+            vec![name.strip_suffix(".NAME").map_or_else(|| of(name), table)]
+        }
     }
 }
 
