@@ -176,6 +176,12 @@ impl Condition {
         }
     }
 
+    /// Returns whether it is due at times of the machine's clock, which can be set.
+    #[must_use]
+    pub fn follows_clock(&self) -> bool {
+        matches!(self, Self::Cron { .. })
+    }
+
     /// Returns the component that decides, if the condition is one.
     #[must_use]
     pub fn decider(&self) -> Option<&Decider> {

@@ -46,7 +46,7 @@ fn its_trigger_component_in_python_builds_and_decides() {
     ))
     .with_guest("worker");
     fs::write(app.path("app.py"), block("Components that decide", "python")).unwrap();
-    app.drop_file("readings/a", &[0; 99_999]);
+    app.drop_file("readings/a", &vec![0; 99_999]);
     let output = app.cli(&["run", "--build", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     app.start();

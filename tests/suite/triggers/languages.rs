@@ -45,7 +45,8 @@ trigger = {{ component = {{ file = "decider_{language}.wasm", params = {{ {param
     for (language, _) in LANGUAGES {
         app.drop_file(&format!("{language}/a"), b"a");
     }
-    // It asks the components, and so compiles them, which takes longer than a test waits for a host.
+    // It asks the components, and so compiles them, which takes longer than a test waits for a
+    // host.
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     app

@@ -38,20 +38,13 @@ fn only_path<'k>(reader: &Reader<'_>, table: &Table<'_>, kind: &'k ResourceKind)
 /// Refuses a trigger that waits for as many bytes as are kept: nothing more would be taken, and no
 /// run would make room.
 fn bytes(reader: &mut Reader<'_>, table: &Table<'_>, kind: &ResourceKind, trigger: &Trigger) {
-    let most = match kind {
-        ResourceKind::Http(http) => http.max_kept,
-        ResourceKind::Sql(sql) => sql.max_kept,
-        ResourceKind::Folder(_) | ResourceKind::S3(_) => return,
-    };
     let least = trigger.when.iter().map(Condition::least_bytes).fold(trigger.min_bytes, u64::max);
-    if least < most {
-        return;
-    }
+    let Some(most) = kind.max_kept().filter(|most| least >= *most) else { return };
     let (least, most) = (ByteSize(least), ByteSize(most));
     let mut problem = Problem::new("`min_bytes` of the trigger is not less than `max_kept`, so it is never reached")
         .at(&table.key_span("trigger"), format!("waits for {least}"));
     if table.get("max_kept").is_some() {
-        problem = problem.at(&table.key_span("max_kept"), "nothing more is taken then");
+        problem = problem.at(&table.key_span("max_kept"), "nothing more is taken beyond this");
     }
     reader.complain(problem.help(format!(
         "at most {most} of content are kept: lower `min_bytes`, or raise `max_kept` to more than any run takes"
