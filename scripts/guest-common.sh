@@ -35,7 +35,7 @@ within() {
 # $scratch, and everything that a script adds to $to_remove, is removed when the script ends.
 guest_script() {
     [ $# -eq 2 ] || { say "usage: $script DIR OUT.wasm"; exit 2; }
-    [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of a guest's sources"
+    [ -d "$1" ] || die "$1 is not a folder: the first argument is the folder of a guest's sources"
     folder=$(cd "$1" && pwd)
     begin "$2"
 }

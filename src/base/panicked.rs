@@ -7,5 +7,5 @@ use std::any::Any;
 pub fn panicked(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked, which is a fault in Anacostia: {}", text.unwrap_or("no reason was given"))
+    format!("it panicked, which is a bug in Anacostia: {}", text.unwrap_or("no reason was given"))
 }

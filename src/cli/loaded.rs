@@ -19,7 +19,7 @@ pub(crate) fn differs(host: &Remote, pipeline: &Pipeline, path: &PathArg) -> Res
     let mut answer = host.get("pipeline")?;
     let loaded = answer.get_mut("loaded").map(Value::take).unwrap_or_default();
     let loaded: LoadedBody = serde_json::from_value(loaded)
-        .map_err(|error| Failure::work(format!("the host at {} is of another version: {error}", host.address)))?;
+        .map_err(|error| Failure::work(format!("the host at {} runs another version: {error}", host.address)))?;
     Ok(describe(&changed(&loaded, pipeline), &path.shown()))
 }
 
@@ -51,7 +51,7 @@ fn describe(changed: &[String], path: &str) -> Option<String> {
     };
     let path = beside(&plain(path));
     Some(format!(
-        "{files} {verb} not what the host has loaded, and a run would not use {them}: restart `anacostia run{path}`, or use \
-         `anacostia dev{path}`, which loads changes by itself and says if it cannot"
+        "{files} {verb} not what the host has loaded, and a run would not use {them}: restart the host, or use `anacostia \
+         dev{path}`, which loads changes and reports any that it cannot load"
     ))
 }

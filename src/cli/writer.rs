@@ -269,7 +269,7 @@ impl Writer {
     fn write_and_wait(&self, stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
         let (sender, done) = mpsc::sync_channel(1);
         self.send(stream, bytes, None, Some(sender));
-        done.recv().unwrap_or_else(|_| Err(io::Error::other("the text was lost by a fault in Anacostia")))
+        done.recv().unwrap_or_else(|_| Err(io::Error::other("the text was lost by a bug in Anacostia")))
     }
 }
 

@@ -255,13 +255,14 @@ impl ResourceSpec {
         if matches!(self.kind, ResourceKind::Sql(_)) { "add a row to" } else { "put a file into" }
     }
 
-    /// Returns the key of its table in the manifest that gives its location.
+    /// Returns the keys of its table in the manifest that give its location, the most important one
+    /// first.
     #[must_use]
-    pub fn location_key(&self) -> &'static str {
+    pub fn location_keys(&self) -> &'static [&'static str] {
         match &self.kind {
-            ResourceKind::Folder(_) => "path",
-            ResourceKind::S3(_) => "bucket",
-            ResourceKind::Http(_) | ResourceKind::Sql(_) => "url",
+            ResourceKind::Folder(_) => &["path"],
+            ResourceKind::S3(_) => &["bucket", "prefix", "endpoint"],
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => &["url"],
         }
     }
 

@@ -3,7 +3,7 @@
 //! This is written by hand, because `serde` stops at the first error and has no place for a missing
 //! key. Every getter returns `None` both for an absent key and for an invalid value that it has
 //! reported. The caller can continue with a default, because a pipeline is returned only if there
-//! are not problems.
+//! are no problems.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};

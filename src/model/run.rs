@@ -69,10 +69,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Says where a person finds what to do about the failed run with this number.
+    /// Says where a person finds what to do about the failed run with this number. `path` is what
+    /// follows in the command: a blank and the PATH of the pipeline, or nothing.
     #[must_use]
-    pub fn what_next(number: u64) -> String {
-        format!("`anacostia runs show {number}` says what to do next")
+    pub fn what_next(number: u64, path: &str) -> String {
+        format!("`anacostia runs show {number}{path}` says what to do next")
     }
 }
 

@@ -99,7 +99,7 @@ pub struct Tick {
     /// Its result.
     pub outcome: TickOutcome,
     /// The reason, for display: `3 new artifacts`, `1 of 5 artifacts`, `waits for labels`, `1 of 1
-    /// runs at work`, `paused`.
+    /// runs active`, `paused`.
     pub reason: String,
     /// The created run, if the outcome is `fired`.
     pub run_id: Option<RunId>,

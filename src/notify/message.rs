@@ -37,7 +37,7 @@ impl Writer {
         }
         text.push('\n');
         if cause == NotifyCause::RunFailed {
-            let _ = writeln!(text, "{}", Run::what_next(number));
+            let _ = writeln!(text, "{}", Run::what_next(number, ""));
         }
         let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
         let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);

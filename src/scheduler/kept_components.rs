@@ -69,13 +69,18 @@ impl KeptComponents {
     /// Removes the components that no run can need any more, and those of the oldest ended runs
     /// beyond the bound. `in_force` are those of the manifest in force, which stay.
     pub(super) async fn remove_unneeded(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> Result<Freed> {
-        let _turn = self.turn.lock().await;
         let mut unneeded = self.stored().await?;
-        unneeded.retain(|digest, _| !in_force.contains(digest));
+        if unneeded.keys().all(|digest| in_force.contains(digest)) {
+            unneeded.clear();
+        }
         if !unneeded.is_empty() {
-            let needed = self.needed(in_force).await?;
+            let needed = self.needed(in_force, &unneeded).await?;
             unneeded.retain(|digest, _| !needed.contains(digest));
         }
+        let _turn = self.turn.lock().await;
+        // Runs may have been retried since, and reading all of those that can be takes a while.
+        let needed = self.of_unfinished().await?;
+        unneeded.retain(|digest, _| !needed.contains(digest));
         let components = Arc::clone(&self.components);
         let remove = move || {
             let mut freed = components.remove_unfinished(dry_run)?;
@@ -90,35 +95,32 @@ impl KeptComponents {
     }
 
     /// Returns the components to keep: those in force, those of unfinished runs, and those of the
-    /// newest runs that can be retried, within the bound.
-    async fn needed(&self, in_force: &BTreeSet<Digest>) -> Result<BTreeSet<Digest>> {
-        let (stored, mut needed) = (self.stored().await?, in_force.clone());
-        for revision in self.revisions(&UNFINISHED).await? {
-            needed.extend(self.components_of(revision).await?);
-        }
+    /// newest runs that can be retried, within the bound. `stored` has the sizes.
+    async fn needed(&self, in_force: &BTreeSet<Digest>, stored: &BTreeMap<Digest, u64>) -> Result<BTreeSet<Digest>> {
+        let mut needed = &self.of_unfinished().await? | in_force;
         let size = |digests: &BTreeSet<Digest>| digests.iter().filter_map(|digest| stored.get(digest)).sum::<u64>();
         let mut left = MAX_STORED_BYTES.saturating_sub(size(&needed));
-        for revision in self.revisions(&RETRIABLE).await? {
-            let more = &self.components_of(revision).await? - &needed;
-            let Some(rest) = left.checked_sub(size(&more)) else { break };
-            left = rest;
-            needed.extend(more);
+        let mut pages = Revisions::of(&RETRIABLE);
+        while let Some(page) = pages.next(self.store.as_ref()).await? {
+            for revision in page {
+                let more = &self.components_of(revision).await? - &needed;
+                let Some(rest) = left.checked_sub(size(&more)) else { return Ok(needed) };
+                left = rest;
+                needed.extend(more);
+            }
         }
         Ok(needed)
     }
 
-    /// Returns the revisions of the runs in these states, the one of the newest run first.
-    async fn revisions(&self, states: &[RunState]) -> Result<Vec<Digest>> {
-        let (mut revisions, mut seen, mut cursor) = (Vec::new(), BTreeSet::new(), None);
-        let query = RunQuery { states: states.to_vec(), ..RunQuery::default() };
-        loop {
-            let page = self.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
-            revisions.extend(page.items.iter().map(|run| run.revision).filter(|revision| seen.insert(*revision)));
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(revisions);
+    /// Returns the components of the unfinished runs.
+    async fn of_unfinished(&self) -> Result<BTreeSet<Digest>> {
+        let (mut components, mut pages) = (BTreeSet::new(), Revisions::of(&UNFINISHED));
+        while let Some(page) = pages.next(self.store.as_ref()).await? {
+            for revision in page {
+                components.extend(self.components_of(revision).await?);
             }
         }
+        Ok(components)
     }
 
     /// Returns the components of a revision.
@@ -132,6 +134,34 @@ impl KeptComponents {
         let components = Arc::clone(&self.components);
         let stored = blocking(move || components.list()).await?.map_err(|why| failed(&why))?;
         Ok(stored.into_iter().map(|kept| (kept.digest, kept.bytes)).collect())
+    }
+}
+
+/// The revisions of the runs in some states, each once, the one of the newest run first.
+struct Revisions {
+    query: RunQuery,
+    seen: BTreeSet<Digest>,
+    cursor: Option<String>,
+    is_read: bool,
+}
+
+impl Revisions {
+    fn of(states: &[RunState]) -> Self {
+        let query = RunQuery { states: states.to_vec(), ..RunQuery::default() };
+        Self { query, seen: BTreeSet::new(), cursor: None, is_read: false }
+    }
+
+    /// Returns those of the next page of runs, `None` after the last.
+    async fn next(&mut self, store: &dyn MetadataStore) -> Result<Option<Vec<Digest>>> {
+        if self.is_read {
+            return Ok(None);
+        }
+        let request = PageRequest { cursor: self.cursor.take(), limit: MAX_PAGE };
+        let page = store.runs(self.query.clone(), request).await?;
+        self.is_read = page.next_cursor.is_none();
+        self.cursor = page.next_cursor;
+        let revisions = page.items.iter().map(|run| run.revision);
+        Ok(Some(revisions.filter(|revision| self.seen.insert(*revision)).collect()))
     }
 }
 

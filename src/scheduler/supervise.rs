@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,11 +39,14 @@ async fn keep_going<F>(
     let mut pause = first_pause;
     loop {
         let began = Instant::now();
-        let why = match tokio::spawn(begin()).await {
+        // A set, and not a handle: whoever drops this future aborts the task too.
+        let mut task = JoinSet::new();
+        task.spawn(begin());
+        let why = match task.join_next().await {
             _ if stop.is_cancelled() => return,
-            Ok(Ok(())) => "it ended without being asked to".to_owned(),
-            Ok(Err(why)) => why,
-            Err(error) => panic_text(error),
+            Some(Ok(Err(why))) => why,
+            Some(Err(error)) => panic_text(error),
+            Some(Ok(Ok(()))) | None => "it ended without being asked to".to_owned(),
         };
         if began.elapsed() > LONGEST_PAUSE {
             pause = first_pause;

@@ -144,7 +144,7 @@ fn a_panic_in_a_transaction_is_rolled_back_and_the_work_is_done_again() {
         let first = events[0].as_u64().unwrap();
         assert!((first..).zip(&events).all(|(number, seq)| *seq == number), "{step}: {events:?}");
         let why = format!(
-            "the metadata store failed to {doing}: it panicked, which is a fault in Anacostia: fault point \
+            "the metadata store failed to {doing}: it panicked, which is a bug in Anacostia: fault point \
              {step}.in_transaction; it is tried again every second"
         );
         assert!(app.said().contains(&why), "{step}: {}", app.said());
@@ -175,7 +175,7 @@ fn tasks_that_free_space_are_started_again() {
         let app = with_fault(&format!("panic:{point}:1+"));
         for pause in ["1s", "2s"] {
             let line = format!(
-                "{name} has ended: it panicked, which is a fault in Anacostia: a test requested a panic at {point}; it \
+                "{name} has ended: it panicked, which is a bug in Anacostia: a test requested a panic at {point}; it \
                  starts again in {pause}"
             );
             wait_until(&line, || app.said().contains(&line));
@@ -192,7 +192,7 @@ fn a_panic_on_the_thread_of_guests_fails_one_attempt_and_says_whose_fault_it_is(
     app.drop_file("raw/a.txt", b"content");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
     let error = &attempts(&app, 1)[0]["error"];
-    let why = "the host failed while it ran the attempt: this is a fault in Anacostia, please report it";
+    let why = "the host failed while it ran the attempt: this is a bug in Anacostia, please report it";
     assert_eq!((&error["code"], &error["message"]), (&"failed".into(), &why.into()));
     app.drop_file("raw/b.txt", b"content");
     assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
@@ -242,7 +242,7 @@ fn a_panic_while_an_old_definition_is_restored_leaves_its_run_for_the_next_start
 fn a_dispatcher_or_a_watch_over_the_state_that_panics_ends_the_host() {
     for (fault, why) in [
         ("panic:dispatcher.turn:1+", "the dispatcher ended abruptly: "),
-        ("panic:state.watch:1", "the watch over the state folder panicked, which is a fault in Anacostia"),
+        ("panic:state.watch:1", "the watch over the state folder panicked, which is a bug in Anacostia"),
     ] {
         let mut app = TestApp::new(MANIFEST).with_guest("worker");
         app.set_env("ANACOSTIA_FAULT", fault);

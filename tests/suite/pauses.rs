@@ -348,9 +348,9 @@ fn resume_says_what_was_not_paused_and_what_stays_paused() {
     let stays = format!("raw stays paused since {since}; {ends}");
     assert_eq!(said(&["resume", "PATH"]), format!("The pipeline was not paused\n{stays}"));
     said(&["pause", "PATH"]);
-    let both = format!("raw goes on\nThe pipeline stays paused; `anacostia resume {place}` ends that\n");
+    let both = format!("raw is resumed\nThe pipeline stays paused; `anacostia resume {place}` ends that\n");
     assert_eq!(of_resource("resume"), both);
-    assert_eq!(said(&["resume", "PATH"]), "The pipeline goes on\n");
+    assert_eq!(said(&["resume", "PATH"]), "The pipeline is resumed\n");
     assert_eq!(of_resource("resume"), "raw was not paused\n");
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn dev(args: &Args) -> Result<End, Failure> {
 async fn develop(options: SessionOptions, pipeline: Pipeline) -> Result<End, Failure> {
     let mut stops = Stops::listen()?;
     let recorder = count_metrics()?;
-    let how = Start { once: false, json: options.json };
+    let how = Start { once: false, json: options.json, path: options.path.shown() };
     let mut session = Session::new(options, pipeline)?;
     let mut handle: Option<HostHandle> = None;
     let asked: Result<Option<Stop>, Failure> = loop {
@@ -55,7 +55,7 @@ async fn develop(options: SessionOptions, pipeline: Pipeline) -> Result<End, Fai
         match start {
             Ok(None) => {}
             Ok(Some(pipeline)) => {
-                match HostHandle::start(pipeline, how, recorder.clone(), &mut stops).await {
+                match HostHandle::start(pipeline, how.clone(), recorder.clone(), &mut stops).await {
                     Ok(Some(started)) => handle = Some(started),
                     Ok(None) => break Ok(None),
                     Err(failure) => break Err(failure),

@@ -18,12 +18,14 @@ use crate::notify::{self, Notifier};
 use crate::scheduler::{Host, Options, Tally};
 
 /// How a host is started.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Start {
     /// Stop once nothing is left to do.
     pub(crate) once: bool,
     /// Report what happens as JSON lines.
     pub(crate) json: bool,
+    /// The PATH that leads to the pipeline, for the proposed commands.
+    pub(crate) path: String,
 }
 
 /// A running host, with its HTTP server and its reporter.
@@ -72,13 +74,15 @@ impl HostHandle {
         lease.announce(&address.to_string()).await?;
         announce(how.json, &host.view().pipeline(), address)?;
         if store.paused().await? {
-            out::error("The pipeline is paused: triggers start no run; `anacostia resume` ends that\n");
+            let resume = show::resume_command(&how.path, None);
+            out::error(&format!("The pipeline is paused: triggers start no run; `{resume}` ends that\n"));
         }
         for pause in store.paused_nodes().await? {
             let (name, why) = (show::plain(&pause.name), show::plain(&pause.describe()));
-            out::error(&format!("{name} is {why}; `anacostia resume --{} {name}` ends that\n", pause.kind));
+            let resume = show::resume_command(&how.path, Some((pause.kind, &name)));
+            out::error(&format!("{name} is {why}; `{resume}` ends that\n"));
         }
-        let reporter = report::follow(store, seen, how.json);
+        let reporter = report::follow(store, seen, how);
         Ok(Self { host, server, notifier, reporter })
     }
 

@@ -100,7 +100,7 @@ pub(crate) fn blocking_on<T>(json: bool, work: impl Future<Output = Result<T, Fa
 }
 
 async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End, Failure> {
-    let how = Start { once: args.once, json: args.json };
+    let how = Start { once: args.once, json: args.json, path: args.path.shown() };
     let Some(handle) = HostHandle::start(pipeline, how, count_metrics()?, stops).await? else {
         return Ok(before_any_work(args));
     };

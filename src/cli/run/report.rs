@@ -57,14 +57,15 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
 }
 
 /// Reports events after the one with the sequence number `after`, until closed.
-pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, json: bool) -> Reporter {
+pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, how: Start) -> Reporter {
+    let how = Arc::new(how);
     let stop = CancellationToken::new();
-    let (told, stopped) = (Arc::new(AtomicU64::new(after)), stop.clone());
+    let (told, stopped) = (Arc::new(Told { taken: AtomicU64::new(after), reported: AtomicU64::new(after) }), stop.clone());
     let task = tokio::spawn(async move {
         let begin = || {
-            let (store, told, stop) = (Arc::clone(&store), Arc::clone(&told), stopped.clone());
+            let (store, told, stop, how) = (Arc::clone(&store), Arc::clone(&told), stopped.clone(), Arc::clone(&how));
             async move {
-                tell(store, &told, json, stop).await;
+                tell(store, &told, &how, stop).await;
                 Ok(())
             }
         };
@@ -97,27 +98,40 @@ impl Reporter {
     }
 }
 
-/// Reports the events after `told`, which counts them, until `stop`.
-async fn tell(store: Arc<dyn MetadataStore>, told: &AtomicU64, json: bool, stop: CancellationToken) {
+/// How far the report has come: numbers of events.
+struct Told {
+    /// The last event that it began to report.
+    taken: AtomicU64,
+    /// The last event that it has reported, or has counted as lost.
+    reported: AtomicU64,
+}
+
+/// Reports the events after those that were taken, until `stop`. It begins again after a panic: the
+/// events at which it panicked count as lost, because it would panic at them again.
+async fn tell(store: Arc<dyn MetadataStore>, told: &Told, how: &Start, stop: CancellationToken) {
+    let (json, path) = (how.json, how.path.as_str());
+    let taken = told.taken.load(Ordering::Relaxed);
+    out::count_lost_report(taken - told.reported.swap(taken, Ordering::Relaxed));
     let mut newest = store.newest_event();
     let mut starts = Starts { store: Arc::clone(&store), known: HashMap::new() };
     loop {
         newest.mark_unchanged();
         let last_round = stop.is_cancelled();
         loop {
-            let after = told.load(Ordering::Relaxed);
+            let after = told.taken.load(Ordering::Relaxed);
             let Ok(events) = store.events(after, None, BATCH).await else { break };
             let (Some(first), Some(last)) = (events.first(), events.last()) else { break };
             // The store keeps the newest events only. A reader that falls so far behind has missed
             // the others.
             out::count_lost_report(first.seq.saturating_sub(after + 1));
+            told.taken.store(last.seq, Ordering::Relaxed);
             fault::panic_point("report.events");
-            told.store(last.seq, Ordering::Relaxed);
             let written = if json {
                 out::report_json(&events).await
             } else {
-                out::report(&lines(&events, &mut starts).await).await
+                out::report(&lines(&events, &mut starts, path).await).await
             };
+            told.reported.store(last.seq, Ordering::Relaxed);
             if written.is_err() {
                 // The receiver is gone.
                 return stop.cancelled().await;
@@ -134,18 +148,19 @@ async fn tell(store: Arc<dyn MetadataStore>, told: &AtomicU64, json: bool, stop:
             newest.changed().await
         };
         tokio::select! {
-            changed = quiet => if changed.is_err() { return },
+            // Without the store's writer there are no events any more.
+            changed = quiet => if changed.is_err() { return stop.cancelled().await },
             () = stop.cancelled() => {}
         }
     }
 }
 
 /// The events as text: a line for each that is of interest.
-async fn lines(events: &[Event], starts: &mut Starts) -> String {
+async fn lines(events: &[Event], starts: &mut Starts, path: &str) -> String {
     let mut lines = String::new();
     for event in events {
         let took = starts.took(event).await;
-        lines.extend(show::event_line(event, took, out::result_width()));
+        lines.extend(show::event_line(event, took, path, out::result_width()));
     }
     lines
 }

@@ -78,7 +78,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until the server has ended without being asked to, which is a fault in Anacostia.
+    /// Waits until the server has ended without being asked to, which is a bug in Anacostia.
     pub(crate) async fn broke_off(&self) {
         // How it ended is in the log: it panicked.
         self.ended.cancelled().await;

@@ -8,7 +8,7 @@ use super::fit::{headline, wrap};
 use super::held::{held, is_paused};
 use super::requests;
 use super::{
-    Cell, Column, RunOutputs, Table, ago, beside, duration, next_steps, plain, quoted, resume_command, state_mark,
+    Cell, Column, RunOutputs, Table, ago, as_glob, beside, duration, next_steps, plain, quoted, resume_command, state_mark,
     styles,
 };
 use crate::base::{AttemptId, ByteSize, RunId, Timestamp};
@@ -353,7 +353,7 @@ fn next(detail: &RunDetail, input: Option<&Artifact>, path: &str) -> Vec<(&'stat
     match run.state {
         RunState::Failed | RunState::Cancelled => {
             let chosen = |input: &Artifact| {
-                let pattern = quoted(&format!("{}/{}", input.resource, input.path));
+                let pattern = quoted(&format!("{}/{}", input.resource, as_glob(&input.path)));
                 (
                     "start runs on inputs that you choose",
                     format!("anacostia trigger{} --inputs {pattern}", beside(path)),

@@ -20,6 +20,11 @@ pub(crate) fn quoted(word: &str) -> String {
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
+/// Returns the glob that matches only this path.
+pub(crate) fn as_glob(path: &str) -> String {
+    path.chars().map(|it| if "*?[]{}\\".contains(it) { format!("[{it}]") } else { it.to_string() }).collect()
+}
+
 /// What to do next: a description, and the command to copy. Empty if there is nothing to do.
 pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
     if steps.is_empty() {

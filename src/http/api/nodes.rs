@@ -315,7 +315,7 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
     };
     let body = ResourceBody {
         kind: resource.kind(),
-        path: view.written(&["resources", &resource.name, resource.location_key()]),
+        path: resource.location_keys().first().and_then(|key| view.written(&["resources", &resource.name, key])),
         include: resource.include().to_vec(),
         exclude: resource.exclude().to_vec(),
         ignore: resource.ignore().unwrap_or_default().to_vec(),

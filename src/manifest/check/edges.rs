@@ -213,10 +213,12 @@ impl<'d> Nodes<'d> {
                 let (action, name_of) = (&action.name.value, &name.value);
                 reader.complain(
                     Problem::new(format!(
-                        "`{action}` reads `{name_of}`, which is not watched, so nothing is ever in it"
+                        "`{action}` reads `{name_of}`, which is not watched, so nothing ever arrives in it"
                     ))
-                    .at(&name.span, "never has an artifact")
-                    .help(format!("add\n[resources.{name_of}]\nwatch = true")),
+                    .at(&name.span, "never has a new artifact")
+                    .help(format!(
+                        "add\n[resources.{name_of}]\nwatch = true\nand to stop it for a while, use `anacostia pause --resource {name_of}`"
+                    )),
                 );
             }
         }
@@ -249,7 +251,7 @@ impl<'d> Nodes<'d> {
             Problem::new(format!("`{}` writes two databases, which cannot commit as one", action.name.value))
                 .at(&second.span, "another database")
                 .at(&first.span, "one database")
-                .help("write each of them by an action of its own"),
+                .help("use a separate action for each"),
         );
     }
 

@@ -60,10 +60,25 @@ fn resources(reader: &mut Reader<'_>, draft: &UncheckedManifest, it: &UncheckedN
                     .at(&name.span, "not watched")
                     .help(format!("remove it, or add `watch = true` to `[resources.{}]`", name.value))
             }
+            Some(resource)
+                if it.on.iter().any(|cause| cause.value == NotifyCause::ResourceUnreachable)
+                    && !resource.perhaps_watched
+                    && resource.spec.as_ref().is_some_and(|spec| !spec.watch)
+                    && !is_written(draft, &name.value) =>
+            {
+                Problem::new(format!("{shown} is neither watched nor written, so it is never unreachable"))
+                    .at(&name.span, "never used")
+                    .help(format!("remove it, or add `watch = true` to `[resources.{}]`", name.value))
+            }
             Some(_) => continue,
         };
         reader.complain(problem);
     }
+}
+
+/// Returns whether an action writes to the resource, or perhaps does.
+fn is_written(draft: &UncheckedManifest, resource: &str) -> bool {
+    draft.actions.iter().any(|action| action.perhaps_more || action.writes.iter().any(|it| it.value == resource))
 }
 
 fn never_sent(why: &str, at: &Range<usize>) -> Problem {

@@ -21,7 +21,7 @@ pub(super) fn read(reader: &mut Reader<'_>, pipeline: &Table<'_>) -> Option<BTre
         reader.complain(
             Problem::new("`concurrency` has a limit for each name, and not one number")
                 .at(&value.span(), "a whole number")
-                .help(format!("write `{EXAMPLE}`, or `max_concurrent_runs` or `max_concurrent_actions` if all runs or actions are meant")),
+                .help(format!("write `{EXAMPLE}`; `max_concurrent_runs` and `max_concurrent_actions` limit all runs and all actions")),
         );
         return None;
     }

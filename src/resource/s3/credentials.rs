@@ -104,7 +104,7 @@ impl Profile {
 fn unsupported(profile: &str, key: &str) -> String {
     format!(
         "the profile `{profile}` has `{key}`, and only profiles with `aws_access_key_id` and `aws_secret_access_key` are \
-         supported: take `credentials` and `profile` out of the manifest, and start the host with the variables that \
+         supported: remove `credentials` and `profile` from the manifest, and start the host with the variables that \
          `aws configure export-credentials --profile {profile} --format env` prints"
     )
 }

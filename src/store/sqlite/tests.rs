@@ -97,7 +97,7 @@ async fn a_job_or_a_read_that_panics_is_rolled_back_and_the_threads_go_on() {
         let read = |_: &Connection| -> Work<()> { panic!("no luck") };
         let failed = [store.write(steps::TICK, write).await, store.read("read a tick", read).await];
         let [written, read] = failed.map(|result| result.unwrap_err().to_string());
-        let why = "it panicked, which is a fault in Anacostia: no luck";
+        let why = "it panicked, which is a bug in Anacostia: no luck";
         assert_eq!(written, format!("the metadata store failed to record a tick: {why}"));
         assert_eq!(read, format!("the metadata store failed to read a tick: {why}"));
     }
@@ -155,7 +155,7 @@ fn queued_jobs_share_a_commit_and_fail_independently() {
     assert!(matches!(second_answer.blocking_recv().unwrap(), Err(StoreError::Conflict(_))));
     assert_eq!(
         no_answer.blocking_recv().unwrap().unwrap_err().to_string(),
-        "the metadata store failed to record a tick: it panicked, which is a fault in Anacostia: no luck"
+        "the metadata store failed to record a tick: it panicked, which is a bug in Anacostia: no luck"
     );
     let (event, inside, outside) = third_answer.blocking_recv().unwrap().unwrap();
     assert_eq!(event, 3, "the numbers of the failed jobs were reused");

@@ -75,9 +75,9 @@ impl Log {
         let (size, database) = (ByteSize(bytes), self.database.display());
         (bytes > 0).then(|| {
             format!(
-                "the write-ahead log of the metadata store has {size} and grows with each write, because another program \
-                 stays in a transaction that reads {database}: end that program, or its transaction, and the host gives \
-                 the space back"
+                "the write-ahead log of the metadata store takes {size} and grows with each write, probably because another \
+                 program stays in a transaction that reads {database}: end that program, or its transaction, and the \
+                 host frees the space"
             )
         })
     }

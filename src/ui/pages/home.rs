@@ -206,7 +206,7 @@ fn run_row(run: Run, now: Timestamp) -> RunRow {
         RunState::Failed => "bad",
         RunState::Cancelling | RunState::Cancelled => "stop",
     };
-    let next = (run.state == RunState::Failed).then(|| Run::what_next(run.number));
+    let next = (run.state == RunState::Failed).then(|| Run::what_next(run.number, ""));
     let reason: Vec<String> = run.reason.into_iter().chain(next).collect();
     let duration = run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started)));
     RunRow {
@@ -236,13 +236,14 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
         Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
     };
-    let path = view.written(&["resources", &resource.name, resource.location_key()]);
+    let written = |key: &&str| view.written(&["resources", &resource.name, key]);
+    let path = resource.location_keys().first().and_then(written);
     let unrecorded = view.control.waiting().remove(&resource.name).unwrap_or_default();
     let lines: Vec<String> =
         unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();
     Ok(ResourceRow {
         name: resource.name.clone(),
-        place: place(resource, path.as_deref()),
+        place: place(resource, written),
         path,
         state,
         icon,
@@ -265,9 +266,10 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
     })
 }
 
-/// Returns where to put files. A location that contains `${…}` is shown as written.
-fn place(resource: &ResourceSpec, written: Option<&str>) -> String {
-    written.filter(|written| written.contains('$')).map_or_else(|| resource.location(), str::to_owned)
+/// Returns where to put files. A location that contains `${…}` is shown as `written`, key by key.
+fn place(resource: &ResourceSpec, written: impl Fn(&&str) -> Option<String>) -> String {
+    let texts: Vec<String> = resource.location_keys().iter().filter_map(written).collect();
+    if texts.iter().any(|text| text.contains('$')) { texts.join(" ") } else { resource.location() }
 }
 
 fn waiting(pending: Pending) -> String {

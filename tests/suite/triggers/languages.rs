@@ -5,8 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
-
 use super::components::{component, ticks};
 use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
@@ -45,8 +43,7 @@ trigger = {{ component = {{ file = "decider_{language}.wasm", params = {{ {param
     for (language, _) in LANGUAGES {
         app.drop_file(&format!("{language}/a"), b"a");
     }
-    // It asks the components, and so compiles them, which takes longer than a test waits for a
-    // host.
+    // It asks the components, and so compiles them, which takes longer than a test waits.
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     app

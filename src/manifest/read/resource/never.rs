@@ -58,9 +58,9 @@ fn artifacts(reader: &mut Reader<'_>, table: &Table<'_>, trigger: &Trigger) {
         return;
     }
     reader.complain(
-        Problem::new(format!("the trigger of {} waits for several artifacts, and there is never more than one", table.name))
+        Problem::new(format!("the trigger of {} waits for several artifacts, but there is never more than one", table.name))
             .at(&table.key_span("trigger"), "would never fire")
-            .help("without `paging`, each version supersedes the last, unless a run has taken it: take `min_artifacts` out, or add `max_wait`"),
+            .help("without `paging`, each version supersedes the last, unless a run has taken it: remove `min_artifacts`, or add `max_wait`"),
     );
 }
 
