@@ -190,7 +190,8 @@ fn summary(args: &Args, what: &What, before: &Paused, host: bool) -> String {
     if let What::Pause(_) = what {
         return format!("{who} is paused: {means}{later}; {}\n", ends(node));
     }
-    let mut text = if before.has(node) { format!("{who} is resumed{later}\n") } else { format!("{who} was not paused\n") };
+    let mut text =
+        if before.has(node) { format!("{who} is resumed{later}\n") } else { format!("{who} was not paused\n") };
     if node.is_some() && before.pipeline {
         let _ = writeln!(text, "The pipeline stays paused; {}", ends(None));
     }

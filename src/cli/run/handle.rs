@@ -82,7 +82,7 @@ impl HostHandle {
             let resume = show::resume_command(&how.path, Some((pause.kind, &name)));
             out::error(&format!("{name} is {why}; `{resume}` ends that\n"));
         }
-        let reporter = report::follow(store, seen, how);
+        let reporter = report::follow(store, seen, how.json, &how.path);
         Ok(Self { host, server, notifier, reporter })
     }
 

@@ -56,16 +56,18 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reports events after the one with the sequence number `after`, until closed.
-pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, how: Start) -> Reporter {
-    let how = Arc::new(how);
+/// Reports events after the one with the sequence number `after`, until closed. `path` is the PATH
+/// that leads to the pipeline, for the proposed commands.
+pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, json: bool, path: &str) -> Reporter {
+    let path: Arc<str> = path.into();
     let stop = CancellationToken::new();
-    let (told, stopped) = (Arc::new(Told { taken: AtomicU64::new(after), reported: AtomicU64::new(after) }), stop.clone());
+    let (told, stopped) =
+        (Arc::new(Told { taken: AtomicU64::new(after), reported: AtomicU64::new(after) }), stop.clone());
     let task = tokio::spawn(async move {
         let begin = || {
-            let (store, told, stop, how) = (Arc::clone(&store), Arc::clone(&told), stopped.clone(), Arc::clone(&how));
+            let (store, told, stop, path) = (Arc::clone(&store), Arc::clone(&told), stopped.clone(), Arc::clone(&path));
             async move {
-                tell(store, &told, &how, stop).await;
+                tell(store, &told, json, &path, stop).await;
                 Ok(())
             }
         };
@@ -108,8 +110,7 @@ struct Told {
 
 /// Reports the events after those that were taken, until `stop`. It begins again after a panic: the
 /// events at which it panicked count as lost, because it would panic at them again.
-async fn tell(store: Arc<dyn MetadataStore>, told: &Told, how: &Start, stop: CancellationToken) {
-    let (json, path) = (how.json, how.path.as_str());
+async fn tell(store: Arc<dyn MetadataStore>, told: &Told, json: bool, path: &str, stop: CancellationToken) {
     let taken = told.taken.load(Ordering::Relaxed);
     out::count_lost_report(taken - told.reported.swap(taken, Ordering::Relaxed));
     let mut newest = store.newest_event();

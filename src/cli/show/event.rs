@@ -169,7 +169,8 @@ mod tests {
             event(EventKind::NodeResumed, json!({"type": "resource", "name": "raw"})),
         ];
         let text = [usize::MAX, 60].map(|width| {
-            let lines = events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)), "lab", width));
+            let lines =
+                events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)), "lab", width));
             lines.collect::<String>()
         });
         insta::assert_snapshot!(anstream::adapter::strip_str(&text.join("\n")));

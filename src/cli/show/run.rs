@@ -8,8 +8,8 @@ use super::fit::{headline, wrap};
 use super::held::{held, is_paused};
 use super::requests;
 use super::{
-    Cell, Column, RunOutputs, Table, ago, as_glob, beside, duration, next_steps, plain, quoted, resume_command, state_mark,
-    styles,
+    Cell, Column, RunOutputs, Table, ago, as_glob, beside, duration, next_steps, plain, quoted, resume_command,
+    state_mark, styles,
 };
 use crate::base::{AttemptId, ByteSize, RunId, Timestamp};
 use crate::model::{

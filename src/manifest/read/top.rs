@@ -130,7 +130,12 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(runs) = reader.integer(&table, "max_concurrent_runs", settings::CONCURRENT_RUNS, 1) {
         top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
     }
-    if let Some(actions) = reader.integer(&table, "max_concurrent_actions", settings::CONCURRENT_ACTIONS, settings::DEFAULT_CONCURRENT_ACTIONS.into()) {
+    if let Some(actions) = reader.integer(
+        &table,
+        "max_concurrent_actions",
+        settings::CONCURRENT_ACTIONS,
+        settings::DEFAULT_CONCURRENT_ACTIONS.into(),
+    ) {
         top.max_concurrent_actions = u32::try_from(actions.value).unwrap_or(settings::DEFAULT_CONCURRENT_ACTIONS);
     }
     let concurrency = concurrency::read(reader, &table);
