@@ -18,8 +18,12 @@ use crate::manifest::{Pipeline, inspect_known};
 pub(crate) fn differs(host: &Remote, pipeline: &Pipeline, path: &PathArg) -> Result<Option<String>, Failure> {
     let mut answer = host.get("pipeline")?;
     let loaded = answer.get_mut("loaded").map(Value::take).unwrap_or_default();
-    let loaded: LoadedBody = serde_json::from_value(loaded)
-        .map_err(|error| Failure::work(format!("the host at {} runs another version: {error}", host.address)))?;
+    let Ok(loaded) = serde_json::from_value::<LoadedBody>(loaded) else {
+        let address = &host.address;
+        return Ok(Some(format!(
+            "the host at {address} runs another version of Anacostia, and does not say what it has loaded: restart it"
+        )));
+    };
     Ok(describe(&changed(&loaded, pipeline), &path.shown()))
 }
 

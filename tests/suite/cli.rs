@@ -569,6 +569,7 @@ fn a_paused_pipeline_says_so_when_it_starts() {
     app.start();
     assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
     app.restart();
-    let words = "The pipeline is paused: triggers start no run; `anacostia resume` ends that\n";
-    crate::support::wait::wait_until("the message", || app.said().contains(words));
+    let place = app.folder().display();
+    let words = format!("The pipeline is paused: triggers start no run; `anacostia resume {place}` ends that\n");
+    crate::support::wait::wait_until("the message", || app.said().contains(&words));
 }

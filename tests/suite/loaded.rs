@@ -52,7 +52,7 @@ fn a_run_is_not_started_again_while_the_host_has_not_loaded_the_fix() {
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
     let place = app.folder().display().to_string();
     let advice = format!(
-        "restart `anacostia run {place}`, or use `anacostia dev {place}`, which loads changes by itself and says if it cannot\n"
+        "restart the host, or use `anacostia dev {place}`, which loads changes and reports any that it cannot load\n"
     );
     fix(&app);
     let one = format!("anacostia.toml is not what the host has loaded, and a run would not use it: {advice}");

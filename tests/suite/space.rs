@@ -202,23 +202,23 @@ fn a_write_ahead_log_that_a_foreign_reader_lets_grow_is_shown_until_it_has_gone(
     let warning = wait_for("the warning", || warnings()[0].as_str().map(str::to_owned));
     let (size, rest) = warning.split_once(" and grows ").unwrap();
     assert!(
-        size.starts_with("the write-ahead log of the metadata store has 26") && size.ends_with(" MiB"),
+        size.starts_with("the write-ahead log of the metadata store takes 26") && size.ends_with(" MiB"),
         "{warning}"
     );
     assert_eq!(
         rest,
         format!(
-            "with each write, because another program stays in a transaction that reads {}: end that program, or its \
-             transaction, and the host gives the space back",
+            "with each write, probably because another program stays in a transaction that reads {}: end that program, \
+             or its transaction, and the host frees the space",
             database.display()
         )
     );
     let page = app.page();
-    assert!(page.contains("<strong>Warning:</strong> the write-ahead log of the metadata store has "), "{page}");
+    assert!(page.contains("<strong>Warning:</strong> the write-ahead log of the metadata store takes "), "{page}");
     app.drop_file("raw/1", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     assert_eq!(ready(), 200);
-    assert_eq!(app.said().matches("the write-ahead log of the metadata store has ").count(), 1, "{}", app.said());
+    assert_eq!(app.said().matches("the write-ahead log of the metadata store takes ").count(), 1, "{}", app.said());
     reader.execute_batch("ROLLBACK").unwrap();
     wait_until("the log to be small", || warnings() == json!([]));
     assert!(fs::metadata(app.path("state/metadata.db-wal")).unwrap().len() <= 64 << 20);

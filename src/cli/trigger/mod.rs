@@ -89,8 +89,7 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
         ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
     };
     let host = open::running_host(&records.pipeline, &args.path, "starts runs")?;
-    // A host of another version may not say what it has loaded, and starts runs nonetheless.
-    if let Ok(Some(why)) = loaded::differs(&host, &records.pipeline, &args.path) {
+    if let Some(why) = loaded::differs(&host, &records.pipeline, &args.path)? {
         let mark = Cell::new("warning:").style(styles::WARN);
         out::error(&format!("{mark} {why}\n"));
     }
