@@ -16,6 +16,7 @@ use crate::cli::{Failure, out, show};
 use crate::manifest::Pipeline;
 use crate::notify::{self, Notifier};
 use crate::scheduler::{Host, Options, Tally};
+use crate::store::HostLease;
 
 /// How a host is started.
 #[derive(Debug, Clone)]
@@ -38,52 +39,24 @@ pub(crate) struct HostHandle {
 }
 
 impl HostHandle {
-    /// Starts a host, and prints its address. Returns `None` if a signal asks it to stop first; an
-    /// unfinished start loses nothing.
+    /// Starts a host, and prints its address. Returns `None` if a signal asks it to stop before it
+    /// has begun to work; an unfinished start loses nothing.
     pub(crate) async fn start(
         pipeline: Pipeline,
         how: Start,
         recorder: PrometheusHandle,
         stops: &mut Stops,
     ) -> Result<Option<Self>, Failure> {
-        tokio::select! {
-            started = Self::start_undisturbed(pipeline, how, recorder) => started.map(Some),
+        let started = tokio::select! {
+            started = Started::start(pipeline, how.once) => started?,
             stop = stops.next() => {
                 out::error(&format!("{stop} while it started\n"));
-                Ok(None)
+                return Ok(None);
             }
-        }
-    }
-
-    async fn start_undisturbed(pipeline: Pipeline, how: Start, recorder: PrometheusHandle) -> Result<Self, Failure> {
-        // Opening a store recovers what a crash left in its log, which can take seconds.
-        let parts = tokio::task::spawn_blocking(|| parts::open(pipeline)).await.map_err(io::Error::other)??;
-        let lease = Arc::clone(&parts.lease);
-        let store = Arc::clone(&parts.store);
-        let seen = *parts.store.newest_event().borrow();
-        notify::begin(store.as_ref(), &parts.pipeline).await?;
-        let (listener, address) = serve::bind(parts.pipeline.listen).await?;
-        let server = Server::start(listener, &parts.pipeline)?;
-        // A component that was never run here is compiled first, which may take a while.
-        let wait = Progress::wait("preparing the components");
-        let host = Host::start(parts, Options { drain: how.once, ..Options::default() }).await;
-        drop(wait);
-        let host = host?;
-        server.serve(host.view(), recorder)?;
-        let notifier = Notifier::start(host.view(), &format!("http://{address}"));
-        lease.announce(&address.to_string()).await?;
-        announce(how.json, &host.view().pipeline(), address)?;
-        if store.paused().await? {
-            let resume = show::resume_command(&how.path, None);
-            out::error(&format!("The pipeline is paused: triggers start no run; `{resume}` ends that\n"));
-        }
-        for pause in store.paused_nodes().await? {
-            let (name, why) = (show::plain(&pause.name), show::plain(&pause.describe()));
-            let resume = show::resume_command(&how.path, Some((pause.kind, &name)));
-            out::error(&format!("{name} is {why}; `{resume}` ends that\n"));
-        }
-        let reporter = report::follow(store, seen, how.json, &how.path);
-        Ok(Self { host, server, notifier, reporter })
+        };
+        // The host may have begun attempts. A signal that comes now waits for the caller, who lets
+        // them finish: without that, they would count as crashed.
+        started.serve(how, recorder).await.map(Some)
     }
 
     /// Waits until the host ends by itself (because it is drained, or after an error, which
@@ -131,6 +104,55 @@ impl HostHandle {
             tally = end => tally,
             stop = stops.next() => Err(at_once(stop)),
         }
+    }
+}
+
+/// A host that has begun to work, and what is needed to serve it.
+struct Started {
+    host: Host,
+    server: Server,
+    address: SocketAddr,
+    lease: Arc<dyn HostLease>,
+    /// The newest event before it began.
+    seen: u64,
+}
+
+impl Started {
+    /// Safe to drop before it is ready: the host begins to work at the end of its start.
+    async fn start(pipeline: Pipeline, once: bool) -> Result<Self, Failure> {
+        // Opening a store recovers what a crash left in its log, which can take seconds.
+        let parts = tokio::task::spawn_blocking(|| parts::open(pipeline)).await.map_err(io::Error::other)??;
+        let lease = Arc::clone(&parts.lease);
+        let seen = *parts.store.newest_event().borrow();
+        notify::begin(parts.store.as_ref(), &parts.pipeline).await?;
+        let (listener, address) = serve::bind(parts.pipeline.listen).await?;
+        let server = Server::start(listener, &parts.pipeline)?;
+        // A component that was never run here is compiled first, which may take a while.
+        let wait = Progress::wait("preparing the components");
+        let host = Host::start(parts, Options { drain: once, ..Options::default() }).await;
+        drop(wait);
+        Ok(Self { host: host?, server, address, lease, seen })
+    }
+
+    /// Serves the host over HTTP, and says where, and what is paused.
+    async fn serve(self, how: Start, recorder: PrometheusHandle) -> Result<HostHandle, Failure> {
+        let Self { host, server, address, lease, seen } = self;
+        let view = host.view();
+        server.serve(host.view(), recorder)?;
+        let notifier = Notifier::start(host.view(), &format!("http://{address}"));
+        lease.announce(&address.to_string()).await?;
+        announce(how.json, &view.pipeline(), address)?;
+        if view.store.paused().await? {
+            let resume = show::resume_command(&how.path, None);
+            out::error(&format!("The pipeline is paused: triggers start no run; `{resume}` ends that\n"));
+        }
+        for pause in view.store.paused_nodes().await? {
+            let (name, why) = (show::plain(&pause.name), show::plain(&pause.describe()));
+            let resume = show::resume_command(&how.path, Some((pause.kind, &name)));
+            out::error(&format!("{name} is {why}; `{resume}` ends that\n"));
+        }
+        let reporter = report::follow(Arc::clone(&view.store), seen, how.json, &how.path);
+        Ok(HostHandle { host, server, notifier, reporter })
     }
 }
 
