@@ -98,7 +98,7 @@ fn a_driver_that_panics_is_restarted() {
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     app.drop_file("raw/b.txt", b"content");
     assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
-    assert!(not_ready(&app).is_empty());
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_run_whose_drivers_keep_panicking_fails_with_the_reason() {
     let runs = app.wait_for_runs(1);
     let why = "the host failed to drive it 3 times; see the host's log";
     assert_eq!((&runs[0]["state"], &runs[0]["reason"]), (&"failed".into(), &why.into()));
-    assert!(not_ready(&app).is_empty());
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success(), "a failed run does not affect the exit code of the host");
     app.unset_env("ANACOSTIA_FAULT");
@@ -148,7 +148,7 @@ fn a_panic_in_a_transaction_is_rolled_back_and_the_work_is_done_again() {
              {step}.in_transaction; it is tried again every second"
         );
         assert!(app.said().contains(&why), "{step}: {}", app.said());
-        assert!(not_ready(&app).is_empty());
+        wait_until("the host to be ready", || not_ready(&app).is_empty());
     }
 }
 
@@ -164,7 +164,7 @@ fn a_writer_of_records_that_has_ended_makes_the_host_unready_until_a_restart() {
     app.unset_env("ANACOSTIA_FAULT");
     app.start();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
-    assert!(not_ready(&app).is_empty());
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn tasks_that_free_space_are_started_again() {
         }
         app.drop_file("raw/a.txt", b"content");
         assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "{point}");
-        assert!(not_ready(&app).is_empty());
+        wait_until("the host to be ready", || not_ready(&app).is_empty());
     }
 }
 
@@ -196,7 +196,7 @@ fn a_panic_on_the_thread_of_guests_fails_one_attempt_and_says_whose_fault_it_is(
     assert_eq!((&error["code"], &error["message"]), (&"failed".into(), &why.into()));
     app.drop_file("raw/b.txt", b"content");
     assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
-    assert!(not_ready(&app).is_empty());
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
 }
 
 #[test]
