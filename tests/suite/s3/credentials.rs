@@ -158,7 +158,7 @@ fn a_profile_without_keys_of_its_own_is_refused_with_what_to_do() {
     ] {
         let why = format!(
             "the profile `team` has `{key}`, and only profiles with `aws_access_key_id` and `aws_secret_access_key` are \
-             supported: take `credentials` and `profile` out of the manifest, and start the host with the variables that \
+             supported: remove `credentials` and `profile` from the manifest, and start the host with the variables that \
              `aws configure export-credentials --profile team --format env` prints"
         );
         check_refusal(&app(profile), &why);
