@@ -78,9 +78,11 @@ impl KeptComponents {
             unneeded.retain(|digest, _| !needed.contains(digest));
         }
         let _turn = self.turn.lock().await;
-        // Runs may have been retried since, and reading all of those that can be takes a while.
-        let needed = self.of_unfinished().await?;
-        unneeded.retain(|digest, _| !needed.contains(digest));
+        if !unneeded.is_empty() {
+            // Runs may have been retried since, and reading all of those that can be takes a while.
+            let needed = self.of_unfinished().await?;
+            unneeded.retain(|digest, _| !needed.contains(digest));
+        }
         let components = Arc::clone(&self.components);
         let remove = move || {
             let mut freed = components.remove_unfinished(dry_run)?;

@@ -39,7 +39,18 @@ pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use globset::Glob;
+
+    use super::{as_glob, quoted};
+
+    #[test]
+    fn the_glob_of_a_path_matches_nothing_else() {
+        let path = "a[1]/{b}*?\\.csv";
+        let glob = Glob::new(&as_glob(path)).unwrap().compile_matcher();
+        assert!(glob.is_match(path));
+        assert!(!["a1/{b}xx\\.csv", "a[1]/b*?\\.csv"].iter().any(|other| glob.is_match(other)));
+        assert_eq!(as_glob("2026-01-01.csv"), "2026-01-01.csv");
+    }
 
     #[test]
     fn a_word_is_quoted_if_a_shell_would_read_something_else() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::problem::{Problem, quoted};
-use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedNotify};
+use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedNotify, UncheckedResource};
 use super::super::tree::Reader;
 use crate::model::NotifyCause;
 
@@ -51,19 +51,14 @@ fn resources(reader: &mut Reader<'_>, draft: &UncheckedManifest, it: &UncheckedN
             None => Problem::new(format!("there is no resource {shown}"))
                 .at(&name.span, "not a resource")
                 .help("`resources` names some of `[resources.NAME]`"),
-            Some(resource)
-                if it.silence.is_some()
-                    && !resource.perhaps_watched
-                    && resource.spec.as_ref().is_some_and(|spec| !spec.watch) =>
-            {
+            Some(resource) if it.silence.is_some() && is_unwatched(resource) => {
                 Problem::new(format!("{shown} is not watched, so nothing in it is ever new"))
                     .at(&name.span, "not watched")
                     .help(format!("remove it, or add `watch = true` to `[resources.{}]`", name.value))
             }
             Some(resource)
                 if it.on.iter().any(|cause| cause.value == NotifyCause::ResourceUnreachable)
-                    && !resource.perhaps_watched
-                    && resource.spec.as_ref().is_some_and(|spec| !spec.watch)
+                    && is_unwatched(resource)
                     && !is_written(draft, &name.value) =>
             {
                 Problem::new(format!("{shown} is neither watched nor written, so it is never unreachable"))
@@ -74,6 +69,11 @@ fn resources(reader: &mut Reader<'_>, draft: &UncheckedManifest, it: &UncheckedN
         };
         reader.complain(problem);
     }
+}
+
+/// Returns whether the resource is certainly not watched.
+fn is_unwatched(resource: &UncheckedResource) -> bool {
+    !resource.perhaps_watched && resource.spec.as_ref().is_some_and(|spec| !spec.watch)
 }
 
 /// Returns whether an action writes to the resource, or perhaps does.

@@ -236,15 +236,15 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
         Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
     };
-    let written = |key: &&str| view.written(&["resources", &resource.name, key]);
-    let path = resource.location_keys().first().and_then(written);
+    let written: Vec<Option<String>> =
+        resource.location_keys().iter().map(|key| view.written(&["resources", &resource.name, key])).collect();
     let unrecorded = view.control.waiting().remove(&resource.name).unwrap_or_default();
     let lines: Vec<String> =
         unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();
     Ok(ResourceRow {
         name: resource.name.clone(),
-        place: place(resource, written),
-        path,
+        place: place(resource, &written),
+        path: written.into_iter().next().flatten(),
         state,
         icon,
         reason,
@@ -267,8 +267,8 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
 }
 
 /// Returns where to put files. A location that contains `${…}` is shown as `written`, key by key.
-fn place(resource: &ResourceSpec, written: impl Fn(&&str) -> Option<String>) -> String {
-    let texts: Vec<String> = resource.location_keys().iter().filter_map(written).collect();
+fn place(resource: &ResourceSpec, written: &[Option<String>]) -> String {
+    let texts: Vec<&str> = written.iter().flatten().map(String::as_str).collect();
     if texts.iter().any(|text| text.contains('$')) { texts.join(" ") } else { resource.location() }
 }
 
