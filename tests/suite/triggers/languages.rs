@@ -142,4 +142,7 @@ fn a_guest_is_either_an_action_or_a_trigger_component() {
         };
         assert!(said.contains(why), "{file}: {said}");
     }
+    let imported = "from rules import Limit, Decider\nfrom work import Action\n";
+    let said = refusal("python", &[("app.py", imported)]);
+    assert!(said.contains("defines both an action ("), "{said}");
 }
