@@ -1,6 +1,7 @@
 //! Bounds, choices and defaults of values. The reader and the schema both use them, so that an
 //! editor never suggests a value that the reader refuses.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(super) const LOGS: RangeInclusive<u64> = 1 << 20..=1 << 50;
 pub(super) const DEFAULT_LOGS: u64 = 1 << 30;
 
 /// Default of `server.listen`.
-pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
+pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 /// Default location of the metadata store.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";

@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 use super::expand::{self, Env, ExpandError};
 use super::keys::{Keys, nearest};
 use super::problem::{Problem, listed, quoted};
+use super::schema::{self, Measure, Shape};
 use crate::base::{ByteSize, SizeError, SpanError, TimeSpan, escape};
 
 /// Maximum number of recorded problems, of which the first in the text are displayed.
@@ -36,16 +37,25 @@ pub(super) struct Table<'t> {
     /// The place of its key.
     pub(super) at: Range<usize>,
     entries: &'t DeTable<'t>,
+    /// Its keys; `None` if they are names of the user's choice.
+    section: Option<&'static Keys>,
 }
 
 impl<'t> Table<'t> {
     /// Creates the top-level table of a text.
     pub(super) fn root(entries: &'t DeTable<'t>) -> Self {
-        Self { name: "the manifest".to_owned(), at: 0..0, entries }
+        Self { name: "the manifest".to_owned(), at: 0..0, entries, section: None }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.entries.get(key)
+    }
+
+    /// Returns what the key may hold.
+    fn shape(&self, key: &str) -> Option<&'static Shape> {
+        let shape = self.section.and_then(|keys| keys.shape(key));
+        debug_assert!(shape.is_some(), "`{key}` of {} is in no table of keys", self.name);
+        shape
     }
 
     /// Returns the place of the key.
@@ -141,7 +151,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Table<'t>> {
         let name = name.into();
         match value.get_ref() {
-            DeValue::Table(entries) => Some(Table { name, at, entries }),
+            DeValue::Table(entries) => Some(Table { name, at, entries, section: None }),
             DeValue::Array(_) if self.text.get(value.span()).is_some_and(|text| text.starts_with("[[")) => {
                 self.complain(
                     Problem::new(format!("{name} must be one table, not a list of tables"))
@@ -163,17 +173,17 @@ impl<'a> Reader<'a> {
         parent: &Table<'t>,
         key: &str,
         name: impl Into<String>,
-        keys: &Keys,
+        keys: &'static Keys,
         example: &str,
     ) -> Option<Table<'t>> {
         let value = parent.get(key)?;
         let table = self.open_table(name, parent.key_span(key), value, example)?;
-        self.check_keys(&table, keys);
-        Some(table)
+        Some(self.section(&table, keys))
     }
 
-    /// Refuses unknown keys and keys of later versions. Call it before the checks for missing keys.
-    pub(super) fn check_keys(&mut self, table: &Table<'_>, keys: &Keys) {
+    /// Returns the table with these keys, by which its values are then read. Refuses unknown keys
+    /// and keys of later versions. Call it before the checks for missing keys.
+    pub(super) fn section<'t>(&mut self, table: &Table<'t>, keys: &'static Keys) -> Table<'t> {
         for (key, _) in table.in_order() {
             if keys.knows(key.value) {
                 continue;
@@ -190,6 +200,7 @@ impl<'a> Reader<'a> {
             };
             self.complain(problem);
         }
+        Table { section: Some(keys), ..table.clone() }
     }
 
     /// Returns whether an unknown key of this table probably means `key`. A second problem about
@@ -307,13 +318,25 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Reads an integer within bounds.
-    pub(super) fn integer(
+    /// Reads an integer within the bounds of its key.
+    pub(super) fn integer(&mut self, table: &Table<'_>, key: &str) -> Option<At<u64>> {
+        let (shape, range) = whole(table, key)?;
+        self.integer_within(table, key, range.bounds.clone(), &shape.example())
+    }
+
+    /// Like [`Self::integer`]; the default of the key if there is none.
+    pub(super) fn integer_or_default(&mut self, table: &Table<'_>, key: &str) -> u64 {
+        let default = whole(table, key).and_then(|(_, range)| range.default);
+        self.integer(table, key).map(|found| found.value).or(default).unwrap_or_default()
+    }
+
+    /// Reads an integer within bounds, whose key is a name of the user's choice.
+    pub(super) fn integer_within(
         &mut self,
         table: &Table<'_>,
         key: &str,
         bounds: RangeInclusive<u64>,
-        example: u64,
+        example: &str,
     ) -> Option<At<u64>> {
         let value = table.get(key)?;
         let span = value.span();
@@ -368,34 +391,36 @@ impl<'a> Reader<'a> {
         each.filter_map(|(at, item)| self.open_table(name(at), item.span(), item, &example)).collect()
     }
 
-    /// Reads a byte size within bounds.
-    pub(super) fn size(
-        &mut self,
-        table: &Table<'_>,
-        key: &str,
-        bounds: RangeInclusive<u64>,
-        example: &str,
-    ) -> Option<At<u64>> {
-        let (least, most) = bounds.into_inner();
+    /// Reads a byte size within the bounds of its key.
+    pub(super) fn size(&mut self, table: &Table<'_>, key: &str) -> Option<At<u64>> {
+        let (shape, range) = bytes(table, key)?;
         let beyond = |error: &SizeError| matches!(error, SizeError::TooLarge(_));
-        let bounds = (ByteSize(least), ByteSize(most));
-        let found: At<ByteSize> = self.measured(table, key, example, bounds, ("too small", "too large"), beyond)?;
+        let bounds = (ByteSize(*range.bounds.start()), ByteSize(*range.bounds.end()));
+        let words = ("too small", "too large");
+        let found: At<ByteSize> = self.measured(table, key, &shape.example(), bounds, words, beyond)?;
         Some(At { value: found.value.0, span: found.span })
     }
 
-    /// Reads a time span within bounds.
-    pub(super) fn duration(
-        &mut self,
-        table: &Table<'_>,
-        key: &str,
-        bounds: RangeInclusive<Duration>,
-        example: &str,
-    ) -> Option<At<Duration>> {
-        let (least, most) = bounds.into_inner();
+    /// Like [`Self::size`]; the default of the key if there is none.
+    pub(super) fn size_or_default(&mut self, table: &Table<'_>, key: &str) -> u64 {
+        let default = bytes(table, key).and_then(|(_, range)| range.default);
+        self.size(table, key).map(|found| found.value).or(default).unwrap_or_default()
+    }
+
+    /// Reads a time span within the bounds of its key.
+    pub(super) fn duration(&mut self, table: &Table<'_>, key: &str) -> Option<At<Duration>> {
+        let (shape, range) = time(table, key)?;
         let beyond = |error: &SpanError| matches!(error, SpanError::TooLong(_));
-        let bounds = (TimeSpan(least), TimeSpan(most));
-        let found: At<TimeSpan> = self.measured(table, key, example, bounds, ("too short", "too long"), beyond)?;
+        let bounds = (TimeSpan(*range.bounds.start()), TimeSpan(*range.bounds.end()));
+        let words = ("too short", "too long");
+        let found: At<TimeSpan> = self.measured(table, key, &shape.example(), bounds, words, beyond)?;
         Some(At { value: found.value.0, span: found.span })
+    }
+
+    /// Like [`Self::duration`]; the default of the key if there is none.
+    pub(super) fn duration_or_default(&mut self, table: &Table<'_>, key: &str) -> Duration {
+        let default = time(table, key).and_then(|(_, range)| range.default);
+        self.duration(table, key).map(|found| found.value).or(default).unwrap_or_default()
     }
 
     /// Reads a number with a unit, in a string, within bounds. `words` are the words for below and
@@ -413,8 +438,7 @@ impl<'a> Reader<'a> {
     where
         T: FromStr<Err: std::fmt::Display> + PartialOrd + std::fmt::Display,
     {
-        let example = format!("\"{example}\"");
-        let text = self.string(table, key, &example)?;
+        let text = self.string(table, key, example)?;
         let (least, most) = bounds;
         let wrong = match text.value.parse::<T>() {
             Ok(value) if value < least => words.0,
@@ -480,6 +504,30 @@ impl<'a> Reader<'a> {
                 .at(span, found)
                 .help(format!("write {example}")),
         );
+    }
+}
+
+/// Returns the shape of a key that holds a whole number.
+fn whole(table: &Table<'_>, key: &str) -> Option<(&'static Shape, &'static schema::Range<u64>)> {
+    match table.shape(key)? {
+        shape @ Shape { measure: Some(Measure::Whole(range)), .. } => Some((shape, range)),
+        _ => None,
+    }
+}
+
+/// Returns the shape of a key that holds a size.
+fn bytes(table: &Table<'_>, key: &str) -> Option<(&'static Shape, &'static schema::Range<u64>)> {
+    match table.shape(key)? {
+        shape @ Shape { measure: Some(Measure::Size(range)), .. } => Some((shape, range)),
+        _ => None,
+    }
+}
+
+/// Returns the shape of a key that holds a time span.
+fn time(table: &Table<'_>, key: &str) -> Option<(&'static Shape, &'static schema::Range<Duration>)> {
+    match table.shape(key)? {
+        shape @ Shape { measure: Some(Measure::Span(range)), .. } => Some((shape, range)),
+        _ => None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! The keys of triggers and of their conditions, for the tables in [`keys`](super::keys).
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::decider::Decider;
 use super::pipeline::Trigger;
 use super::schema::{
-    DIGEST, Row, boolean, choice, form, integer, object, params, set, size, span, text, with_default, without_default,
+    DIGEST, Row, boolean, choice, form, integer, object, params, size, span, text, with_default, with_example,
+    without_default,
 };
 use super::settings;
 
@@ -35,16 +36,16 @@ pub(super) fn of_a_resource() -> Vec<Row> {
         (
             "quiet_for",
             &["debounce", "quiet"],
-            span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)),
+            with_example(span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)), "10s"),
         ),
         (
             "max_wait",
             &["timeout"],
-            span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
+            with_example(span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None), "10m"),
         ),
     ];
     let doc = "One run for each group of paths: those with the same named parts.";
-    let group_by: Row = ("group_by", &["partition_by", "partitions"], with_examples(text(doc), "{day}/*.csv"));
+    let group_by: Row = ("group_by", &["partition_by", "partitions"], with_example(text(doc), "{day}/*.csv"));
     [counts, vec![group_by], events("condition"), vec![retrigger()]].concat()
 }
 
@@ -57,11 +58,11 @@ pub(super) fn condition() -> Vec<Row> {
             &[],
             without_default(size("How many bytes the new artifacts must have together.", &settings::MIN_BYTES, 0)),
         ),
-        ("quiet_for", &[], span("How long no new artifact must have arrived.", &settings::QUIET_FOR, None)),
+        ("quiet_for", &[], with_example(span("How long no new artifact must have arrived.", &settings::QUIET_FOR, None), "10s")),
         (
             "max_wait",
             &[],
-            span("Met anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
+            with_example(span("Met anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None), "10m"),
         ),
     ];
     [counts, events("condition")].concat()
@@ -90,13 +91,13 @@ pub(super) fn cron() -> Vec<Row> {
 
 /// The keys of `metric`.
 pub(super) fn metric() -> Vec<Row> {
-    let number = |doc: &str| json!({"type": "number", "description": doc});
+    let number = |doc: &str| json!({"type": "number", "description": doc}).into();
     vec![
         ("name", &["metric"], text("The name of the metric.")),
         ("below", &["less_than", "lt"], number("The value is less than this.")),
         ("above", &["more_than", "greater_than", "gt"], number("The value is more than this.")),
         ("changed_by", &["changed"], number("The value is this far from that at the last fire.")),
-        ("no_update_for", &["stale_for"], span("No value was recorded for this long.", &settings::NO_UPDATE_FOR, None)),
+        ("no_update_for", &["stale_for"], with_example(span("No value was recorded for this long.", &settings::NO_UPDATE_FOR, None), "1d")),
     ]
 }
 
@@ -131,30 +132,27 @@ pub(super) fn component_limits() -> Vec<Row> {
 /// `any`.
 fn events(inner: &str) -> Vec<Row> {
     let table = object("A schedule in a time zone.", &cron(), &["schedule"]);
-    let cron: Value = json!({"anyOf": [text("A schedule in UTC."), table], "examples": ["0 6 * * 1-5"],
+    let cron = json!({"anyOf": [text("A schedule in UTC."), table], "examples": ["0 6 * * 1-5"],
         "description": "A time of this schedule has come: minute, hour, day of month, month, day of week."});
-    let group = |doc: &str| json!({"type": "array", "description": doc, "minItems": 1, "items": {"$ref": format!("#/$defs/{inner}")}});
+    let group = |doc: &str| {
+        json!({"type": "array", "description": doc, "minItems": 1, "items": {"$ref": format!("#/$defs/{inner}")}}).into()
+    };
     let metric = object("The newest value of a metric that succeeded attempts recorded.", &metric(), &["name"]);
     let after_run = without_default(choice("A run of this pipeline has ended so.", &settings::AFTER_RUN));
     let file = text("Its `.wasm` file, of the world `trigger`.");
     let decider = json!({"$ref": "#/$defs/trigger_component"});
-    let decides: Value = json!({"anyOf": [file, decider], "examples": ["decide.wasm"],
+    let decides = json!({"anyOf": [file, decider], "examples": ["decide.wasm"],
         "description": "A component decides so: it is asked when the other conditions are met."});
-    let every = span("This much time has passed since the trigger fired last.", &settings::EVERY, None);
+    let every = with_example(span("This much time has passed since the trigger fired last.", &settings::EVERY, None), "1h");
     vec![
         ("every", &["interval"], every),
-        ("cron", &["schedule"], cron),
+        ("cron", &["schedule"], cron.into()),
         ("metric", &[], metric),
         ("after_run", &["on_run"], after_run),
-        ("component", &["sensor", "decider", "wasm"], decides),
+        ("component", &["sensor", "decider", "wasm"], decides.into()),
         ("all", &["and"], group("Each of these is met.")),
         ("any", &["or"], group("One of these is met.")),
     ]
-}
-
-fn with_examples(mut schema: Value, example: &str) -> Value {
-    set(&mut schema, "examples", json!([example]));
-    schema
 }
 
 fn retrigger() -> Row {

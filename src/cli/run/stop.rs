@@ -1,10 +1,15 @@
 //! The signals that stop a host.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Failure;
+
+/// The same signal within this time is the same request: `timeout` of the GNU core utilities sends
+/// SIGTERM to its child and then to the whole group, and so the child gets it twice.
+const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 /// Which signal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +40,28 @@ pub(crate) struct Stops {
     /// `None` if SIGHUP is ignored, as under `nohup`, and after the first one: a closing terminal
     /// sends it more than once, and a second signal would stop the host at once.
     hang_up: Option<Signal>,
+    last: Option<(Stop, Instant)>,
 }
 
 impl Stops {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let hang_up = if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hang_up })
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hang_up, last: None })
     }
 
-    /// Waits for the next signal. Safe to drop: a signal that has arrived is not lost.
+    /// Waits for the next request to stop. Safe to drop: a signal that has arrived is not lost.
     pub(crate) async fn next(&mut self) -> Stop {
+        loop {
+            let stop = self.signal().await;
+            let before = self.last.replace((stop, Instant::now()));
+            if before.is_none_or(|(kind, at)| kind != stop || at.elapsed() > SAME_REQUEST) {
+                return stop;
+            }
+        }
+    }
+
+    async fn signal(&mut self) -> Stop {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(signal) => signal.recv().await,

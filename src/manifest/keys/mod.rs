@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use super::action::{Backoff, Limits, Retry};
 use super::schema::{
-    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
-    strings, text, variables, with_default, without_default,
+    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, Shape, arguments, boolean, choice, form, integer, params, set, size, span,
+    strings, text, variables, with_default, with_example, without_default, words,
 };
 use super::settings::{self, ChannelKind};
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
-use section::{by_kind, object};
+use section::{Row, by_kind, object};
 pub(super) use trigger::{
     COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
 };
@@ -37,9 +37,10 @@ pub(super) static NOTIFY_KINDS: [(&str, (ChannelKind, &LazyLock<Keys>)); 3] = [
 
 pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     let version: Value = settings::MANIFEST_VERSION.parse::<u64>().map_or(Value::Null, Value::from);
-    let nodes = |doc: &str, table: Value| {
+    let nodes = |doc: &str, table: Shape| {
         json!({"type": "object", "description": doc, "propertyNames": {"pattern": NAME},
             "maxProperties": settings::MAX_NODES, "additionalProperties": table})
+        .into()
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
     let stores = STORE_KINDS.map(|(kind, keys)| (kind, object("", keys, &[]))).to_vec();
@@ -66,7 +67,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             (
                 "manifest_version",
                 &["version"],
-                json!({"type": "integer", "const": version, "description": "The version of the format."}),
+                json!({"type": "integer", "const": version, "description": "The version of the format."}).into(),
             ),
             ("pipeline", &[], object("The pipeline as a whole.", &PIPELINE, &["name"])),
             ("server", &[], object("The HTTP interface.", &SERVER, &[])),
@@ -120,7 +121,8 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
             &["pools", "slots"],
             json!({"type": "object", "default": {}, "examples": [{"gpu": 1}], "propertyNames": {"pattern": NAME},
                 "description": "How many attempts at once may use something that actions share, by a name of your choice; `uses` of an action names it.",
-                "additionalProperties": integer("The maximum number of attempts at once, over all runs.", settings::CONCURRENCY, None)}),
+                "additionalProperties": integer("The maximum number of attempts at once, over all runs.", settings::CONCURRENCY, None)})
+            .into(),
         ),
         (
             "state",
@@ -149,7 +151,8 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
             "params_schema",
             &["schema"],
             json!({"type": "object", "examples": [{"properties": {"seed": {"type": "integer"}}}],
-                "description": "The JSON Schema (draft 2020-12) of the params of a run: those here, overridden by its own."}),
+                "description": "The JSON Schema (draft 2020-12) of the params of a run: those here, overridden by its own."})
+            .into(),
         ),
     ],
 });
@@ -296,10 +299,13 @@ pub(super) static APPROVAL: LazyLock<Keys> = LazyLock::new(|| Keys {
         (
             "timeout",
             &["within", "deadline"],
-            span(
-                "How long it waits for a decision before the action fails. If not given, it waits for ever.",
-                &settings::APPROVAL_TIMEOUT,
-                None,
+            with_example(
+                span(
+                    "How long it waits for a decision before the action fails. If not given, it waits for ever.",
+                    &settings::APPROVAL_TIMEOUT,
+                    None,
+                ),
+                "24h",
             ),
         ),
     ],
@@ -317,10 +323,11 @@ pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
 });
 
 /// The schema of `tables` of an action.
-fn tables() -> Value {
+fn tables() -> Shape {
     let each = object("The tables of one database.", &TABLES, &[]);
     json!({"type": "object", "description": "The tables that it may use of a SQLite database that it reads or writes; all if this is not given.",
         "additionalProperties": each})
+    .into()
 }
 
 pub(super) static TABLES: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -342,7 +349,7 @@ pub(super) static BUILD: LazyLock<Keys> = LazyLock::new(|| Keys {
 });
 
 /// Returns the schema of `build`.
-pub(super) fn build() -> Value {
+pub(super) fn build() -> Shape {
     object("How the component is built.", &BUILD, &["command"])
 }
 
@@ -444,21 +451,21 @@ pub(super) static EMAIL: LazyLock<Keys> = LazyLock::new(|| {
     )
 });
 
-fn url() -> Value {
+fn url() -> Shape {
     text("The address, or `env:NAME` for a variable of the host's environment that holds it.")
 }
 
 /// Returns the keys of a kind of notification: those of all kinds, and its own.
-fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static str], Value)>) -> Keys {
-    let on = super::schema::words("What to notify about.", &settings::NOTIFY_ON);
+fn notification(home: &'static str, own: Vec<Row>) -> Keys {
+    let on = words("What to notify about.", &settings::NOTIFY_ON);
     let silence = "Notify when no watched resource has received a new artifact for this long.";
     let resources = "Only about these resources (`resource_unreachable`, `nothing_new_for`). Then `nothing_new_for` is about each by itself.";
     let retry = "For how long a delivery is tried again before it is given up.";
     let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`), or its approvals (`awaiting_approval`).";
-    let mut rows: Vec<(_, &[&str], _)> = vec![
+    let mut rows: Vec<Row> = vec![
         ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
         ("on", &["events", "when"], on),
-        ("nothing_new_for", &["nothing_new", "silence"], span(silence, &settings::NOTHING_NEW_FOR, None)),
+        ("nothing_new_for", &["nothing_new", "silence"], with_example(span(silence, &settings::NOTHING_NEW_FOR, None), "6h")),
         ("resources", &["resource", "inputs"], strings(resources, Some(NAME), "raw")),
         ("action", &["actions"], text(action)),
         ("retry_for", &["give_up_after"], span(retry, &settings::RETRY_FOR, Some(settings::DEFAULT_RETRY_FOR))),
@@ -502,7 +509,7 @@ fn all() -> [&'static Keys; 26] {
 /// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.
 #[must_use]
 pub fn schema() -> Value {
-    let mut root = object("", &ROOT, &["manifest_version", "pipeline"]);
+    let mut root = object("", &ROOT, &["manifest_version", "pipeline"]).schema;
     let about = [
         ("$schema", "https://json-schema.org/draft/2020-12/schema"),
         ("title", "anacostia.toml"),
@@ -565,7 +572,7 @@ mod tests {
             let mut seen = std::collections::BTreeSet::new();
             for (key, theirs, shape) in &keys.rows {
                 assert!(theirs.iter().chain([key]).all(|word| seen.insert(*word)), "{key} in {}", keys.home);
-                assert!(shape["description"].as_str().is_some_and(|doc| !doc.is_empty()), "{key} in {}", keys.home);
+                assert!(shape.schema["description"].as_str().is_some_and(|doc| !doc.is_empty()), "{key} in {}", keys.home);
             }
         }
     }

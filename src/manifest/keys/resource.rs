@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::section::{Keys, Row, by_kind, object};
 use super::sql;
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
-use crate::manifest::schema::{ENV, boolean, choice, form, size, span, strings, text, with_default, without_default};
+use crate::manifest::schema::{ENV, Shape, boolean, choice, form, size, span, strings, text, with_default, without_default};
 use crate::manifest::settings;
 
 /// The kinds of resources.
@@ -47,7 +47,7 @@ impl Kind {
 }
 
 /// Returns the schema of a resource: that of its kind.
-pub(super) fn schema() -> Value {
+pub(super) fn schema() -> Shape {
     let tables = RESOURCE_KINDS.map(|(word, kind)| (word, object("", kind.keys(), kind.required())));
     by_kind("An input or an output: where data lies.", tables.to_vec())
 }
@@ -122,9 +122,10 @@ pub(in crate::manifest) static SQL: LazyLock<Keys> = LazyLock::new(|| Keys {
 });
 
 /// A table of headers or parameters.
-fn values(doc: &str, example: &str) -> Value {
+fn values(doc: &str, example: &str) -> Shape {
     json!({"type": "object", "description": doc, "default": {}, "additionalProperties": {"type": "string"},
         "examples": [{example: "env:API_TOKEN"}]})
+    .into()
 }
 
 pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -144,7 +145,8 @@ pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
             "paging",
             &["pages", "pagination"],
             json!({"description": "How one page leads to the next: `link` by the header `Link`, a table by a value in the body.",
-                    "anyOf": [choice("By `Link: <…>; rel=\"next\"`.", &settings::PAGING), object("By a value in the body.", &PAGING, &["param", "field"])]}),
+                    "anyOf": [choice("By `Link: <…>; rel=\"next\"`.", &settings::PAGING), object("By a value in the body.", &PAGING, &["param", "field"])]})
+            .into(),
         ),
         (
             "method",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 pub(super) use crate::manifest::schema::Row;
-use crate::manifest::schema::{self, VARIABLE};
+use crate::manifest::schema::{self, Shape, VARIABLE};
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ impl Keys {
         self.known().any(|known| known == key)
     }
 
+    /// Returns what the key may hold.
+    pub(in crate::manifest) fn shape(&self, key: &str) -> Option<&Shape> {
+        self.rows.iter().find(|(known, ..)| *known == key).map(|(_, _, shape)| shape)
+    }
+
     /// Returns whether a later version will have the key.
     pub(in crate::manifest) fn promises(&self, key: &str) -> bool {
         self.later.contains(&key)
@@ -39,21 +44,22 @@ impl Keys {
 }
 
 /// Returns the schema of a table with exactly these keys, in this order.
-pub(super) fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
+pub(super) fn object(doc: &str, keys: &Keys, required: &[&str]) -> Shape {
     schema::object(doc, &keys.rows, required)
 }
 
 /// Returns the schema of a table whose keys depend on its `kind`: for each kind its schema, of
 /// which the first is also that of a table without a kind. It asks for the kind first, so that an
 /// editor reports the one key that is wrong, and not that the table fits no kind.
-pub(super) fn by_kind(doc: &str, kinds: Vec<(&str, Value)>) -> Value {
+pub(super) fn by_kind(doc: &str, kinds: Vec<(&str, Shape)>) -> Shape {
     let is = |kind: Value| json!({"properties": {"kind": kind}, "required": ["kind"]});
     let mut kinds = kinds.into_iter();
-    let fallback = kinds.next().map_or(Value::Null, |(_, table)| table);
+    let fallback = kinds.next().map_or(Value::Null, |(_, table)| table.schema);
     let chosen = kinds
         .rev()
         .fold(fallback, |other, (word, table)| json!({"if": is(json!({"const": word})), "then": table, "else": other}));
-    json!({"description": doc, "type": "object", "if": is(json!({"pattern": VARIABLE})), "then": {}, "else": chosen})
+    let known = is(json!({"pattern": VARIABLE}));
+    json!({"description": doc, "type": "object", "if": known, "then": {}, "else": chosen}).into()
 }
 
 /// Returns the candidate that `word` most likely means, if one is similar enough for a typing

@@ -14,7 +14,7 @@ use super::variables::named_values;
 use super::{UncheckedAction, approval, command, http, inner, params, refuse_twice, tables};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedAction {
-    reader.check_keys(table, &keys::ACTION);
+    let table = &reader.section(table, &keys::ACTION);
     let component = component(reader, table);
     let digest = digest(reader, table);
     let (build, sources) = build(reader, table);
@@ -94,54 +94,29 @@ fn env(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, At<String
 }
 
 fn limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
-    let mut limits = Limits::default();
     let example = "{ memory = \"256MiB\", cpu = \"60s\" }";
-    let Some(table) = inner(reader, table, "limits", &keys::LIMITS, example) else { return limits };
-    if let Some(memory) = reader.size(&table, "memory", settings::MEMORY, "256MiB") {
-        limits.memory_bytes = memory.value;
-    }
-    if let Some(cpu) = reader.duration(&table, "cpu", settings::TIME, "60s") {
-        limits.cpu = cpu.value;
-    }
-    if let Some(wall) = reader.duration(&table, "wall", settings::TIME, "10m") {
-        limits.wall = wall.value;
-    }
-    if let Some(output) = reader.size(&table, "output", settings::OUTPUT, "1GiB") {
-        limits.output_bytes = output.value;
-    }
-    if let Some(log) = reader.size(&table, "log", settings::LOG, "16MiB") {
-        limits.log_bytes = log.value;
-    }
-    if let Some(handles) = reader.integer(&table, "handles", settings::HANDLES, 256) {
-        limits.handles = u32::try_from(handles.value).unwrap_or(limits.handles);
-    }
-    if let Some(names) = reader.integer(&table, "metric_names", settings::METRIC_NAMES, 1_000) {
-        limits.metric_names = u32::try_from(names.value).unwrap_or(limits.metric_names);
-    }
-    http_limits(reader, &table, &mut limits);
-    limits
-}
-
-fn http_limits(reader: &mut Reader<'_>, table: &Table<'_>, limits: &mut Limits) {
-    if let Some(body) = reader.size(table, "http_body", settings::HTTP_BODY, "64MiB") {
-        limits.http_body_bytes = body.value;
-    }
-    if let Some(requests) = reader.integer(table, "http_requests", settings::HTTP_REQUESTS, 1_000) {
-        limits.http_requests = u32::try_from(requests.value).unwrap_or(limits.http_requests);
-    }
-    if let Some(wait) = reader.duration(table, "http_wait", settings::HTTP_WAIT, "30s") {
-        limits.http_wait = wait.value;
+    let Some(table) = inner(reader, table, "limits", &keys::LIMITS, example) else { return Limits::default() };
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Limits {
+        memory_bytes: reader.size_or_default(&table, "memory"),
+        cpu: reader.duration_or_default(&table, "cpu"),
+        wall: reader.duration_or_default(&table, "wall"),
+        output_bytes: reader.size_or_default(&table, "output"),
+        log_bytes: reader.size_or_default(&table, "log"),
+        handles: count(reader.integer_or_default(&table, "handles")),
+        metric_names: count(reader.integer_or_default(&table, "metric_names")),
+        http_body_bytes: reader.size_or_default(&table, "http_body"),
+        http_requests: count(reader.integer_or_default(&table, "http_requests")),
+        http_wait: reader.duration_or_default(&table, "http_wait"),
     }
 }
 
 fn retry(reader: &mut Reader<'_>, table: &Table<'_>) -> Retry {
     let mut retry = Retry::default();
     let Some(table) = inner(reader, table, "retry", &keys::RETRY, "{ max_attempts = 3 }") else { return retry };
-    if let Some(attempts) = reader.integer(&table, "max_attempts", settings::ATTEMPTS, 3) {
-        retry.max_attempts = u32::try_from(attempts.value).unwrap_or(1);
-    }
-    let first = reader.duration(&table, "backoff", settings::BACKOFF, "1s");
-    let max = reader.duration(&table, "max_backoff", settings::BACKOFF, "1m");
+    retry.max_attempts = u32::try_from(reader.integer_or_default(&table, "max_attempts")).unwrap_or(1);
+    let first = reader.duration(&table, "backoff");
+    let max = reader.duration(&table, "max_backoff");
     let Backoff { first: usual_first, max: usual_max } = Backoff::default();
     if let (Some(first), Some(max)) = (&first, &max)
         && max.value < first.value

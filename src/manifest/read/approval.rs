@@ -3,7 +3,6 @@
 use super::super::approval::ApprovalSpec;
 use super::super::keys;
 use super::super::problem::Problem;
-use super::super::settings;
 use super::super::tree::{Reader, Table};
 use super::inner;
 use crate::base::bounds::MAX_DECIDER_CHARS;
@@ -11,7 +10,7 @@ use crate::base::bounds::MAX_DECIDER_CHARS;
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<ApprovalSpec> {
     let table = inner(reader, table, "approval", &keys::APPROVAL, "{ who = \"data team\" }")?;
     let who = reader.required_string(&table, "who", "\"data team\"");
-    let timeout = reader.duration(&table, "timeout", settings::APPROVAL_TIMEOUT, "24h").map(|timeout| timeout.value);
+    let timeout = reader.duration(&table, "timeout").map(|timeout| timeout.value);
     let who = who?;
     let text = who.value.trim();
     let wrong = match text.chars().count() {

@@ -46,7 +46,7 @@ pub(super) fn read(reader: &mut Reader<'_>, pipeline: &Table<'_>) -> Option<BTre
             );
             continue;
         }
-        let limit = reader.integer(&table, name.value, settings::CONCURRENCY, 1);
+        let limit = reader.integer_within(&table, name.value, settings::CONCURRENCY, "1");
         // A value out of bounds still declares the name.
         let limit = limit.and_then(|limit| u32::try_from(limit.value).ok()).unwrap_or(1);
         limits.insert(name.value.to_owned(), limit);

@@ -6,7 +6,6 @@ use super::super::action::Limits;
 use super::super::condition::Condition;
 use super::super::decider::Decider;
 use super::super::keys;
-use super::super::settings;
 use super::super::tree::{Reader, Table};
 use super::component::{build, component_file, digest};
 use super::{UncheckedDecider, inner, params};
@@ -65,20 +64,14 @@ pub(super) fn name(trigger: &str, when: &mut [Condition], found: &mut [Unchecked
 }
 
 fn read_limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
-    let mut limits = Decider::usual_limits();
+    let usual = Decider::usual_limits();
     let example = "{ memory = \"64MiB\", cpu = \"1s\" }";
-    let Some(table) = inner(reader, table, "limits", &keys::COMPONENT_LIMITS, example) else { return limits };
-    if let Some(memory) = reader.size(&table, "memory", settings::MEMORY, "64MiB") {
-        limits.memory_bytes = memory.value;
+    let Some(table) = inner(reader, table, "limits", &keys::COMPONENT_LIMITS, example) else { return usual };
+    Limits {
+        memory_bytes: reader.size_or_default(&table, "memory"),
+        cpu: reader.duration_or_default(&table, "cpu"),
+        wall: reader.duration_or_default(&table, "wall"),
+        log_bytes: reader.size_or_default(&table, "log"),
+        ..usual
     }
-    if let Some(cpu) = reader.duration(&table, "cpu", settings::TIME, "1s") {
-        limits.cpu = cpu.value;
-    }
-    if let Some(wall) = reader.duration(&table, "wall", settings::TIME, "10s") {
-        limits.wall = wall.value;
-    }
-    if let Some(log) = reader.size(&table, "log", settings::LOG, "64KiB") {
-        limits.log_bytes = log.value;
-    }
-    limits
 }

@@ -129,8 +129,7 @@ pub(super) struct UncheckedNotify {
 
 /// Reads a manifest.
 pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedManifest {
-    let root = Table::root(tree);
-    reader.check_keys(&root, &keys::ROOT);
+    let root = reader.section(&Table::root(tree), &keys::ROOT);
     if root.in_order().iter().any(|(key, value)| !keys::ROOT.knows(key.value) && value.get_ref().is_table()) {
         reader.mark_incomplete();
     }
@@ -230,7 +229,7 @@ fn check_schema(reader: &mut Reader<'_>, root: &Table<'_>, draft: &UncheckedMani
 }
 
 /// Reads a nested table with known keys: `trigger`, `cron`, `limits`, `retry`, `build`.
-fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &Keys, example: &str) -> Option<Table<'t>> {
+fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &'static Keys, example: &str) -> Option<Table<'t>> {
     reader.table(parent, key, format!("`{key}` of {}", parent.name), keys, &format!("`{key} = {example}`"))
 }
 

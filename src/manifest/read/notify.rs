@@ -21,10 +21,10 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     // Without a known kind, a problem about any other key would be a guess.
     let Some(kind) = reader.choice(table, "kind", &keys::NOTIFY_KINDS, &[]) else { return none };
     let (kind, keys) = kind.value;
-    reader.check_keys(table, keys);
+    let table = &reader.section(table, keys);
     let on = causes(reader, table);
-    let silence = reader.duration(table, "nothing_new_for", settings::NOTHING_NEW_FOR, "6h");
-    let retry_for = reader.duration(table, "retry_for", settings::RETRY_FOR, "24h");
+    let silence = reader.duration(table, "nothing_new_for");
+    let retry_for = reader.duration_or_default(table, "retry_for");
     let action = reader.string(table, "action", "\"train\"");
     if table.get("on").is_none() && table.get("nothing_new_for").is_none() && !reader.is_meant(table, "on") {
         let example = "add `on = [\"run_failed\"]`, or `nothing_new_for = \"6h\"`";
@@ -49,7 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         nothing_new_for: silence.as_ref().map(|span| span.value),
         resources: resources.iter().map(|name| name.value.clone()).collect(),
         action: action.as_ref().map(|action| action.value.clone()),
-        retry_for: retry_for.map_or(settings::DEFAULT_RETRY_FOR, |span| span.value),
+        retry_for,
         channel,
     });
     UncheckedNotify { spec, on, action, resources, silence: silence.map(|span| span.span) }

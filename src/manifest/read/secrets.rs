@@ -91,7 +91,7 @@ fn header_secret(
 ) -> Option<HeaderSecretSpec> {
     let title = format!("the secret {} of {}", quoted(&name.value), parent.name);
     let table = reader.open_table(title, name.span.clone(), value, EXAMPLE)?;
-    reader.check_keys(&table, &keys::SECRET);
+    let table = reader.section(&table, &keys::SECRET);
     let from = reader.required_string(&table, "from", "\"env:API_TOKEN\"");
     let header = reader.required_string(&table, "header", "\"authorization\"");
     let host = reader.required_string(&table, "host", "\"api.example.com:443\"");

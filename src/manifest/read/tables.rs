@@ -26,7 +26,7 @@ pub(super) fn read(reader: &mut Reader<'_>, action: &Table<'_>) -> Vec<Unchecked
         let resource = At { value: name.value.to_owned(), span: name.span.clone() };
         let title = format!("the tables of `{}`", crate::base::escape(name.value.as_bytes()));
         let Some(table) = reader.open_table(title, name.span, value, EXAMPLE) else { continue };
-        reader.check_keys(&table, &keys::TABLES);
+        let table = reader.section(&table, &keys::TABLES);
         let mut names = |key| {
             let names = reader.strings(&table, key, "[\"readings\"]");
             refuse_twice(reader, key, &names);

@@ -75,7 +75,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         perhaps_more_concurrency: false,
         params: serde_json::Map::new(),
         params_schema: None,
-        listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+        listen: settings::DEFAULT_LISTEN,
         hosts: Vec::new(),
         insecure: false,
         token: None,
@@ -127,25 +127,15 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(join) = reader.choice(&table, "join", &settings::JOIN, &[]) {
         top.join = join;
     }
-    if let Some(runs) = reader.integer(&table, "max_concurrent_runs", settings::CONCURRENT_RUNS, 1) {
-        top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
-    }
-    if let Some(actions) = reader.integer(
-        &table,
-        "max_concurrent_actions",
-        settings::CONCURRENT_ACTIONS,
-        settings::DEFAULT_CONCURRENT_ACTIONS.into(),
-    ) {
-        top.max_concurrent_actions = u32::try_from(actions.value).unwrap_or(settings::DEFAULT_CONCURRENT_ACTIONS);
-    }
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    top.max_concurrent_runs = count(reader.integer_or_default(&table, "max_concurrent_runs"));
+    top.max_concurrent_actions = count(reader.integer_or_default(&table, "max_concurrent_actions"));
     let concurrency = concurrency::read(reader, &table);
     top.perhaps_more_concurrency = concurrency.is_none();
     top.concurrency = concurrency.unwrap_or_default();
     let state = reader.string(&table, "state", "\"state\"");
     top.state = checked_path(reader, state);
-    if let Some(logs) = reader.size(&table, "logs", settings::LOGS, "1GiB") {
-        top.max_log_bytes = logs.value;
-    }
+    top.max_log_bytes = reader.size_or_default(&table, "logs");
     top.params = params::read(reader, &table, "params", "{ seed = 7 }");
     if table.get("params_schema").is_some() {
         top.params_schema = params::schema(reader, &table);
@@ -250,7 +240,7 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if kind.is_none() && table.get("kind").is_some() {
         return;
     }
-    reader.check_keys(&table, kind.map_or(&keys::STORE, |kind| kind.value));
+    let table = reader.section(&table, kind.map_or(&keys::STORE, |kind| kind.value));
     let path = reader.string(&table, "path", "\"state/metadata.db\"");
     match checked_path(reader, path) {
         Some(path) => (top.store, top.store_is_known) = (path, true),

@@ -13,7 +13,7 @@ use crate::base::{Schedule, ScheduleError, bounds};
 
 /// Reads `[triggers.NAME]`.
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedTrigger {
-    reader.check_keys(table, &keys::PIPELINE_TRIGGER);
+    let table = &reader.section(table, &keys::PIPELINE_TRIGGER);
     let mut deciders = Vec::new();
     let mut when = conditions(reader, table, &keys::PIPELINE_CONDITION, &mut deciders);
     decider::name(&name.value, &mut when, &mut deciders);
@@ -67,7 +67,7 @@ pub(super) fn conditions(
     deciders: &mut Vec<UncheckedDecider>,
 ) -> Vec<Condition> {
     let mut all = Vec::new();
-    all.extend(reader.duration(table, "every", settings::EVERY, "1h").map(|every| Condition::Every(every.value)));
+    all.extend(reader.duration(table, "every").map(|every| Condition::Every(every.value)));
     all.extend(cron(reader, table));
     all.extend(metric(reader, table));
     all.extend(reader.choice(table, "after_run", &settings::AFTER_RUN, &[]).map(|how| Condition::AfterRun(how.value)));
@@ -89,20 +89,20 @@ fn one(
     keys: &'static Keys,
     deciders: &mut Vec<UncheckedDecider>,
 ) -> Option<Condition> {
-    reader.check_keys(table, keys);
+    let table = &reader.section(table, keys);
     if table.in_order().is_empty() {
         reader.complain(Problem::new(format!("{} has no condition", table.name)).at(&table.at, "is empty"));
     }
     let mut all = Vec::new();
     let mut wait = None;
     if keys.knows("min_artifacts") {
-        let min = reader.integer(table, "min_artifacts", settings::ARTIFACTS, 1);
+        let min = reader.integer(table, "min_artifacts");
         all.extend(min.map(|min| Condition::MinArtifacts(min.value)));
-        let bytes = reader.size(table, "min_bytes", settings::MIN_BYTES, "64MiB");
+        let bytes = reader.size(table, "min_bytes");
         all.extend(bytes.map(|bytes| Condition::MinBytes(bytes.value)));
-        let quiet = reader.duration(table, "quiet_for", settings::QUIET_FOR, "10s");
+        let quiet = reader.duration(table, "quiet_for");
         all.extend(quiet.map(|quiet| Condition::QuietFor(quiet.value)));
-        wait = reader.duration(table, "max_wait", settings::MAX_WAIT, "10m");
+        wait = reader.duration(table, "max_wait");
     }
     all.extend(conditions(reader, table, keys, deciders));
     let met = if all.len() > 1 { Some(Condition::All(all)) } else { all.pop() };
@@ -158,7 +158,7 @@ fn metric(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Condition> {
     let below = reader.number(&metric, "below", "0.9").map(|it| (MetricTest::Below(it.value), it.span));
     let above = reader.number(&metric, "above", "0.9").map(|it| (MetricTest::Above(it.value), it.span));
     let changed = reader.number(&metric, "changed_by", "0.05").and_then(|it| changed_by(reader, &it));
-    let quiet = reader.duration(&metric, "no_update_for", settings::NO_UPDATE_FOR, "24h");
+    let quiet = reader.duration(&metric, "no_update_for");
     let quiet = quiet.map(|it| (MetricTest::NoUpdateFor(it.value), it.span));
     let tests: Vec<(MetricTest, Range<usize>)> = [below, above, changed, quiet].into_iter().flatten().collect();
     if let [(_, first), (_, second), ..] = &tests[..] {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use super::{checked_globs, globs, matches_nothing};
 use crate::manifest::pipeline::FolderSpec;
 use crate::manifest::read::path::checked_path;
-use crate::manifest::settings;
 use crate::manifest::tree::{At, Reader, Table};
 
 /// Reads a folder, and its path as written.
@@ -16,15 +15,15 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (FolderSpec, O
     let include = globs(reader, table, "include", folder.as_deref());
     let exclude = globs(reader, table, "exclude", folder.as_deref());
     let ignore = ignored_names(reader, table);
-    let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
-    let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
+    let settle = reader.duration_or_default(table, "settle");
+    let rescan = reader.duration_or_default(table, "rescan");
     let folder = FolderSpec {
         path: PathBuf::new(),
         include,
         exclude,
         ignore,
-        settle: settle.map_or(settings::DEFAULT_SETTLE, |span| span.value),
-        rescan: rescan.map_or(settings::DEFAULT_RESCAN, |span| span.value),
+        settle,
+        rescan,
     };
     (folder, path)
 }

@@ -25,18 +25,18 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> HttpSpec {
     let headers = values(reader, table, "headers", "{ authorization = \"env:API_TOKEN\" }", header);
     let query = values(reader, table, "query", "{ key = \"env:API_KEY\" }", |_, name, _| Some(name.value.clone()));
     in_the_open(reader, table, &form, headers.values().chain(query.values()));
-    let max_body = reader.size(table, "max_body", settings::BODY, "1GiB");
-    let keep = reader.size(table, "keep", settings::KEEP, "1GiB");
-    let max_kept = reader.size(table, "max_kept", settings::MAX_KEPT, "10GiB");
-    let timeout = reader.duration(table, "timeout", settings::SILENCE, "30s");
+    let max_body = reader.size_or_default(table, "max_body");
+    let keep = reader.size_or_default(table, "keep");
+    let max_kept = reader.size_or_default(table, "max_kept");
+    let timeout = reader.duration_or_default(table, "timeout");
     HttpSpec {
         form,
         headers,
         query,
-        max_body: max_body.map_or(settings::DEFAULT_BODY, |size| size.value),
-        keep: keep.map_or(settings::DEFAULT_KEEP, |size| size.value),
-        max_kept: max_kept.map_or(settings::DEFAULT_MAX_KEPT, |size| size.value),
-        timeout: timeout.map_or(settings::DEFAULT_SILENCE, |span| span.value),
+        max_body,
+        keep,
+        max_kept,
+        timeout,
     }
 }
 
@@ -78,7 +78,7 @@ fn sent(reader: &mut Reader<'_>, table: &Table<'_>, url: Option<Url>, method: &A
 }
 
 fn polled(reader: &mut Reader<'_>, table: &Table<'_>, url: Option<Url>) -> HttpForm {
-    let interval = reader.duration(table, "interval", settings::POLL, "30s");
+    let interval = reader.duration_or_default(table, "interval");
     let path = reader.string(table, "path", "\"items.json\"");
     if let Some(path) = &path
         && let Some(wrong) = wrong_path(&path.value)
@@ -92,7 +92,7 @@ fn polled(reader: &mut Reader<'_>, table: &Table<'_>, url: Option<Url>) -> HttpF
     HttpForm::Poll {
         path: path.map_or_else(|| last_segment(url.as_ref()), |path| path.value),
         url: url.map(String::from).unwrap_or_default(),
-        interval: interval.map_or(settings::DEFAULT_HTTP_POLL, |span| span.value),
+        interval,
         paging: paging(reader, table),
     }
 }

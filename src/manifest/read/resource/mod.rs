@@ -12,7 +12,6 @@ use std::time::Duration;
 use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
-use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::trigger::{conditions, group_by, retrigger};
 use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
@@ -26,7 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
-    reader.check_keys(table, keys);
+    let table = &reader.section(table, keys);
     if !has_kind {
         reader.missing(table, "kind", "`kind = \"folder\"`");
     }
@@ -75,8 +74,8 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
     let Some(table) = inner(reader, table, "trigger", &keys::TRIGGER, "{ min_artifacts = 1 }") else {
         return (trigger, deciders);
     };
-    let min = reader.integer(&table, "min_artifacts", settings::ARTIFACTS, 1);
-    let max = reader.integer(&table, "max_artifacts", settings::ARTIFACTS, 100);
+    let min = reader.integer(&table, "min_artifacts");
+    let max = reader.integer(&table, "max_artifacts");
     if let (Some(max), least) = (&max, min.as_ref().map_or(1, |min| min.value))
         && max.value < least
     {
@@ -87,9 +86,9 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
         }
         reader.complain(problem);
     }
-    let bytes = reader.size(&table, "min_bytes", settings::MIN_BYTES, "64MiB");
-    let quiet = reader.duration(&table, "quiet_for", settings::QUIET_FOR, "10s");
-    let wait = reader.duration(&table, "max_wait", settings::MAX_WAIT, "10m");
+    let bytes = reader.size_or_default(&table, "min_bytes");
+    let quiet = reader.duration(&table, "quiet_for");
+    let wait = reader.duration(&table, "max_wait");
     if let (Some(quiet), Some(wait)) = (&quiet, &wait)
         && wait.value < quiet.value
     {
@@ -103,7 +102,7 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
     // A `min_artifacts` above the default raises the default.
     let most = super::super::pipeline::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
     trigger.max_artifacts = Some(max.map_or(most, |max| max.value));
-    trigger.min_bytes = bytes.map_or(0, |bytes| bytes.value);
+    trigger.min_bytes = bytes;
     trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);
     trigger.max_wait = wait.map(|wait| wait.value);
     trigger.group_by = group_by(reader, &table);

@@ -26,7 +26,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> S3Spec {
     check_keys(reader, table, credentials);
     let include = globs(reader, table, "include", None);
     let exclude = globs(reader, table, "exclude", None);
-    let interval = reader.duration(table, "interval", settings::POLL, "10s");
+    let interval = reader.duration_or_default(table, "interval");
     S3Spec {
         bucket: bucket.unwrap_or_default(),
         prefix: prefix.unwrap_or_default(),
@@ -39,7 +39,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> S3Spec {
         secret_access_key,
         include,
         exclude,
-        interval: interval.map_or(settings::DEFAULT_POLL, |span| span.value),
+        interval,
     }
 }
 

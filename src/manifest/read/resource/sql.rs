@@ -37,9 +37,8 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
         in_the_open(reader, table, url);
     }
     let rows = if is_watched(reader, table) { rows(reader, table, on_server) } else { None };
-    let keep = reader.size(table, "keep", settings::KEEP, "1GiB").map_or(settings::DEFAULT_KEEP, |size| size.value);
-    let max_kept = reader.size(table, "max_kept", settings::MAX_KEPT, "10GiB");
-    let max_kept = max_kept.map_or(settings::DEFAULT_MAX_KEPT, |size| size.value);
+    let keep = reader.size_or_default(table, "keep");
+    let max_kept = reader.size_or_default(table, "max_kept");
     let spec = database.map(|database| SqlSpec { database, password, rows, keep, max_kept });
     (spec, path)
 }
@@ -136,9 +135,9 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
     let high_water = reader.required_string(table, "high_water", "\"id\"");
     let key = reader.strings(table, "key", "[\"id\"]");
     refuse_twice(reader, "key", &key);
-    let overlap = reader.duration(table, "overlap", settings::OVERLAP, "30s");
-    let interval = reader.duration(table, "interval", settings::SQL_INTERVAL, "1s");
-    let max_rows = reader.integer(table, "max_rows", settings::MAX_ROWS, 10_000);
+    let overlap = reader.duration_or_default(table, "overlap");
+    let interval = reader.duration_or_default(table, "interval");
+    let max_rows = reader.integer_or_default(table, "max_rows");
     let format = reader.choice(table, "format", &settings::SQL_FORMAT, &[]);
     let notify = reader.string(table, "notify", "\"readings\"");
     if notify.is_some() && !on_server {
@@ -152,10 +151,10 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
         from: from?,
         high_water: high_water?.value,
         key: key.into_iter().map(|column| column.value).collect(),
-        overlap: overlap.map_or(settings::DEFAULT_OVERLAP, |span| span.value),
-        interval: interval.map_or(settings::DEFAULT_SQL_INTERVAL, |span| span.value),
+        overlap,
+        interval,
         notify: notify.map(|channel| channel.value),
-        max_rows: max_rows.map_or(settings::DEFAULT_MAX_ROWS, |rows| rows.value),
+        max_rows,
         format: format.map_or(SqlFormat::Jsonl, |format| format.value),
     })
 }
