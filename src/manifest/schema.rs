@@ -164,8 +164,8 @@ pub(super) fn integer(doc: &str, bounds: RangeInclusive<u64>, default: Option<u6
     Shape { schema, measure: Some(Measure::Whole(Range { bounds, default })) }
 }
 
-/// Returns the shape of a byte size. Its bounds are only in the description of the schema, because a
-/// schema cannot compare values with units.
+/// Returns the shape of a byte size. Its bounds are only in the description of the schema, because
+/// a schema cannot compare values with units.
 pub(super) fn size(doc: &str, bounds: &RangeInclusive<u64>, default: u64) -> Shape {
     let shown = |bytes: u64| ByteSize(bytes).to_string().replace(' ', "");
     let doc = format!("{doc} From {} to {}.", shown(*bounds.start()), shown(*bounds.end()));

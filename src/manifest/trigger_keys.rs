@@ -36,12 +36,18 @@ pub(super) fn of_a_resource() -> Vec<Row> {
         (
             "quiet_for",
             &["debounce", "quiet"],
-            with_example(span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)), "10s"),
+            with_example(
+                span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)),
+                "10s",
+            ),
         ),
         (
             "max_wait",
             &["timeout"],
-            with_example(span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None), "10m"),
+            with_example(
+                span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
+                "10m",
+            ),
         ),
     ];
     let doc = "One run for each group of paths: those with the same named parts.";
@@ -58,11 +64,18 @@ pub(super) fn condition() -> Vec<Row> {
             &[],
             without_default(size("How many bytes the new artifacts must have together.", &settings::MIN_BYTES, 0)),
         ),
-        ("quiet_for", &[], with_example(span("How long no new artifact must have arrived.", &settings::QUIET_FOR, None), "10s")),
+        (
+            "quiet_for",
+            &[],
+            with_example(span("How long no new artifact must have arrived.", &settings::QUIET_FOR, None), "10s"),
+        ),
         (
             "max_wait",
             &[],
-            with_example(span("Met anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None), "10m"),
+            with_example(
+                span("Met anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
+                "10m",
+            ),
         ),
     ];
     [counts, events("condition")].concat()
@@ -97,7 +110,11 @@ pub(super) fn metric() -> Vec<Row> {
         ("below", &["less_than", "lt"], number("The value is less than this.")),
         ("above", &["more_than", "greater_than", "gt"], number("The value is more than this.")),
         ("changed_by", &["changed"], number("The value is this far from that at the last fire.")),
-        ("no_update_for", &["stale_for"], with_example(span("No value was recorded for this long.", &settings::NO_UPDATE_FOR, None), "1d")),
+        (
+            "no_update_for",
+            &["stale_for"],
+            with_example(span("No value was recorded for this long.", &settings::NO_UPDATE_FOR, None), "1d"),
+        ),
     ]
 }
 
@@ -135,7 +152,8 @@ fn events(inner: &str) -> Vec<Row> {
     let cron = json!({"anyOf": [text("A schedule in UTC."), table], "examples": ["0 6 * * 1-5"],
         "description": "A time of this schedule has come: minute, hour, day of month, month, day of week."});
     let group = |doc: &str| {
-        json!({"type": "array", "description": doc, "minItems": 1, "items": {"$ref": format!("#/$defs/{inner}")}}).into()
+        json!({"type": "array", "description": doc, "minItems": 1, "items": {"$ref": format!("#/$defs/{inner}")}})
+            .into()
     };
     let metric = object("The newest value of a metric that succeeded attempts recorded.", &metric(), &["name"]);
     let after_run = without_default(choice("A run of this pipeline has ended so.", &settings::AFTER_RUN));
@@ -143,7 +161,8 @@ fn events(inner: &str) -> Vec<Row> {
     let decider = json!({"$ref": "#/$defs/trigger_component"});
     let decides = json!({"anyOf": [file, decider], "examples": ["decide.wasm"],
         "description": "A component decides so: it is asked when the other conditions are met."});
-    let every = with_example(span("This much time has passed since the trigger fired last.", &settings::EVERY, None), "1h");
+    let every =
+        with_example(span("This much time has passed since the trigger fired last.", &settings::EVERY, None), "1h");
     vec![
         ("every", &["interval"], every),
         ("cron", &["schedule"], cron.into()),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Attempt, RunAction, string_enum};
+use super::{Attempt, RunAction, string_enum};
 use crate::base::{RunId, Timestamp};
 
 string_enum! {
@@ -77,13 +77,11 @@ impl Run {
     }
 }
 
-/// A run with its inputs, actions and attempts.
+/// A run with its actions and attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunDetail {
     /// The run.
     pub run: Run,
-    /// The artifacts that it claimed or was given, in the order of recording.
-    pub inputs: Vec<Artifact>,
     /// Its actions, in the order of the manifest.
     pub actions: Vec<RunAction>,
     /// All attempts of all its actions, in the order in which they started.

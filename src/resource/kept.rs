@@ -8,6 +8,7 @@
 //! What runs need is not removed, so it has a bound of its own: a watch that finds [`Kept::full`]
 //! takes nothing more until runs have ended.
 
+use std::collections::HashMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -25,7 +26,7 @@ use crate::base::{ByteSize, Clock as _, Digest, Hasher, SystemClock, escape};
 
 /// How soon a watch looks again whether runs have ended, while there is no room for more content.
 pub(super) const FULL_WAIT: Duration = Duration::from_secs(1);
-/// Nobody knows how much content there is.
+/// The content was not counted yet.
 const UNCOUNTED: u64 = u64::MAX;
 /// What the names of unfinished content begin with.
 const DRAFT: &str = "draft-";
@@ -227,21 +228,30 @@ impl Kept {
         let folder = self.folder.clone();
         let mut files =
             blocking(move || files(&folder)).await.map_err(|error| self.failed("look at content", &error))?;
-        let sum = |files: &[KeptFile]| files.iter().map(|file| file.size).sum::<u64>();
-        let total = sum(&files);
+        let total = files.values().map(|file| file.size).sum::<u64>();
         self.bytes.store(total, Ordering::Relaxed);
         if total <= self.limit && total < self.most {
             return Ok(());
         }
-        let needed = known.needed().await?;
-        files.retain(|file| !needed.contains(&file.digest));
-        files.sort_by_key(|file| (file.stored, file.digest));
-        let mut bytes = sum(&files);
+        let mut cursor = None;
+        loop {
+            let needed = known.needed(cursor).await?;
+            for digest in &needed.items {
+                files.remove(digest);
+            }
+            cursor = needed.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut files: Vec<_> = files.into_iter().collect();
+        files.sort_by_key(|(digest, file)| (file.stored, *digest));
+        let mut bytes = files.iter().map(|(_, file)| file.size).sum::<u64>();
         let kept = total.saturating_sub(bytes);
         let room = if total < self.most { u64::MAX } else { self.most.saturating_sub(kept) / 2 };
         let limit = self.limit.min(room);
         let remove = blocking(move || {
-            for file in files {
+            for (_, file) in files {
                 if bytes <= limit {
                     break;
                 }
@@ -344,7 +354,6 @@ pub(super) struct Stored {
 
 struct KeptFile {
     path: PathBuf,
-    digest: Digest,
     size: u64,
     stored: SystemTime,
 }
@@ -358,12 +367,12 @@ fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
 }
 
 /// Returns the files of content. Other names are left alone.
-fn files(folder: &Path) -> io::Result<Vec<KeptFile>> {
-    let mut files = Vec::new();
+fn files(folder: &Path) -> io::Result<HashMap<Digest, KeptFile>> {
+    let mut files = HashMap::new();
     for entry in entries(folder)? {
         let Ok(digest) = format!("sha256:{}", entry.file_name().to_string_lossy()).parse() else { continue };
         let found = entry.metadata()?;
-        files.push(KeptFile { path: entry.path(), digest, size: found.len(), stored: found.modified()? });
+        files.insert(digest, KeptFile { path: entry.path(), size: found.len(), stored: found.modified()? });
     }
     Ok(files)
 }
@@ -409,7 +418,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use async_trait::async_trait;
 
@@ -426,8 +434,10 @@ mod tests {
             Ok(Page { items: Vec::new(), next_cursor: None })
         }
 
-        async fn needed(&self) -> Result<BTreeSet<Digest>> {
-            Ok(self.0.iter().copied().collect())
+        async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>> {
+            let at = cursor.map_or(0, |cursor| cursor.parse().unwrap());
+            let next_cursor = (at + 1 < self.0.len()).then(|| (at + 1).to_string());
+            Ok(Page { items: self.0.get(at).copied().into_iter().collect(), next_cursor })
         }
     }
 

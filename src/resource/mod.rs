@@ -22,7 +22,7 @@ pub mod s3;
 pub mod sql;
 mod statement;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -332,12 +332,13 @@ pub trait KnownPaths: Send + Sync {
     /// [`ResourceError::Unavailable`] if the records cannot be read.
     async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>>;
 
-    /// Returns the digests of content that runs need: of artifacts that are new, and of what an
-    /// unfinished run was started on or has written.
+    /// Returns a page of the digests of content that runs need: of artifacts that are new, and of
+    /// what an unfinished run was started on or has written. Digests may repeat. `cursor` is as for
+    /// [`Self::page`].
     ///
     /// # Errors
     /// [`ResourceError::Unavailable`] if the records cannot be read.
-    async fn needed(&self) -> Result<BTreeSet<Digest>>;
+    async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>>;
 }
 
 /// Receives the observations of a resource.

@@ -122,12 +122,14 @@ impl Cache {
 /// leftovers of interrupted compilations.
 ///
 /// Safe while hosts use the folder: loaded code stays loaded, and is compiled again when it is next
-/// needed. With `dry_run`, only reports what it would remove. A missing folder counts as empty.
+/// needed. With `dry_run`, only reports what it would remove. A folder counts as empty if it is
+/// missing, or this user may not read it: hosts of this user then keep nothing there.
 ///
 /// # Errors
-/// If the folder cannot be read. A file that cannot be removed stays.
-pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> io::Result<Freed> {
-    trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run)
+/// [`SandboxError::Cache`] if the folder cannot be read. A file that cannot be removed stays.
+pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> Result<Freed, SandboxError> {
+    let unusable = |why: io::Error| SandboxError::Cache { folder: folder.to_owned(), why: why.to_string() };
+    trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run).map_err(unusable)
 }
 
 fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Result<Freed> {
@@ -139,7 +141,7 @@ fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Re
     };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(freed),
+        Err(why) if counts_as_empty(why.kind()) => return Ok(freed),
         Err(why) => return Err(why),
     };
     let mut code = Vec::new();
@@ -168,6 +170,10 @@ fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Re
         }
     }
     Ok(freed)
+}
+
+fn counts_as_empty(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied)
 }
 
 /// Checks and maps one file of the cache.

@@ -1,6 +1,7 @@
 //! Decides when a host frees disk space: at its start, every hour, and after many runs; log lines
 //! also whenever a segment of the log is full. See [`Space`] for what it removes.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use super::shared::{Phase, Shared};
 use super::space::{GivenBack, Space};
 use super::supervise::supervise;
 use crate::base::{ByteSize, Freed, RunId};
-use crate::store;
 
 /// The time between two rounds of freeing disk space.
 const EVERY: Duration = Duration::from_hours(1);
@@ -74,7 +74,7 @@ impl Cleaner {
     }
 }
 
-fn log_result(what: &str, freed: store::Result<Freed>) {
+fn log_result<E: Display>(what: &str, freed: Result<Freed, E>) {
     match freed {
         Ok(Freed { files: 0, .. }) => {}
         Ok(Freed { files, bytes }) => tracing::info!("removed {files} {what} ({})", ByteSize(bytes)),

@@ -278,9 +278,9 @@ impl Dispatcher {
             return Ok(());
         };
         let id = run.id;
-        let RunDetail { run, inputs, actions, .. } = unfinished.detail;
+        let RunDetail { run, actions, .. } = unfinished.detail;
         let stepper = Stepper::new(Arc::clone(&self.shared), definition, run.state, actions);
-        work.spawn(id, Driver::new(stepper, run, inputs), unfinished.attempts);
+        work.spawn(id, Driver::new(stepper, run), unfinished.attempts);
         Ok(())
     }
 

@@ -22,17 +22,21 @@ use super::shared::{Phase, Told, persist, read_on};
 use super::slots::Ticket;
 use super::stepper::Stepper;
 use super::supervise::panic_text;
+use crate::base::bounds::MAX_PAGE;
 use crate::base::{WriteId, fault};
-use crate::model::{Artifact, Decision, Fence, Outcome, Run, RunState, Verdict};
+use crate::model::{Artifact, Decision, Fence, Outcome, Page, Run, RunState, Verdict};
 use crate::sandbox::Stop;
-use crate::store::{RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
+use crate::store::{PageRequest, RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
 
 /// Drives one run.
 pub(super) struct Driver {
     stepper: Stepper,
     run: Run,
-    /// The artifacts that the run claimed.
-    inputs: Arc<[Artifact]>,
+    /// The artifacts that the run claimed or was given. `None` if they were not read yet: a run that
+    /// waits does not hold them in memory.
+    inputs: Option<Arc<[Artifact]>>,
+    /// The attempts of the first step, if they start once the inputs are read.
+    first: Option<(Vec<Start>, Vec<StartedAttempt>)>,
     /// Active attempts, by the place of their action in the graph.
     active: BTreeMap<usize, ActiveAttempt>,
     attempts: JoinSet<Ended>,
@@ -73,8 +77,28 @@ enum Next {
 
 impl Driver {
     /// Creates a driver for a run on record, whose steps `stepper` decides.
-    pub(super) fn new(stepper: Stepper, run: Run, inputs: Vec<Artifact>) -> Self {
-        Self { stepper, run, inputs: inputs.into(), active: BTreeMap::new(), attempts: JoinSet::new() }
+    pub(super) fn new(stepper: Stepper, run: Run) -> Self {
+        Self { stepper, run, inputs: None, first: None, active: BTreeMap::new(), attempts: JoinSet::new() }
+    }
+
+    /// Creates a driver for a run that was just created. Starts the attempts of its first step, if
+    /// `inputs`, its first inputs, are all.
+    pub(super) fn begun(
+        stepper: Stepper,
+        run: Run,
+        inputs: Page<Artifact>,
+        starts: Vec<Start>,
+        started: Vec<StartedAttempt>,
+    ) -> Self {
+        let mut driver = Self::new(stepper, run);
+        if inputs.next_cursor.is_none() {
+            let inputs: Arc<[Artifact]> = inputs.items.into();
+            driver.spawn_all(starts, started, &inputs);
+            driver.inputs = Some(inputs);
+        } else {
+            driver.first = Some((starts, started));
+        }
+        driver
     }
 
     /// Drives the run until it has ended or the host stops, and returns its state. `unfinished` are
@@ -103,6 +127,9 @@ impl Driver {
         mut told: watch::Receiver<Told>,
     ) -> Result<RunState, StoreError> {
         fault::point("driver.begin");
+        if let Some((starts, started)) = self.first.take() {
+            self.begin(starts, started).await?;
+        }
         for attempt in unfinished {
             if let Some(why) = self.unrecoverable(&attempt) {
                 // An error would end the host, again at every start, because of a single run.
@@ -360,17 +387,41 @@ impl Driver {
         }
         let started = self.write(closing, step).await?;
         fault::point("step.recorded");
-        self.begin(starts, started);
-        Ok(())
+        self.begin(starts, started).await
     }
 
     /// Starts the attempts of a step that is on record.
-    pub(super) fn begin(&mut self, starts: Vec<Start>, started: Vec<StartedAttempt>) {
+    async fn begin(&mut self, starts: Vec<Start>, started: Vec<StartedAttempt>) -> Result<(), StoreError> {
+        let inputs = if starts.is_empty() { Arc::default() } else { self.inputs().await? };
+        self.spawn_all(starts, started, &inputs);
+        Ok(())
+    }
+
+    fn spawn_all(&mut self, starts: Vec<Start>, started: Vec<StartedAttempt>, inputs: &Arc<[Artifact]>) {
         for (start, started) in starts.into_iter().zip(started) {
-            self.spawn(start, started);
+            self.spawn(start, started, inputs);
         }
         // Remaining permits are for other runs.
         self.stepper.permits.clear();
+    }
+
+    /// Returns the inputs of the run, which are read the first time.
+    async fn inputs(&mut self) -> Result<Arc<[Artifact]>, StoreError> {
+        if let Some(inputs) = &self.inputs {
+            return Ok(Arc::clone(inputs));
+        }
+        let (shared, run) = (Arc::clone(&self.stepper.shared), self.run.id);
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let request = || PageRequest { cursor: cursor.clone(), limit: MAX_PAGE };
+            let page = read_on(&shared, || shared.store.run_inputs(run, request())).await?;
+            all.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(Arc::clone(self.inputs.insert(all.into())))
     }
 
     async fn write(&self, closing: Option<(Fence, Close)>, step: RunStep) -> Result<Vec<StartedAttempt>, StoreError> {
@@ -392,10 +443,9 @@ impl Driver {
         }
     }
 
-    fn spawn(&mut self, start: Start, started: StartedAttempt) {
+    fn spawn(&mut self, start: Start, started: StartedAttempt, inputs: &Arc<[Artifact]>) {
         let Some(permit) = self.stepper.permits.pop() else { return };
-        let Some(order) =
-            self.stepper.definition.order(&self.run, &self.inputs, start.action, start.number, started.fence)
+        let Some(order) = self.stepper.definition.order(&self.run, inputs, start.action, start.number, started.fence)
         else {
             return;
         };

@@ -33,6 +33,7 @@ use super::space::Space;
 use super::supervise::supervise;
 use crate::base::{Digest, fault};
 use crate::manifest::Pipeline;
+use crate::model::RunState;
 use crate::resource::{ObservationSink, Outages, Resource, ResourceError, Status};
 use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
@@ -266,8 +267,15 @@ async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Re
         }
     }
     sweep(&resources, unfinished).await?;
-    for run in unfinished {
-        tracing::warn!("run #{} was not finished when the last host ended: it continues", run.detail.run.number);
+    let (waiting, begun): (Vec<_>, Vec<_>) =
+        unfinished.iter().map(|run| &run.detail.run).partition(|run| run.state == RunState::Queued);
+    for run in begun {
+        tracing::warn!("run #{} was not finished when the last host ended: it continues", run.number);
+    }
+    match waiting.as_slice() {
+        [] => {}
+        [run] => tracing::info!("run #{} waits for a slot, as before", run.number),
+        runs => tracing::info!("{} runs wait for a slot, as before", runs.len()),
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! What is on record about a resource, for the resource itself; and when it removes content that it
 //! keeps on this machine and that no run needs.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +37,9 @@ impl KnownPaths for Known {
         page.map_err(|error| self.unread(&error))
     }
 
-    async fn needed(&self) -> Result<BTreeSet<Digest>, ResourceError> {
-        self.shared.store.needed(&self.resource).await.map_err(|error| self.unread(&error))
+    async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>, ResourceError> {
+        let page = self.shared.store.needed(&self.resource, PageRequest { cursor, limit: MAX_PAGE }).await;
+        page.map_err(|error| self.unread(&error))
     }
 }
 

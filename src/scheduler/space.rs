@@ -2,15 +2,14 @@
 //! and components that no run can need any more.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::disk::{blocking, unavailable};
+use super::disk::blocking;
 use super::kept_components::KeptComponents;
 use super::parts::Parts;
 use crate::base::{Digest, Freed};
-use crate::sandbox::trim_compiled_code;
+use crate::sandbox::{SandboxError, trim_compiled_code};
 use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, Result};
 
@@ -35,7 +34,7 @@ pub struct GivenBack {
     /// Segments of the log.
     pub logs: Result<Freed>,
     /// Compiled code.
-    pub compiled_code: Result<Freed>,
+    pub compiled_code: std::result::Result<Freed, SandboxError>,
 }
 
 impl Space {
@@ -70,7 +69,7 @@ impl Space {
         blocking(move || logs.trim(&needed, dry_run)).await?
     }
 
-    async fn trim_compiled_code(&self, dry_run: bool) -> Result<Freed> {
+    async fn trim_compiled_code(&self, dry_run: bool) -> std::result::Result<Freed, SandboxError> {
         let folders = self.compiled.clone();
         let trim = move || {
             folders.iter().try_fold(Freed::default(), |mut freed, folder| {
@@ -78,6 +77,9 @@ impl Space {
                 Ok(freed)
             })
         };
-        blocking(trim).await?.map_err(|why: io::Error| unavailable("look at compiled code", &why))
+        tokio::task::spawn_blocking(trim).await.unwrap_or_else(|panic| {
+            let folder = self.compiled.first().cloned().unwrap_or_default();
+            Err(SandboxError::Cache { folder, why: panic.to_string() })
+        })
     }
 }

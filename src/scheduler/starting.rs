@@ -16,7 +16,7 @@ use super::shared::{Shared, TRY_AGAIN, persist};
 use super::stepper::Stepper;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{Moment, RunId, fault};
-use crate::model::{Pending, Run, RunDetail, RunState, Tick, TriggerMark};
+use crate::model::{Pending, Run, RunState, Tick, TriggerMark};
 use crate::store::{CreatedRun, NewRun, PageRequest, StoreError, UnfinishedRun};
 
 /// The shortest time between recorded ticks that did not fire. Without it, each of many runs in
@@ -235,9 +235,8 @@ async fn open(
     let (starts, step) = stepper.decide();
     run.step = step;
     let Some(created) = create(shared, run, patience).await? else { return Ok(None) };
-    let RunDetail { run, inputs, .. } = created.detail;
-    let mut driver = Driver::new(stepper, run.clone(), inputs);
-    driver.begin(starts, created.started);
+    let run = created.detail.run;
+    let driver = Driver::begun(stepper, run.clone(), created.inputs, starts, created.started);
     Ok(Some((driver, run, created.pending)))
 }
 

@@ -48,8 +48,6 @@ pub mod sqlite;
 mod writable;
 mod write;
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -203,10 +201,12 @@ pub trait MetadataStore: GuestRecords {
     /// the pages.
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
 
-    /// Returns the digests of the artifacts of a resource that runs need: those that are `new`, and
-    /// of each run that has not ended its inputs, claimed and given, and its outputs. An artifact
-    /// counts wherever it lay and whether it was replaced.
-    async fn needed(&self, resource: &str) -> Result<BTreeSet<Digest>>;
+    /// Lists the digests of the artifacts of a resource that runs need: those that are `new`, and
+    /// the inputs (claimed and given) and the outputs of each run that has not ended. An artifact
+    /// counts wherever it lay and whether it was replaced. Digests may repeat, and a page may be
+    /// empty although others follow. What is claimed while the pages are read is on one of them;
+    /// what a new run is given meanwhile may not be.
+    async fn needed(&self, resource: &str, page: PageRequest) -> Result<Page<Digest>>;
 
     /// Lists artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
@@ -344,8 +344,7 @@ pub trait MetadataStore: GuestRecords {
     /// Counts the inputs of a run, claimed and given.
     async fn count_inputs(&self, run: RunId) -> Result<u64>;
 
-    /// Returns a run with its actions and attempts. `inputs` is empty:
-    /// [`MetadataStore::run_inputs`] lists them, in pages.
+    /// Returns a run with its actions and attempts.
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>>;
 
     /// Returns a run alone: its state and times.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition, Observation,
-    Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark, Usage,
+    Access, ActionState, Artifact, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition,
+    Observation, Page, Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark, Usage,
 };
 
 /// The most ticks that a store retains; older ones are dropped.
@@ -128,8 +128,12 @@ pub struct NewRun {
 /// A run that was created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreatedRun {
-    /// The run with its inputs and actions, as they were before its first step.
+    /// The run with its actions, as they were before its first step.
     pub detail: RunDetail,
+    /// The first artifacts that it claimed or was given, in the order of recording, at most
+    /// [`MAX_PAGE`](crate::base::bounds::MAX_PAGE); the others are read with
+    /// [`run_inputs`](super::MetadataStore::run_inputs).
+    pub inputs: Page<Artifact>,
     /// The attempts that its first step started, in the order of the step.
     pub started: Vec<StartedAttempt>,
     /// The artifacts that are still pending in each resource that it claimed from.
@@ -243,7 +247,7 @@ pub struct Visible {
 /// A run that has not ended, as a starting host finds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnfinishedRun {
-    /// The run with its inputs, actions and attempts.
+    /// The run with its actions and attempts.
     pub detail: RunDetail,
     /// Its attempts that have not ended.
     pub attempts: Vec<UnfinishedAttempt>,

@@ -237,6 +237,17 @@ fn names_an_issue(line: &str) -> bool {
     })
 }
 
+/// Whoever adds a kind goes by the recipes there.
+#[test]
+fn the_architecture_names_only_files_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let sources = files(&root(), &is_rust);
+    let named =
+        text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs") && !code.contains(['<', ' ', '*']));
+    let missing: Vec<&str> = named.filter(|name| !sources.iter().any(|path| path.ends_with(name))).collect();
+    assert!(missing.is_empty(), "no such files: {missing:?}");
+}
+
 /// The README's first two commands are those that people copy, and that `.ci/run` runs.
 #[test]
 fn the_readme_starts_with_the_two_commands() {

@@ -3,7 +3,7 @@
 //! It is a fake because a real store cannot be made to show what the HTTP floor must handle: events
 //! that were dropped, other epochs, gaps, a store that fails.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
@@ -33,6 +33,7 @@ pub(crate) struct FakeStore {
     pub(crate) events: Mutex<Vec<Event>>,
     pub(crate) newest: watch::Sender<u64>,
     pub(crate) runs: Mutex<Vec<RunDetail>>,
+    pub(crate) inputs: Mutex<BTreeMap<RunId, Vec<Artifact>>>,
     pub(crate) artifacts: Mutex<Vec<Artifact>>,
     pub(crate) ticks: Mutex<Vec<Tick>>,
     pub(crate) awaiting: Mutex<Vec<AwaitingApproval>>,
@@ -49,6 +50,7 @@ impl Default for FakeStore {
             events: Mutex::default(),
             newest: watch::channel(0).0,
             runs: Mutex::default(),
+            inputs: Mutex::default(),
             artifacts: Mutex::default(),
             ticks: Mutex::default(),
             awaiting: Mutex::default(),
@@ -186,13 +188,13 @@ impl MetadataStore for FakeStore {
         Ok(Vec::new())
     }
     async fn run_inputs(&self, run: RunId, request: PageRequest) -> Stored<Page<Artifact>> {
-        page(&self.run(run)?.map(|detail| detail.inputs).unwrap_or_default(), &request)
+        page(self.inputs.lock().unwrap().get(&run).map_or(&[][..], |inputs| inputs), &request)
     }
     async fn count_inputs(&self, run: RunId) -> Stored<u64> {
-        Ok(self.run(run)?.map_or(0, |detail| detail.inputs.len() as u64))
+        Ok(self.inputs.lock().unwrap().get(&run).map_or(0, |inputs| inputs.len() as u64))
     }
     async fn run_progress(&self, id: RunId) -> Stored<Option<RunDetail>> {
-        Ok(self.run(id)?.map(|detail| RunDetail { inputs: Vec::new(), ..detail }))
+        self.run(id)
     }
     async fn run_summary(&self, id: RunId) -> Stored<Option<Run>> {
         Ok(self.run(id)?.map(|detail| detail.run))
@@ -259,7 +261,7 @@ impl MetadataStore for FakeStore {
     async fn known(&self, _: &str, _: PageRequest) -> Stored<Page<KnownPath>> {
         read_only()
     }
-    async fn needed(&self, _: &str) -> Stored<BTreeSet<Digest>> {
+    async fn needed(&self, _: &str, _: PageRequest) -> Stored<Page<Digest>> {
         read_only()
     }
     async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {

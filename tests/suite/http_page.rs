@@ -21,7 +21,7 @@ fn the_table_of_runs_escapes_all_text() {
     for (number, state) in [(1, RunState::Succeeded), (2, RunState::Failed), (3, RunState::Running)] {
         let mut run = a_run(number, state);
         run.trigger = "<img src=x onerror=alert(1)>".into();
-        let detail = RunDetail { run, inputs: vec![], actions: vec![], attempts: vec![] };
+        let detail = RunDetail { run, actions: vec![], attempts: vec![] };
         server.store.runs.lock().unwrap().push(detail);
     }
     let page = server.get("/").text();
@@ -36,7 +36,7 @@ fn the_table_of_runs_escapes_all_text() {
 #[test]
 fn the_page_obeys_its_content_security_policy_and_its_links_work() {
     let server = Server::start();
-    let detail = RunDetail { run: a_run(1, RunState::Succeeded), inputs: vec![], actions: vec![], attempts: vec![] };
+    let detail = RunDetail { run: a_run(1, RunState::Succeeded), actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);
     let page = server.get("/").text();
     for forbidden in ["style=", "onclick", "<style", "http://", "https://", "javascript:"] {

@@ -80,7 +80,7 @@ impl Control for FakeControl {
         }
         let number = self.store.runs.lock().unwrap().len() as u64 + 1;
         let run = Run { id, params, rerun_of, ..a_run(number, RunState::Queued) };
-        let detail = RunDetail { run: run.clone(), inputs: vec![], actions: vec![], attempts: vec![] };
+        let detail = RunDetail { run: run.clone(), actions: vec![], attempts: vec![] };
         self.store.runs.lock().unwrap().push(detail);
         Ok(run)
     }

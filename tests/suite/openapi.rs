@@ -52,7 +52,7 @@ fn the_document_has_exactly_the_routes_of_the_server() {
 fn with_a_run() -> Server {
     let server = Server::start();
     let run = a_run(1, RunState::Succeeded);
-    server.store.runs.lock().unwrap().push(RunDetail { run, inputs: vec![], actions: vec![], attempts: vec![] });
+    server.store.runs.lock().unwrap().push(RunDetail { run, actions: vec![], attempts: vec![] });
     server
 }
 
@@ -84,7 +84,8 @@ fn the_document_has_the_members_of_runs_artifacts_and_problems() {
         assert_eq!(members(&schemas[schema]["properties"]), members(&answer["items"][0]), "{schema}");
     }
     let (run, input) = (a_run(2, RunState::Queued), an_artifact("b.csv", b"2", ArtifactState::Old));
-    let detail = RunDetail { run, inputs: vec![input], actions: vec![], attempts: vec![] };
+    server.store.inputs.lock().unwrap().insert(run.id, vec![input]);
+    let detail = RunDetail { run, actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);
     let answer = server.get("/api/v1/runs/2/inputs").json();
     let both: BTreeSet<&str> = [&schemas["Artifact"], &schemas["Input"]["allOf"][1]]

@@ -286,7 +286,7 @@ fn a_second_signal_stops_at_once() {
     wait_for_log(&app, 1, "awaiting cancel");
     app.signal(Signal::TERM);
     wait_until("the host to say that it is stopping", || app.said().contains("again"));
-    app.signal(Signal::TERM);
+    app.signal_again(Signal::TERM);
     assert!(!app.wait_for_end().success(), "a host that is stopped at once must not exit with 0");
     app.start();
     wait_until("the run to be recovered", || attempts(&run(&app, 1), 0) == ["crashed", "running"]);
@@ -539,4 +539,40 @@ fn panics_of_hash_jobs_and_watches_are_reported() {
     app.drop_file("raw/next", b"x");
     assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded", "files are seen again");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200);
+}
+
+/// Thousands of runs may wait for a slot, each with as many inputs as `max_artifacts` allows.
+#[test]
+fn runs_that_wait_for_a_slot_do_not_hold_their_inputs_in_memory() {
+    const FILES: usize = 3_000;
+    let mut app = TestApp::new(&manifest(&action("work", &["raw"], r#"{ do = "read", from = "raw" }"#, "")));
+    app = app.with_guest("worker");
+    for number in 0..FILES {
+        app.drop_file(&format!("raw/{number}"), number.to_string().as_bytes());
+    }
+    app.start();
+    let runs = app.wait_for_runs(1);
+    let inputs = |app: &TestApp, number: u64| run(app, number)["inputs_count"].as_u64().unwrap();
+    let first = (1..=runs.len() as u64).max_by_key(|number| inputs(&app, *number)).unwrap();
+    assert!(inputs(&app, first) > 1_000, "more than the store gives at once");
+    assert_eq!(app.get_all(&format!("/api/v1/runs/{first}/lineage")).len() as u64, inputs(&app, first));
+    let id = run(&app, first)["id"].as_str().unwrap().to_owned();
+    assert_eq!(app.post("/api/v1/actions/work/pause").0, 200);
+    let queue = |app: &TestApp, count: usize| {
+        for _ in 0..count {
+            let new = anacostia::base::RunId::new().to_string();
+            assert_eq!(put(app, &new, &format!("{{\"rerun_of\":\"{id}\"}}")).0, 201);
+        }
+    };
+    queue(&app, 2);
+    let before = app.most_resident();
+    queue(&app, 60);
+    let grown = app.most_resident() - before;
+    assert!(grown < 24 << 20, "60 runs that wait took {grown} bytes");
+    app.restart();
+    assert!(app.most_resident() < before + (24 << 20), "after a restart");
+    assert_eq!(app.post("/api/v1/actions/work/resume").0, 200);
+    let again = runs.len() as u64 + 1;
+    wait_until("one of them to succeed", || run(&app, again)["state"] == "succeeded");
+    assert_eq!(inputs(&app, again), inputs(&app, first));
 }

@@ -156,3 +156,20 @@ fn repeated_sighup_stops_a_host_gracefully() {
     assert_eq!(run["state"], "succeeded");
     assert_eq!(app.get("/api/v1/runs/1")["actions"][0]["attempts"].as_array().unwrap().len(), 1, "nothing ran again");
 }
+
+/// GNU `timeout` sends SIGTERM to its child, and then to the whole group.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one_request() {
+    let steps = r#"params = { steps = [{ do = "log", message = "at work" }, { do = "sleep", ms = 700 }] }"#;
+    let mut app = TestApp::new(&manifest(steps)).with_guest("worker");
+    fs::create_dir(app.path("raw")).unwrap();
+    app.start();
+    app.drop_file("raw/1", b"1");
+    wait_until("the attempt to be running", || {
+        app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("at work"))
+    });
+    for _ in 0..3 {
+        app.signal(Signal::TERM);
+    }
+    assert!(app.wait_for_end().success(), "the host did not stop gracefully: {}", app.said());
+}

@@ -274,6 +274,7 @@ fn an_unwritable_cache_folder_does_not_prevent_the_start() {
     }
     let warning = format!("compiled code is kept in {} instead", app.path("state/compiled").display());
     assert_eq!(app.said().matches(&warning).count(), 2, "{}", app.said());
+    assert_eq!(app.said().matches(" WARN ").count(), 2, "one for each start: {}", app.said());
 }
 
 /// Runs a command as a user who may read everything here, and write nothing.

@@ -113,6 +113,6 @@ fn a_second_signal_stops_a_host_with_blocked_output_streams() {
     });
     app.signal(Signal::TERM);
     wait_until("the host to be stopping", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 503));
-    app.signal(Signal::TERM);
+    app.signal_again(Signal::TERM);
     assert!(!app.wait_for_end().success(), "a host that is stopped at once must not exit with 0");
 }

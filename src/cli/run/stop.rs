@@ -53,10 +53,10 @@ impl Stops {
     /// Waits for the next request to stop. Safe to drop: a signal that has arrived is not lost.
     pub(crate) async fn next(&mut self) -> Stop {
         loop {
-            let stop = self.signal().await;
-            let before = self.last.replace((stop, Instant::now()));
-            if before.is_none_or(|(kind, at)| kind != stop || at.elapsed() > SAME_REQUEST) {
-                return stop;
+            let now = (self.signal().await, Instant::now());
+            let before = self.last.replace(now);
+            if !is_same_request(before, now) {
+                return now.0;
             }
         }
     }
@@ -79,6 +79,11 @@ impl Stops {
     }
 }
 
+/// Returns whether a signal belongs to the same request as the one before.
+fn is_same_request(before: Option<(Stop, Instant)>, now: (Stop, Instant)) -> bool {
+    before.is_some_and(|(stop, at)| stop == now.0 && now.1.duration_since(at) <= SAME_REQUEST)
+}
+
 /// Whether the parent process made this process ignore SIGHUP (`nohup`).
 fn hang_up_is_ignored() -> bool {
     // SAFETY: all zero bytes are a valid `sigaction`.
@@ -86,4 +91,19 @@ fn hang_up_is_ignored() -> bool {
     // SAFETY: no action is set, and the current one is written to a valid local variable.
     let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) };
     asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Instant, SAME_REQUEST, Stop, is_same_request};
+
+    #[test]
+    fn the_same_signal_at_once_is_the_same_request() {
+        let first = Instant::now();
+        let before = Some((Stop::Terminate, first));
+        assert!(!is_same_request(None, (Stop::Terminate, first)));
+        assert!(is_same_request(before, (Stop::Terminate, first + SAME_REQUEST)));
+        assert!(!is_same_request(before, (Stop::Terminate, first + 2 * SAME_REQUEST)), "someone has asked again");
+        assert!(!is_same_request(before, (Stop::Interrupt, first)), "someone else asks");
+    }
 }

@@ -206,7 +206,7 @@ mod tests {
             fired_by: Vec::new(),
             partition: None,
         };
-        RunDetail { run, inputs: Vec::new(), actions: actions.collect(), attempts: Vec::new() }
+        RunDetail { run, actions: actions.collect(), attempts: Vec::new() }
     }
 
     fn message(found: Result<String, Failure>) -> String {

@@ -117,7 +117,6 @@ pub(crate) const LIMIT: &str = "the limit of 16 MiB of memory is reached; to rai
 pub(crate) fn detail() -> RunDetail {
     RunDetail {
         run: Run { params: json!({"seed": 7}), ..run(7, RunState::Failed) },
-        inputs: Vec::new(),
         actions: vec![
             action("prepare", ActionState::Succeeded, 2, None),
             action("train", ActionState::Failed, 1, Some("failed to reach the server")),

@@ -88,7 +88,8 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     }
 });
 
-pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
+pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| {
+    Keys {
     home: "[pipeline]",
     later: &[],
     rows: vec![
@@ -155,6 +156,7 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
             .into(),
         ),
     ],
+}
 });
 
 pub(super) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -465,7 +467,11 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
     let mut rows: Vec<Row> = vec![
         ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
         ("on", &["events", "when"], on),
-        ("nothing_new_for", &["nothing_new", "silence"], with_example(span(silence, &settings::NOTHING_NEW_FOR, None), "6h")),
+        (
+            "nothing_new_for",
+            &["nothing_new", "silence"],
+            with_example(span(silence, &settings::NOTHING_NEW_FOR, None), "6h"),
+        ),
         ("resources", &["resource", "inputs"], strings(resources, Some(NAME), "raw")),
         ("action", &["actions"], text(action)),
         ("retry_for", &["give_up_after"], span(retry, &settings::RETRY_FOR, Some(settings::DEFAULT_RETRY_FOR))),
@@ -572,7 +578,11 @@ mod tests {
             let mut seen = std::collections::BTreeSet::new();
             for (key, theirs, shape) in &keys.rows {
                 assert!(theirs.iter().chain([key]).all(|word| seen.insert(*word)), "{key} in {}", keys.home);
-                assert!(shape.schema["description"].as_str().is_some_and(|doc| !doc.is_empty()), "{key} in {}", keys.home);
+                assert!(
+                    shape.schema["description"].as_str().is_some_and(|doc| !doc.is_empty()),
+                    "{key} in {}",
+                    keys.home
+                );
             }
         }
     }

@@ -8,7 +8,9 @@ use super::section::{Keys, Row, by_kind, object};
 use super::sql;
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
-use crate::manifest::schema::{ENV, Shape, boolean, choice, form, size, span, strings, text, with_default, without_default};
+use crate::manifest::schema::{
+    ENV, Shape, boolean, choice, form, size, span, strings, text, with_default, without_default,
+};
 use crate::manifest::settings;
 
 /// The kinds of resources.
@@ -128,7 +130,8 @@ fn values(doc: &str, example: &str) -> Shape {
     .into()
 }
 
-pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
+pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| {
+    Keys {
     home: "resources of the kind `http`",
     later: &[],
     rows: vec![
@@ -193,6 +196,7 @@ pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
         ),
         trigger(),
     ],
+}
 });
 
 pub(in crate::manifest) static PAGING: LazyLock<Keys> = LazyLock::new(|| Keys {

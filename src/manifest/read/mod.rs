@@ -229,7 +229,13 @@ fn check_schema(reader: &mut Reader<'_>, root: &Table<'_>, draft: &UncheckedMani
 }
 
 /// Reads a nested table with known keys: `trigger`, `cron`, `limits`, `retry`, `build`.
-fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &'static Keys, example: &str) -> Option<Table<'t>> {
+fn inner<'t>(
+    reader: &mut Reader<'_>,
+    parent: &Table<'t>,
+    key: &str,
+    keys: &'static Keys,
+    example: &str,
+) -> Option<Table<'t>> {
     reader.table(parent, key, format!("`{key}` of {}", parent.name), keys, &format!("`{key} = {example}`"))
 }
 

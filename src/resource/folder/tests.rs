@@ -260,8 +260,8 @@ impl KnownPaths for Record {
         Ok(Page { items: self.0.clone(), next_cursor: None })
     }
 
-    async fn needed(&self) -> Result<BTreeSet<Digest>> {
-        Ok(BTreeSet::new())
+    async fn needed(&self, _: Option<String>) -> Result<Page<Digest>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
     }
 }
 

@@ -1,6 +1,5 @@
 //! Tests of a watch without a host.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,12 +51,11 @@ impl KnownPaths for Record {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
 
-    async fn needed(&self) -> Result<BTreeSet<Digest>> {
+    async fn needed(&self, _: Option<String>) -> Result<Page<Digest>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.is_done.load(Ordering::Relaxed) {
-            return Ok(BTreeSet::new());
-        }
-        Ok(self.digests.lock().unwrap().iter().copied().collect())
+        let is_done = self.is_done.load(Ordering::Relaxed);
+        let items = if is_done { Vec::new() } else { self.digests.lock().unwrap().clone() };
+        Ok(Page { items, next_cursor: None })
     }
 }
 

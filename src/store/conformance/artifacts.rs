@@ -90,7 +90,7 @@ pub(super) async fn ignored_entries_are_recorded_and_never_pending(world: &mut W
     assert_eq!(kinds_after(store, before).await, [ArtifactIgnored]);
     let known = store.known("raw", all()).await.unwrap().items;
     assert_eq!((known[0].path.as_str(), known[0].state, known[0].digest), ("pipe", Ignored, None));
-    assert!(create(store, new_run()).await.detail.inputs.is_empty());
+    assert!(create(store, new_run()).await.inputs.items.is_empty());
     assert_eq!(record(store, vec![present("pipe", "now a file")]).await.new, 1);
     assert_eq!(versions(store, "pipe").await, [(1, Ignored, false), (2, New, true)]);
     record(store, vec![ignored("pipe", "a socket")]).await;

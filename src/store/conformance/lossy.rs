@@ -6,7 +6,6 @@
 //!
 //! [`StoreError::Unavailable`]: crate::store::StoreError::Unavailable
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +104,7 @@ lossy! {
         paused_nodes() -> Vec<Pause>;
         cursor(resource: &str) -> Option<String>;
         known(resource: &str, page: PageRequest) -> Page<KnownPath>;
-        needed(resource: &str) -> BTreeSet<Digest>;
+        needed(resource: &str, page: PageRequest) -> Page<Digest>;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
         unfinished(run: RunId) -> Option<UnfinishedRun>;
         run_inputs(run: RunId, page: PageRequest) -> Page<Artifact>;

@@ -198,7 +198,7 @@ pub(super) async fn retrigger_makes_outputs_new_once_they_are_visible(world: &mu
     let files = vec![staged("raw", "again", "1234", false), staged("models", "m", "M", false)];
     let with = Intent { retrigger: vec!["raw".to_owned()], ..intent(files) };
     store.publish_intent(fence, with, at(40)).await.unwrap();
-    assert!(create(store, new_run()).await.detail.inputs.is_empty(), "it cannot be read yet");
+    assert!(create(store, new_run()).await.inputs.items.is_empty(), "it cannot be read yet");
     let before = newest(store).await;
     store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactRecorded, EventKind::AttemptEnded]);
@@ -207,7 +207,7 @@ pub(super) async fn retrigger_makes_outputs_new_once_they_are_visible(world: &mu
     assert_eq!(versions(store, "again").await, [(1, New, true)]);
     assert_eq!(artifacts_at(store, "models", "m").await[0].state, Published);
     assert_eq!(record(store, vec![present("again", "1234")]).await.new, 0);
-    assert_eq!(create(store, new_run()).await.detail.inputs.len(), 1);
+    assert_eq!(create(store, new_run()).await.inputs.items.len(), 1);
 }
 
 pub(super) async fn unique_tags_move(world: &mut World) {

@@ -47,7 +47,7 @@ pub(super) async fn a_repeated_write_returns_the_first_result_and_changes_nothin
     let step = RunStep { starts: vec![first], ..RunStep::default() };
     let new = NewRun { step, ..new_run() };
     let created = twice!(store.create_run(new, at(4))).unwrap();
-    assert_eq!((created.started.len(), created.detail.inputs.len()), (1, 2));
+    assert_eq!((created.started.len(), created.inputs.items.len()), (1, 2));
     let (run, fence) = (created.detail.run.id, created.started[0].fence);
     let facts = Facts {
         metrics: vec![Metric { name: "loss".to_owned(), value: 0.5, step: None }],

@@ -4,7 +4,7 @@ use super::World;
 use super::fixtures::*;
 use crate::base::{Digest, RunId};
 use crate::model::EventKind::{ActionState as Action, AttemptEnded, AttemptStarted, RunState as State};
-use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunDetail, RunState};
+use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunState};
 use crate::store::{NewRun, RunQuery, RunStep, StoreError};
 
 pub(super) async fn a_run_is_created_once_with_its_actions_and_inputs(world: &mut World) {
@@ -20,8 +20,8 @@ pub(super) async fn a_run_is_created_once_with_its_actions_and_inputs(world: &mu
     assert_eq!(created.detail.actions, [action("zebra"), skipped, action("ant")], "in the order of the manifest");
     assert_eq!(store.run_summary(run.id).await.unwrap().as_ref(), Some(run));
     let progress = store.run_progress(run.id).await.unwrap().unwrap();
-    assert_eq!(progress, RunDetail { inputs: Vec::new(), ..created.detail.clone() });
-    assert_eq!(inputs_of(store, run.id).await, created.detail.inputs);
+    assert_eq!(progress, created.detail.clone());
+    assert_eq!(inputs_of(store, run.id).await, created.inputs.items);
     assert_eq!(inputs_of(store, RunId::new()).await, []);
     assert_eq!(store.run_summary(RunId::new()).await.unwrap(), None);
     assert_eq!(store.run_by_number(1).await.unwrap(), Some(run.id));

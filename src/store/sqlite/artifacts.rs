@@ -227,13 +227,6 @@ pub(super) fn seq_of(db: &Connection, id: ArtifactId) -> Work<Option<u64>> {
     Ok(prepare(db, sql)?.query_row([id], |row| row.get(0)).optional()?)
 }
 
-/// Returns the inputs of a run: the artifacts that it claimed and those that it was given, in the
-/// order of recording.
-pub(super) fn inputs(db: &Connection, run: RunId) -> Work<Vec<Artifact>> {
-    let found = inputs_after(db, run, 0, usize::MAX)?;
-    Ok(found.into_iter().map(|(_, artifact)| artifact).collect())
-}
-
 /// The pending artifacts of a resource, oldest first.
 pub(super) fn waiting(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<Artifact>> {
     let (after, limit) = (page::after(request)?, page::limit(request));

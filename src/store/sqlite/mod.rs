@@ -46,7 +46,6 @@ mod unfinished;
 mod wal;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -305,9 +304,9 @@ impl MetadataStore for SqliteStore {
         self.read("read what is in a resource", move |db| artifacts::known(db, &resource, &page)).await
     }
 
-    async fn needed(&self, resource: &str) -> Result<BTreeSet<Digest>> {
+    async fn needed(&self, resource: &str, page: PageRequest) -> Result<Page<Digest>> {
         let resource = resource.to_owned();
-        self.read("read which artifacts runs need", move |db| needed::digests(db, &resource)).await
+        self.read("read which artifacts runs need", move |db| needed::digests(db, &resource, &page)).await
     }
 
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>> {

@@ -1,40 +1,82 @@
 //! Which artifacts runs need, so that their content is kept.
 
-use std::collections::BTreeSet;
+use rusqlite::{Connection, params};
 
-use rusqlite::Connection;
-
+use super::page;
 use super::sql::{Work, prepare};
 use crate::base::Digest;
-use crate::model::{ArtifactState, RunState};
+use crate::model::{Page, RunState};
+use crate::store::PageRequest;
 
-/// The digests of the artifacts of a resource that runs need.
-pub(super) fn digests(db: &Connection, resource: &str) -> Work<BTreeSet<Digest>> {
-    let mut found = BTreeSet::new();
-    // Claimed by a run that has not ended: its artifacts become `old` when it does.
-    for state in [ArtifactState::New, ArtifactState::Current] {
-        let sql = "SELECT digest FROM artifacts INDEXED BY artifacts_waiting WHERE resource = ?1 AND state = ?2";
-        let mut statement = prepare(db, sql)?;
-        for digest in statement.query_map((resource, state), |row| row.get(0))? {
-            found.extend::<Option<Digest>>(digest?);
-        }
-    }
-    let given = "SELECT a.digest FROM given g CROSS JOIN artifacts a ON a.seq = g.artifact
-        WHERE g.run = ?1 AND a.resource = ?2";
-    let written = "SELECT a.digest FROM outputs o CROSS JOIN artifacts a ON a.seq = o.artifact
-        WHERE o.run = ?1 AND o.resource = ?2";
-    for run in unfinished(db)? {
-        for sql in [given, written] {
-            let mut statement = prepare(db, sql)?;
-            for digest in statement.query_map((run, resource), |row| row.get(0))? {
-                found.extend::<Option<Digest>>(digest?);
-            }
-        }
-    }
-    Ok(found)
+/// The new artifacts of a resource, and those that a run has claimed that has not ended: they
+/// become `old` when it does. Neither is of a run (`?3`).
+const NEW: &str = "SELECT seq, digest FROM artifacts INDEXED BY artifacts_waiting
+    WHERE resource = ?1 AND state = 'new' AND seq > ?2 AND ?3 = 0 ORDER BY seq LIMIT ?4";
+const CLAIMED: &str = "SELECT seq, digest FROM artifacts INDEXED BY artifacts_waiting
+    WHERE resource = ?1 AND state = 'current' AND seq > ?2 AND ?3 = 0 ORDER BY seq LIMIT ?4";
+/// What one run was given, and what it has written.
+const GIVEN: &str = "SELECT a.seq, a.digest FROM given g CROSS JOIN artifacts a ON a.seq = g.artifact
+    WHERE a.resource = ?1 AND g.artifact > ?2 AND g.run = ?3 ORDER BY g.artifact LIMIT ?4";
+const WRITTEN: &str = "SELECT a.seq, a.digest FROM outputs o CROSS JOIN artifacts a ON a.seq = o.artifact
+    WHERE o.resource = ?1 AND o.artifact > ?2 AND o.run = ?3 ORDER BY o.artifact LIMIT ?4";
+/// In this order: an artifact that is claimed while the pages are read must not be missed.
+const PARTS: [&str; 4] = [NEW, CLAIMED, GIVEN, WRITTEN];
+
+/// Where a page begins: after the artifact `after` of a run in one of the [`PARTS`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    part: usize,
+    run: i64,
+    after: i64,
 }
 
-/// The numbers of the runs that have not ended.
+/// Returns a page of the digests of the artifacts of a resource that runs need.
+pub(super) fn digests(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<Digest>> {
+    let (from, limit) = (place(request)?, page::limit(request));
+    let mut items = Vec::new();
+    // What a page has skipped because it has no digest counts too, so that a page is bounded.
+    let mut room = limit;
+    for source in sources(db)?.into_iter().filter(|source| (source.part, source.run) >= (from.part, from.run)) {
+        let is_first = (source.part, source.run) == (from.part, from.run);
+        let mut place = Place { after: if is_first { from.after } else { 0 }, ..source };
+        let Some(sql) = PARTS.get(source.part) else { continue };
+        let mut statement = prepare(db, sql)?;
+        let rows = statement.query_map(params![resource, place.after, place.run, room], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Digest>>(1)?))
+        })?;
+        for row in rows {
+            let (seq, digest) = row?;
+            items.extend(digest);
+            (place.after, room) = (seq, room - 1);
+        }
+        if room == 0 {
+            let next_cursor = Some(format!("{}.{}.{}", place.part, place.run, place.after));
+            return Ok(Page { items, next_cursor });
+        }
+    }
+    Ok(Page { items, next_cursor: None })
+}
+
+/// The beginnings of all parts, in the order in which they are read.
+fn sources(db: &Connection) -> Work<Vec<Place>> {
+    let runs = unfinished(db)?;
+    let of_resource = (0..2).map(|part| Place { part, run: 0, after: 0 });
+    let of_runs = (2..PARTS.len()).flat_map(|part| runs.iter().map(move |run| Place { part, run: *run, after: 0 }));
+    Ok(of_resource.chain(of_runs).collect())
+}
+
+fn place(request: &PageRequest) -> Work<Place> {
+    let Some(cursor) = &request.cursor else { return Ok(Place::default()) };
+    let numbers: Option<Vec<i64>> = cursor.split('.').map(|number| number.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([part, run, after]) if (0..4).contains(part) && *run >= 0 && *after >= 0 => {
+            Ok(Place { part: usize::try_from(*part).unwrap_or_default(), run: *run, after: *after })
+        }
+        _ => Err(page::refuse(cursor)),
+    }
+}
+
+/// The numbers of the runs that have not ended, in order.
 fn unfinished(db: &Connection) -> Work<Vec<i64>> {
     let mut numbers = Vec::new();
     for state in RunState::ALL.iter().filter(|state| !state.ended()) {
@@ -43,5 +85,6 @@ fn unfinished(db: &Connection) -> Work<Vec<i64>> {
             numbers.push(number?);
         }
     }
+    numbers.sort_unstable();
     Ok(numbers)
 }

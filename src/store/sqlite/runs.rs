@@ -13,16 +13,10 @@ use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
 use super::{advance, approvals, attempts, marks};
+use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
-
-/// One run with all that belongs to it.
-pub(super) fn detail(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
-    let Some(mut detail) = progress(db, id)? else { return Ok(None) };
-    detail.inputs = artifacts::inputs(db, id)?;
-    Ok(Some(detail))
-}
 
 /// Returns a page of the inputs of a run, in the order of recording.
 pub(super) fn inputs(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<Artifact>> {
@@ -43,13 +37,12 @@ pub(super) fn count(db: &Connection, state: RunState) -> Work<u64> {
     Ok(prepare(db, sql)?.query_row([state], |row| row.get(0))?)
 }
 
-/// One run with its actions and attempts, without its inputs.
+/// One run with its actions and attempts.
 pub(super) fn progress(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
     let Some(run) = find(db, id)? else { return Ok(None) };
-    let inputs = Vec::new();
     let actions = actions(db, run.number)?;
     let attempts = attempts::of_run(db, &run)?;
-    Ok(Some(RunDetail { run, inputs, actions, attempts }))
+    Ok(Some(RunDetail { run, actions, attempts }))
 }
 
 /// The actions of a run, in the order of the manifest.
@@ -146,9 +139,8 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
     insert(tx, &run, &new.actions)?;
     give(tx, &run, &new.given)?;
     claim(tx, &run, &new.claims)?;
-    let none = new.claims.is_empty() && new.given.is_empty();
-    let inputs = if none { Vec::new() } else { artifacts::inputs(tx.db, run.id)? };
-    let data = json!({ "number": run.number, "trigger": run.trigger, "inputs": inputs.len() });
+    let (inputs, count) = first_inputs(tx.db, &run, new.claims.is_empty() && new.given.is_empty())?;
+    let data = json!({ "number": run.number, "trigger": run.trigger, "inputs": count });
     emit(tx, now, NewEvent::of(EventKind::RunCreated, data).run(run.id))?;
     for mut tick in new.ticks {
         tick.run_id = Some(run.id);
@@ -157,8 +149,18 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
     marks::set(tx, &new.marks)?;
     let started = advance::take(tx, &mut run.clone(), &new.step, now)?;
     let pending = left_waiting(tx.db, &new.claims)?;
-    let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
-    Ok(Some(CreatedRun { detail, started, pending }))
+    let detail = RunDetail { run, actions: new.actions, attempts: Vec::new() };
+    Ok(Some(CreatedRun { detail, inputs, started, pending }))
+}
+
+/// Returns the first inputs of a run, and their number. `none` says that it has none.
+fn first_inputs(db: &Connection, run: &Run, none: bool) -> Work<(Page<Artifact>, u64)> {
+    if none {
+        return Ok((Page { items: Vec::new(), next_cursor: None }, 0));
+    }
+    let page = inputs(db, run.id, &PageRequest { cursor: None, limit: MAX_PAGE })?;
+    let count = if page.next_cursor.is_none() { page.items.len() as u64 } else { count_inputs(db, run.id)? };
+    Ok((page, count))
 }
 
 /// The answer to the creation of a run that exists: the first one, if the run is the one that is
@@ -174,12 +176,12 @@ fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
         return Err(Fail::conflict(format!("run {} exists already, and is a different run", new.id)));
     }
     let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
-    let inputs = artifacts::inputs(tx.db, run.id)?;
+    let (inputs, _) = first_inputs(tx.db, &run, false)?;
     let pending = left_waiting(tx.db, &new.claims)?;
     // As it was before its first step.
     let run = Run { state: RunState::Queued, started_at: None, ended_at: None, reason: None, ..run };
-    let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
-    Ok(CreatedRun { detail, started, pending })
+    let detail = RunDetail { run, actions: new.actions, attempts: Vec::new() };
+    Ok(CreatedRun { detail, inputs, started, pending })
 }
 
 /// What waits in each resource that is claimed from.
@@ -267,12 +269,18 @@ fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<()> {
     if claims.is_empty() {
         return Ok(());
     }
-    let inputs = artifacts::inputs(tx.db, run.id)?;
-    let claimed = |it: &&Artifact, claim: &Claim| it.resource == claim.resource && it.run_id == Some(run.id);
-    for claim in claims {
-        let mut change = Change::default();
-        inputs.iter().filter(|it| claimed(it, claim)).for_each(|it| change.less(it.size));
-        change_waiting(tx, &claim.resource, change)?;
+    let sql = "SELECT resource, count(*), sum(size) FROM artifacts INDEXED BY artifacts_run WHERE run_id = ?1
+        GROUP BY resource";
+    let claimed = {
+        let mut statement = prepare(tx.db, sql)?;
+        let rows = statement.query_map([run.id], |row| {
+            let (count, bytes): (i64, i64) = (row.get(1)?, row.get(2)?);
+            Ok((row.get::<_, String>(0)?, Change { count: -count, bytes: -bytes }))
+        })?;
+        rows.collect::<Result<Vec<_>, _>>()?
+    };
+    for (resource, change) in claimed {
+        change_waiting(tx, &resource, change)?;
     }
     Ok(())
 }

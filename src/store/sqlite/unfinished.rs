@@ -42,7 +42,7 @@ pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
 
 /// A run that has not ended; `None` if there is none of this id.
 pub(super) fn unfinished(db: &Connection, id: RunId) -> Work<Option<UnfinishedRun>> {
-    let Some(detail) = runs::detail(db, id)?.filter(|detail| !detail.run.state.ended()) else { return Ok(None) };
+    let Some(detail) = runs::progress(db, id)?.filter(|detail| !detail.run.state.ended()) else { return Ok(None) };
     let mut attempts = Vec::new();
     for attempt in detail.attempts.iter().filter(|attempt| attempt.ended_at.is_none()) {
         let Some(fence) = attempt.fence else { continue };

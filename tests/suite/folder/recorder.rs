@@ -1,6 +1,6 @@
 //! A sink that keeps records as a store does, and a folder that is watched with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -194,7 +194,7 @@ impl KnownPaths for Known {
         Ok(Page { items, next_cursor })
     }
 
-    async fn needed(&self) -> Result<BTreeSet<Digest>, ResourceError> {
+    async fn needed(&self, _: Option<String>) -> Result<Page<Digest>, ResourceError> {
         unreachable!("a folder keeps no content")
     }
 }

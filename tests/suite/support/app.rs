@@ -257,6 +257,12 @@ impl TestApp {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Sends a signal once more, as a second request: within 250 ms it would be the same one.
+    pub(crate) fn signal_again(&self, signal: Signal) {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        self.signal(signal);
+    }
+
     /// Returns the host's process.
     pub(crate) fn pid(&self) -> u32 {
         self.host.as_ref().expect("a host").child.id()

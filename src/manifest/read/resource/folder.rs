@@ -17,14 +17,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (FolderSpec, O
     let ignore = ignored_names(reader, table);
     let settle = reader.duration_or_default(table, "settle");
     let rescan = reader.duration_or_default(table, "rescan");
-    let folder = FolderSpec {
-        path: PathBuf::new(),
-        include,
-        exclude,
-        ignore,
-        settle,
-        rescan,
-    };
+    let folder = FolderSpec { path: PathBuf::new(), include, exclude, ignore, settle, rescan };
     (folder, path)
 }
 

@@ -29,15 +29,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> HttpSpec {
     let keep = reader.size_or_default(table, "keep");
     let max_kept = reader.size_or_default(table, "max_kept");
     let timeout = reader.duration_or_default(table, "timeout");
-    HttpSpec {
-        form,
-        headers,
-        query,
-        max_body,
-        keep,
-        max_kept,
-        timeout,
-    }
+    HttpSpec { form, headers, query, max_body, keep, max_kept, timeout }
 }
 
 fn form(reader: &mut Reader<'_>, table: &Table<'_>) -> HttpForm {
