@@ -5,9 +5,11 @@ mod concurrency;
 mod edges;
 mod notify;
 pub(super) mod paths;
+mod rows;
 mod tables;
 
 pub(super) use concurrency::concurrency;
 pub(super) use edges::check as edges;
 pub(super) use notify::notify;
+pub(super) use rows::rows;
 pub(super) use tables::tables;

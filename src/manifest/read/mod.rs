@@ -63,6 +63,8 @@ pub(super) struct UncheckedResource {
     pub(super) spec: Option<ResourceSpec>,
     /// `path` as written.
     pub(super) path: Option<At<String>>,
+    /// The place of `prefix` or `bucket`, or of its name.
+    pub(super) place: std::ops::Range<usize>,
     /// The components of its trigger.
     pub(super) deciders: Vec<UncheckedDecider>,
     /// Whether a key that could not be read may mean that the resource is watched.

@@ -6,8 +6,11 @@ mod never;
 mod s3;
 mod sql;
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
+
+use toml::Spanned;
 
 use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
@@ -22,7 +25,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &[]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
-        return UncheckedResource { name, spec: None, path: None, deciders: Vec::new(), perhaps_watched: true };
+        let place = name.span.clone();
+        return UncheckedResource { name, spec: None, path: None, place, deciders: Vec::new(), perhaps_watched: true };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -55,7 +59,14 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         never::check(reader, table, kind, &trigger);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
-    UncheckedResource { name, spec, path, deciders, perhaps_watched }
+    let place = place(table, &name);
+    UncheckedResource { name, spec, path, place, deciders, perhaps_watched }
+}
+
+/// Returns the place of `prefix` or `bucket`, or of its name.
+fn place(table: &Table<'_>, name: &At<String>) -> Range<usize> {
+    let mut values = ["prefix", "bucket"].into_iter().filter_map(|key| table.get(key));
+    values.next().map_or_else(|| name.span.clone(), Spanned::span)
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.
