@@ -2,6 +2,7 @@
 
 mod folder;
 mod http;
+mod idle;
 mod never;
 mod s3;
 mod sql;
@@ -26,7 +27,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
         let place = name.span.clone();
-        return UncheckedResource { name, spec: None, path: None, place, deciders: Vec::new(), perhaps_watched: true };
+        let (deciders, late) = (Vec::new(), Vec::new());
+        return UncheckedResource { name, spec: None, path: None, place, deciders, perhaps_watched: true, late };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -55,12 +57,14 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
+    let mut late = Vec::new();
     if let Some(kind) = &kind {
         never::check(reader, table, kind, &trigger);
+        late = idle::problems(table, kind);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
     let place = place(table, &name);
-    UncheckedResource { name, spec, path, place, deciders, perhaps_watched }
+    UncheckedResource { name, spec, path, place, deciders, perhaps_watched, late }
 }
 
 /// Returns the place of `prefix` or `bucket`, or of its name.
