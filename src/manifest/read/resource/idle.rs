@@ -3,14 +3,32 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::shadowed;
 use crate::manifest::pipeline::ResourceKind;
 use crate::manifest::problem::Problem;
 use crate::manifest::read::late::LateProblem;
-use crate::manifest::tree::Table;
+use crate::manifest::tree::{At, Table};
 
-/// Returns what has no effect in a resource.
-pub(super) fn problems(table: &Table<'_>, kind: &ResourceKind) -> Vec<LateProblem> {
-    [max_wait(table), keep(table, kind)].into_iter().flatten().map(LateProblem::from).collect()
+/// Returns what has no effect in the resource of this name. `path` is that of its folder.
+pub(super) fn problems(
+    table: &Table<'_>,
+    name: &str,
+    path: Option<&At<String>>,
+    kind: &ResourceKind,
+) -> Vec<LateProblem> {
+    let mut all: Vec<LateProblem> = Vec::new();
+    all.extend(max_wait(table).map(LateProblem::from));
+    all.extend(keep(table, kind).map(LateProblem::from));
+    match kind {
+        ResourceKind::Folder(folder) => {
+            let folder = path.map(|path| path.value.as_str()).unwrap_or_default();
+            shadowed::named_like_resource(table, name, folder, &mut all);
+            shadowed::always_left_out(table, [&folder.include, &folder.exclude, &folder.ignore], &mut all);
+        }
+        ResourceKind::S3(s3) => shadowed::always_left_out(table, [&s3.include, &s3.exclude, &[]], &mut all),
+        ResourceKind::Http(_) | ResourceKind::Sql(_) => {}
+    }
+    all
 }
 
 /// Returns the problem of a `max_wait` that ends no wait: one artifact fires the trigger.

@@ -5,6 +5,7 @@ mod http;
 mod idle;
 mod never;
 mod s3;
+mod shadowed;
 mod sql;
 
 use std::ops::Range;
@@ -60,7 +61,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let mut late = Vec::new();
     if let Some(kind) = &kind {
         never::check(reader, table, kind, &trigger);
-        late = idle::problems(table, kind);
+        late = idle::problems(table, &name.value, path.as_ref(), kind);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
     let place = place(table, &name);
@@ -188,7 +189,10 @@ pub(super) fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(Strin
         return Some(("a leading `!` does not negate a glob here".to_owned(), Some(help)));
     }
     if let Some(inner) = glob.strip_suffix('/') {
-        let help = format!("write `{inner}/**` for everything in the folder");
+        let help = match inner {
+            "**" => "write `**` for everything".to_owned(),
+            _ => format!("write `{}/**` for everything in the folder", inner.strip_suffix("/**").unwrap_or(inner)),
+        };
         return Some(("it ends with `/`, and a path never does".to_owned(), Some(help)));
     }
     if let Some(inner) = folder.and_then(|folder| inside(glob, folder)) {
