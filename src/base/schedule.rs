@@ -36,7 +36,8 @@ pub enum ScheduleError {
 }
 
 impl Schedule {
-    /// Parses a schedule (five fields; with seconds six) and the name of its time zone.
+    /// Parses a schedule (five fields, with seconds six, or a word such as `@daily`) and the name of
+    /// its time zone.
     ///
     /// # Errors
     /// [`ScheduleError`] says which of the two is invalid, and why.
@@ -46,6 +47,10 @@ impl Schedule {
         let refuse = |why: &str| ScheduleError::NoSchedule(shown(text), escape(why.as_bytes()));
         if text.trim().is_empty() || text.len() > 200 {
             return Err(refuse(if text.len() > 200 { "it is too long" } else { "it is empty" }));
+        }
+        // The library takes a seventh field, which is a year.
+        if text.split_whitespace().count() > 6 {
+            return Err(refuse("it has more than six fields, and there is none for years"));
         }
         let cron: Cron = text.parse().map_err(|error: croner::errors::CronError| {
             let why = error.to_string();
@@ -109,6 +114,16 @@ mod tests {
         assert_eq!(weekdays, ["2026-10-23T04:00:00", "2026-10-26T05:00:00"], "summer time ended on the 25th");
         assert_eq!(due("0 6 * * *", "UTC", "2026-03-29T06:00:00Z", 1), ["2026-03-30T06:00:00"], "not the same again");
         assert_eq!(due("*/20 * * * * *", "UTC", "2026-03-29T06:00:01Z", 2)[0], "2026-03-29T06:00:20", "with seconds");
+        assert_eq!(
+            due("@daily", "Europe/Berlin", "2026-03-28T12:00:00Z", 2),
+            ["2026-03-28T23:00:00", "2026-03-29T22:00:00"]
+        );
+        for (word, first) in [("@hourly", "03-01T01"), ("@weekly", "03-08T00"), ("@monthly", "04-01T00")] {
+            assert_eq!(due(word, "UTC", "2026-03-01T00:00:00Z", 1), [format!("2026-{first}:00:00")], "{word}");
+        }
+        for word in ["@yearly", "@annually"] {
+            assert_eq!(due(word, "UTC", "2026-03-01T00:00:00Z", 1), ["2027-01-01T00:00:00"], "{word}");
+        }
         assert_eq!(due("0 6 * * *", "Asia/Kolkata", "2026-01-01T00:00:00Z", 1), ["2026-01-01T00:30:00"]);
         assert_eq!(due("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", 1), ["2104-02-29T00:00:00"]);
     }
@@ -139,7 +154,17 @@ mod tests {
         assert_eq!(refused("0 6 * * *", "Europe/Berln"), ScheduleError::NoZone("Europe/Berln".to_owned()));
         assert_eq!(refused("0 6 * * *", "../../etc/passwd"), ScheduleError::NoZone("../../etc/passwd".to_owned()));
         assert_eq!(refused("0 0 30 2 *", "UTC"), ScheduleError::Never("0 0 30 2 *".to_owned()));
-        for text in ["", "6", "0 25 * * *", "0 6 * * MON-FRY", "every day", &"0 ".repeat(5_000)] {
+        for text in [
+            "",
+            "6",
+            "0 0 6 * * * 2027",
+            "@reboot",
+            "@daily 6",
+            "0 25 * * *",
+            "0 6 * * MON-FRY",
+            "every day",
+            &"0 ".repeat(5_000),
+        ] {
             assert!(matches!(refused(text, "UTC"), ScheduleError::NoSchedule(..)), "{text}");
         }
     }

@@ -105,6 +105,9 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
         check::paths::fill_in(&folder, draft);
         check::paths::check(reader, &folder, &file, draft);
+        check::rows(reader, draft);
+        check::unused_limits(reader, draft);
+        check::idle(reader, &folder, draft);
         match options.components {
             Components::Check => check::components::check(reader, draft),
             Components::Skip => check::paths::check_sources(reader, &folder, draft),

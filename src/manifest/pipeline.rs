@@ -266,6 +266,16 @@ impl ResourceSpec {
         }
     }
 
+    /// Returns a text of [`Self::location_keys`], as it is written in the manifest, for display: that
+    /// of an endpoint without its query, in which a secret may be.
+    #[must_use]
+    pub fn shown(&self, mut written: String) -> String {
+        if let (ResourceKind::Http(_), Some(end)) = (&self.kind, written.find('?')) {
+            written.truncate(end);
+        }
+        written
+    }
+
     /// Returns what holds its data on this machine; `None` for a resource on another machine.
     #[must_use]
     pub fn local_data(&self) -> Option<LocalData<'_>> {

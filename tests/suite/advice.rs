@@ -26,7 +26,7 @@ name = "advice"
 kind = "folder"
 path = "raw"
 watch = true
-include = ["*.csv", "*.csv.part"]
+include = ["*.csv*"]
 [actions.read]
 component = "worker.wasm"
 after = ["raw"]

@@ -313,9 +313,10 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
         let actions = pipeline.actions.iter();
         actions.filter(|action| uses(action).contains(&resource.name)).map(|action| action.name.clone()).collect()
     };
+    let written = resource.location_keys().first().and_then(|key| view.written(&["resources", &resource.name, key]));
     let body = ResourceBody {
         kind: resource.kind(),
-        path: resource.location_keys().first().and_then(|key| view.written(&["resources", &resource.name, key])),
+        path: written.map(|text| resource.shown(text)),
         include: resource.include().to_vec(),
         exclude: resource.exclude().to_vec(),
         ignore: resource.ignore().unwrap_or_default().to_vec(),

@@ -1,4 +1,5 @@
-//! Checks that the names in `uses` of actions have a limit in `concurrency` of the pipeline.
+//! Checks that the names in `uses` of actions have a limit in `concurrency` of the pipeline, and that
+//! each limit is used.
 
 use super::super::keys::nearest;
 use super::super::problem::{Problem, quoted};
@@ -33,5 +34,29 @@ pub(in super::super) fn concurrency(reader: &mut Reader<'_>, draft: &UncheckedMa
                     .help(help),
             );
         }
+    }
+}
+
+/// Checks that each limit is used.
+pub(in super::super) fn unused_limits(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
+    let perhaps_more = draft.actions.iter().any(|action| action.perhaps_uses);
+    if draft.top.perhaps_more_concurrency || perhaps_more || reader.is_incomplete() {
+        return;
+    }
+    let is_known = |name: &str| draft.top.concurrency.contains_key(name);
+    for limit in draft.top.concurrency_names.iter().filter(|limit| is_known(&limit.value)) {
+        // An unknown name that is like this one was reported already.
+        let means = |name: &str| {
+            name == limit.value || !is_known(name) && nearest(name, [limit.value.as_str()].into_iter()).is_some()
+        };
+        if draft.actions.iter().flat_map(|action| &action.uses).any(|name| means(&name.value)) {
+            continue;
+        }
+        let name = &limit.value;
+        reader.complain(
+            Problem::new(format!("no action uses `{name}`"))
+                .at(&limit.span, "limits nothing")
+                .help(format!("remove it, or add `uses = [\"{name}\"]` to the actions that share it")),
+        );
     }
 }

@@ -3,11 +3,15 @@
 pub(super) mod components;
 mod concurrency;
 mod edges;
+mod idle;
 mod notify;
 pub(super) mod paths;
+mod rows;
 mod tables;
 
-pub(super) use concurrency::concurrency;
+pub(super) use concurrency::{concurrency, unused_limits};
 pub(super) use edges::check as edges;
+pub(super) use idle::idle;
 pub(super) use notify::notify;
+pub(super) use rows::rows;
 pub(super) use tables::tables;

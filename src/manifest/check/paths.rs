@@ -1,13 +1,15 @@
-//! Makes paths absolute and checks that they do not overlap. Nested data would be found twice.
+//! Makes paths absolute and checks that resources do not overlap. Nested data would be found twice,
+//! and outputs inside a watched resource would start run after run.
 
 use std::ffi::OsString;
 use std::io::Read as _;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::condition::Condition;
 use super::super::decider::Decider;
-use super::super::pipeline::{LocalData, StoreSpec};
+use super::super::pipeline::{LocalData, ResourceKind, StoreSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedDecider, UncheckedManifest};
@@ -64,14 +66,22 @@ fn fill_in_deciders<'c>(
     }
 }
 
-/// A folder or file that a resource uses.
+/// What a resource uses.
 struct Claim<'d> {
     name: &'d str,
-    text: &'d At<String>,
-    /// The path with links resolved.
+    span: &'d Range<usize>,
+    /// The path with links resolved. For a bucket: service, name and prefix.
     real: PathBuf,
-    /// Whether it is one file, of which several resources may use different parts.
-    is_file: bool,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Folder,
+    /// One file, of which several resources may use different parts.
+    File,
+    /// The objects of a bucket below a prefix.
+    Objects,
 }
 
 /// Checks the locations of the data and of the pipeline's own state.
@@ -81,16 +91,18 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
         let Some(text) = &resource.path else { continue };
         let path = absolute(folder, &text.value);
         let is_file = resource.spec.as_ref().is_some_and(|spec| matches!(spec.local_data(), Some(LocalData::File(_))));
+        let what = if is_file { What::File } else { What::Folder };
         if is_file {
             check_database(reader, text, &path);
         } else {
             check_folder(reader, text, &path);
         }
         if let Some(real) = real(&path) {
-            claims.push(Claim { name: &resource.name.value, text, real, is_file });
+            claims.push(Claim { name: &resource.name.value, span: &text.span, real, what });
         }
     }
     apart(reader, &claims);
+    apart(reader, &buckets(draft));
     match draft.top.store_spec(folder) {
         StoreSpec::Sqlite { path } => sqlite_file(reader, &path, manifest, &draft.top.store),
     }
@@ -151,28 +163,49 @@ fn check_database(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
     reader.complain(Problem::new(format!("{} {wrong}", quoted(&text.value))).at(&text.span, "here"));
 }
 
+/// Returns what the resources in buckets use.
+fn buckets(draft: &UncheckedManifest) -> Vec<Claim<'_>> {
+    let all = draft.resources.iter().filter_map(|resource| {
+        let ResourceKind::S3(s3) = &resource.spec.as_ref()?.kind else { return None };
+        let real = PathBuf::from(format!("{}/{}/{}", s3.service(), s3.bucket, s3.prefix));
+        // Without a name it was reported already.
+        let claim = Claim { name: &resource.name.value, span: &resource.place, real, what: What::Objects };
+        (!s3.bucket.is_empty()).then_some(claim)
+    });
+    all.collect()
+}
+
 /// Checks that no resource is inside another.
 fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
     // Sorted by path, the content of a folder follows it directly, so the enclosing folder is among
     // those that are still open.
     let mut sorted: Vec<&Claim<'_>> = claims.iter().collect();
-    sorted.sort_by(|a, b| (&a.real, a.text.span.start).cmp(&(&b.real, b.text.span.start)));
+    sorted.sort_by(|a, b| (&a.real, a.span.start).cmp(&(&b.real, b.span.start)));
     let mut open: Vec<&Claim<'_>> = Vec::new();
     for claim in sorted {
         while open.last().is_some_and(|outer| !claim.real.starts_with(&outer.real)) {
             open.pop();
         }
-        if let Some(outer) = open.last().filter(|outer| !(outer.is_file && claim.is_file)) {
+        if let Some(outer) = open.last().filter(|outer| !(outer.what == What::File && claim.what == What::File)) {
+            let (same, help) = match claim.what {
+                What::Folder | What::File => {
+                    ("the same folder", "give each resource a folder of its own; a link counts as its target")
+                }
+                What::Objects => (
+                    "the same objects",
+                    "give each resource a prefix of its own, such as `prefix = \"raw/\"` and `prefix = \"out/\"`",
+                ),
+            };
             let message = if outer.real == claim.real {
-                format!("the resources `{}` and `{}` are the same folder", outer.name, claim.name)
+                format!("the resources `{}` and `{}` are {same}", outer.name, claim.name)
             } else {
                 format!("the resource `{}` lies inside the resource `{}`", claim.name, outer.name)
             };
             reader.complain(
                 Problem::new(message)
-                    .at(&claim.text.span, format!("`{}`", claim.name))
-                    .at(&outer.text.span, format!("`{}`", outer.name))
-                    .help("give each resource a folder of its own; a link counts as its target"),
+                    .at(claim.span, format!("`{}`", claim.name))
+                    .at(outer.span, format!("`{}`", outer.name))
+                    .help(help),
             );
         }
         open.push(claim);
@@ -272,7 +305,7 @@ fn state_apart(reader: &mut Reader<'_>, folder: &Path, own: &Own<'_>, claims: &[
         } else {
             format!("the resource `{}` lies inside the folder of the pipeline's own state", claim.name)
         };
-        let mut problem = Problem::new(message).at(&claim.text.span, format!("`{}`", claim.name));
+        let mut problem = Problem::new(message).at(claim.span, format!("`{}`", claim.name));
         if !own.text.span.is_empty() {
             problem = problem.at(&own.text.span, own.what);
         }
@@ -282,7 +315,7 @@ fn state_apart(reader: &mut Reader<'_>, folder: &Path, own: &Own<'_>, claims: &[
 
 /// Resolves the links of an absolute path, also if the target does not exist. Returns `None` if the
 /// links form a cycle.
-fn real(path: &Path) -> Option<PathBuf> {
+pub(super) fn real(path: &Path) -> Option<PathBuf> {
     let mut todo: Vec<OsString> = Vec::new();
     let mut real = PathBuf::from("/");
     push_parts(&mut todo, path);

@@ -540,19 +540,22 @@ pub fn schema() -> Value {
 impl Keys {
     /// Returns advice for a user who wrote `key` in this section.
     pub(super) fn advice(&self, key: &str) -> String {
-        if let Some(meant) = self.meant_by(key) {
-            return format!("did you mean `{meant}`?");
+        let elsewhere = all().into_iter().find(|keys| keys.knows(key));
+        match (self.meant_by(key), elsewhere) {
+            // A key that exists is not a typing error for one that is a little like it.
+            (Some(meant), Some(other)) if self.is_only_similar(key, meant) => {
+                format!("`{key}` belongs to {}", other.home)
+            }
+            (Some(meant), _) => format!("did you mean `{meant}`?"),
+            (None, Some(other)) => format!("`{key}` belongs to {}", other.home),
+            (None, None) => format!("the keys here are {}", super::problem::listed(self.known(), "and")),
         }
-        if let Some(other) = all().iter().find(|keys| keys.knows(key)) {
-            return format!("`{key}` belongs to {}", other.home);
-        }
-        format!("the keys here are {}", super::problem::listed(self.known(), "and"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ACTION, FOLDER, all, nearest};
+    use super::{ACTION, CONDITION, FOLDER, S3, all, nearest};
 
     #[test]
     fn typos_of_keys_are_recognised_and_unrelated_words_are_not() {
@@ -569,6 +572,9 @@ mod tests {
         assert_eq!(ACTION.advice("depends_on"), "did you mean `after`?");
         assert_eq!(FOLDER.advice("incldue"), "did you mean `include`?");
         assert_eq!(FOLDER.advice("listen"), "`listen` belongs to [server]");
+        assert_eq!(S3.advice("settle"), "`settle` belongs to resources of the kind `folder`", "not `style`");
+        assert_eq!(CONDITION.advice("max_artifacts"), "`max_artifacts` belongs to `trigger` of a resource");
+        assert_eq!(ACTION.advice("param"), "did you mean `params`?", "one letter is a typing error");
         assert!(FOLDER.advice("zebra").starts_with("the keys here are `kind`, `path`"));
     }
 

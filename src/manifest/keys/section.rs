@@ -41,6 +41,13 @@ impl Keys {
         let known = self.rows.iter().find(|(_, theirs, _)| theirs.contains(&key)).map(|(ours, ..)| *ours);
         known.or_else(|| nearest(key, self.known()))
     }
+
+    /// Returns whether `key` is no known name of the key that it was taken for, and more than one
+    /// letter away from it.
+    pub(super) fn is_only_similar(&self, key: &str, meant: &str) -> bool {
+        let is_name = self.rows.iter().any(|(_, theirs, _)| theirs.contains(&key));
+        !is_name && strsim::damerau_levenshtein(&key.to_lowercase(), meant) > 1
+    }
 }
 
 /// Returns the schema of a table with exactly these keys, in this order.

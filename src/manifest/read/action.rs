@@ -68,6 +68,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         writes,
         tables,
         uses,
+        perhaps_uses: table.may_mean(&keys::ACTION, "uses"),
         retrigger,
         for_commands,
         run_when,

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::super::keys;
 use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, MAX_NODES};
-use super::super::tree::{Reader, Table};
+use super::super::tree::{At, Reader, Table};
 use crate::base::check_name;
 
 const EXAMPLE: &str = "concurrency = { gpu = 1 }";
@@ -52,4 +52,11 @@ pub(super) fn read(reader: &mut Reader<'_>, pipeline: &Table<'_>) -> Option<BTre
         limits.insert(name.value.to_owned(), limit);
     }
     Some(limits)
+}
+
+/// Returns the names of the limits, with their places.
+pub(super) fn names(pipeline: &Table<'_>) -> Vec<At<String>> {
+    let limits = pipeline.get("concurrency").and_then(|value| value.get_ref().as_table());
+    let names = limits.into_iter().flat_map(|limits| limits.keys());
+    names.map(|name| At { value: name.get_ref().to_string(), span: name.span() }).collect()
 }

@@ -11,6 +11,7 @@ mod component;
 mod concurrency;
 mod decider;
 mod http;
+mod late;
 mod notify;
 mod params;
 mod path;
@@ -34,6 +35,7 @@ use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use crate::model::NotifyCause;
+use late::LateProblem;
 use top::Top;
 
 /// The name of the node that every pipeline has.
@@ -63,10 +65,14 @@ pub(super) struct UncheckedResource {
     pub(super) spec: Option<ResourceSpec>,
     /// `path` as written.
     pub(super) path: Option<At<String>>,
+    /// The place of `prefix` or `bucket`, or of its name.
+    pub(super) place: std::ops::Range<usize>,
     /// The components of its trigger.
     pub(super) deciders: Vec<UncheckedDecider>,
     /// Whether a key that could not be read may mean that the resource is watched.
     pub(super) perhaps_watched: bool,
+    /// What has no effect in it.
+    pub(super) late: Vec<LateProblem>,
 }
 
 /// An action that has been read.
@@ -83,6 +89,8 @@ pub(super) struct UncheckedAction {
     pub(super) writes: Vec<At<String>>,
     pub(super) tables: Vec<tables::UncheckedTables>,
     pub(super) uses: Vec<At<String>>,
+    /// Whether an unknown key may mean `uses`.
+    pub(super) perhaps_uses: bool,
     pub(super) retrigger: Option<At<bool>>,
     /// The keys of the action that only commands may have.
     pub(super) for_commands: Vec<At<&'static str>>,

@@ -8,7 +8,7 @@ use super::super::problem::{Problem, listed, quoted};
 use super::super::secret::SecretSource;
 use super::super::settings::{self, ChannelKind};
 use super::super::tree::{At, Reader, Table};
-use super::secrets::source;
+use super::secrets::{secret_parameter, source};
 use super::{UncheckedNotify, refuse_twice};
 use crate::model::NotifyCause;
 
@@ -117,6 +117,12 @@ fn url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<UrlSource> {
         Err(error) => error.to_string(),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither `https://…` nor `http://…`".to_owned(),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => "it contains a password".to_owned(),
+        Ok(url) if secret_parameter(&url).is_some() || has_secret_path(&url) => {
+            let message = "`url` holds a secret: whoever has it can send messages, and a manifest must not contain it";
+            let help = "write `url = \"env:WEBHOOK_URL\"`, and put it into that variable of the host's environment";
+            reader.complain(Problem::new(message).at(&text.span, "here").help(help));
+            return None;
+        }
         Ok(_) => return Some(UrlSource::Plain(text.value)),
     };
     reader.complain(
@@ -125,6 +131,14 @@ fn url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<UrlSource> {
         ),
     );
     None
+}
+
+/// Returns whether this is the address of an incoming webhook of a service that asks for nothing
+/// besides the address.
+fn has_secret_path(url: &reqwest::Url) -> bool {
+    let is_at = |host: &str, path: &str| url.host_str() == Some(host) && url.path().starts_with(path);
+    let slack = ["hooks.slack.com", "hooks.slack-gov.com"].iter().any(|host| is_at(host, "/"));
+    slack || ["discord.com", "discordapp.com"].iter().any(|host| is_at(host, "/api/webhooks/"))
 }
 
 fn mail(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<MailSpec> {

@@ -82,6 +82,44 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> 
     None
 }
 
+/// What the names of headers and parameters end with that hold secrets: `X-Api-Key`, `access_token`.
+const SECRET_NAMES: [&str; 20] = [
+    "authorization",
+    "auth",
+    "cookie",
+    "token",
+    "accesstoken",
+    "authtoken",
+    "secret",
+    "clientsecret",
+    "password",
+    "passwd",
+    "pwd",
+    "credential",
+    "signature",
+    "sig",
+    "apikey",
+    "api-key",
+    "access-key",
+    "auth-key",
+    "secret-key",
+    "subscription-key",
+];
+/// Such names that hold none: the place in a list.
+const PLACE_NAMES: [&str; 5] = ["page-token", "next-token", "continuation-token", "start-token", "sync-token"];
+
+/// Returns whether a header or parameter of this name holds a secret, as far as its name says so.
+pub(super) fn names_secret(name: &str) -> bool {
+    let name = format!("-{}", name.to_ascii_lowercase().replace('_', "-"));
+    let ends = |end: &&str| name.strip_suffix(*end).is_some_and(|start| start.ends_with('-'));
+    SECRET_NAMES.iter().any(|end| ends(&end)) && !PLACE_NAMES.iter().any(|end| ends(&end))
+}
+
+/// Returns the name of a parameter of a URL that holds a secret.
+pub(super) fn secret_parameter(url: &reqwest::Url) -> Option<String> {
+    url.query_pairs().map(|(name, _)| name.into_owned()).find(|name| names_secret(name))
+}
+
 fn header_secret(
     reader: &mut Reader<'_>,
     parent: &Table<'_>,

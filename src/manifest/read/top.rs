@@ -26,6 +26,8 @@ pub(in super::super) struct Top {
     pub(in super::super) max_concurrent_runs: u32,
     pub(in super::super) max_concurrent_actions: u32,
     pub(in super::super) concurrency: BTreeMap<String, u32>,
+    /// The names in `concurrency`, with their places.
+    pub(in super::super) concurrency_names: Vec<At<String>>,
     /// Whether `concurrency` may have other names than those that were read.
     pub(in super::super) perhaps_more_concurrency: bool,
     pub(in super::super) params: serde_json::Map<String, serde_json::Value>,
@@ -72,6 +74,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         max_concurrent_runs: 1,
         max_concurrent_actions: settings::DEFAULT_CONCURRENT_ACTIONS,
         concurrency: BTreeMap::new(),
+        concurrency_names: Vec::new(),
         perhaps_more_concurrency: false,
         params: serde_json::Map::new(),
         params_schema: None,
@@ -133,6 +136,7 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let concurrency = concurrency::read(reader, &table);
     top.perhaps_more_concurrency = concurrency.is_none();
     top.concurrency = concurrency.unwrap_or_default();
+    top.concurrency_names = concurrency::names(&table);
     let state = reader.string(&table, "state", "\"state\"");
     top.state = checked_path(reader, state);
     top.max_log_bytes = reader.size_or_default(&table, "logs");

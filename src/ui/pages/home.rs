@@ -236,8 +236,8 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
         Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
     };
-    let written: Vec<Option<String>> =
-        resource.location_keys().iter().map(|key| view.written(&["resources", &resource.name, key])).collect();
+    let written = |key: &&str| Some(resource.shown(view.written(&["resources", &resource.name, key])?));
+    let written: Vec<Option<String>> = resource.location_keys().iter().map(written).collect();
     let unrecorded = view.control.waiting().remove(&resource.name).unwrap_or_default();
     let lines: Vec<String> =
         unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();

@@ -224,6 +224,23 @@ fn a_secret_is_in_the_request_and_nowhere_else() {
     }
 }
 
+#[test]
+fn the_query_of_an_endpoint_is_not_shown() {
+    let origin = Origin::start();
+    let proxy = Proxy::http(origin.address);
+    for (at, written) in [("", "key=tops3cret"), ("items.json", "key=${QUERY}&more=tops3cret")] {
+        let mut app = copies(&format!("url = \"{}/{at}?{written}\"", proxy.url()));
+        app.set_env("QUERY", "tops3cret");
+        app.start();
+        let place = format!("{}/{at}", proxy.url());
+        assert_eq!(app.get("/api/v1/nodes/api")["path"], place);
+        let page = app.page();
+        assert!(page.contains(&place), "{page}");
+        let all = [page, app.get("/api/v1/nodes").to_string(), app.get("/api/v1/pipeline").to_string(), app.said()];
+        assert!(all.iter().all(|text| !text.contains("tops3cret") && !text.contains("QUERY")), "{all:?}");
+    }
+}
+
 pub(super) fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

@@ -285,6 +285,66 @@ fn a_user_without_rights_is_refused_by_the_server() {
     desk.execute("drop owned by guest; drop role guest");
 }
 
+/// What `tables` does in SQLite: a resource for each action, each with a user of its own.
+#[test]
+fn in_postgres_each_action_has_the_rights_of_the_user_of_its_own_resource() {
+    let data = Database::new();
+    data.execute(TABLES);
+    data.execute(
+        "create table anacostia_published (attempt uuid primary key, at timestamptz not null default now());
+         create role summariser login; create role auditor login;
+         grant select, insert, delete on anacostia_published to summariser, auditor;
+         grant select on readings to summariser; grant select, insert on totals to summariser;
+         grant select on totals to auditor; create table audits (amount integer); grant insert on audits to auditor",
+    );
+    let url = |user: &str| data.url().replace("postgres@", &format!("{user}@"));
+    let mut app = TestApp::new(&format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "two-users"
+[resources.summary]
+kind = "sql"
+url = "{}"
+[resources.audit]
+kind = "sql"
+url = "{}"
+[actions.summarise]
+component = "worker.wasm"
+reads = ["summary"]
+writes = ["summary"]
+[actions.summarise.params]
+steps = [
+    {{ do = "query", from = "summary", sql = "select count(*) from readings", expect = [[3]] }},
+    {{ do = "expect", code = "denied", step = {{ do = "query", from = "summary", sql = "select * from secrets" }} }},
+    {{ do = "execute", to = "summary", sql = "insert into totals values ('readings', 3)" }},
+]
+[actions.check]
+component = "worker.wasm"
+after = ["summarise"]
+reads = ["audit"]
+writes = ["audit"]
+[actions.check.params]
+steps = [
+    {{ do = "query", from = "audit", sql = "select amount from totals", expect = [[3]] }},
+    {{ do = "expect", code = "denied", step = {{ do = "query", from = "audit", sql = "select * from readings" }} }},
+    {{ do = "execute", to = "audit", sql = "insert into audits values (3)" }},
+]
+"#,
+        url("summariser"),
+        url("auditor"),
+    ))
+    .with_guest("worker");
+    app.start();
+    assert!(app.cli(&["trigger", "PATH"]).status.success());
+    let run = app.wait_for_runs(1).remove(0);
+    assert_eq!(run["state"], "succeeded", "{:#}", app.get("/api/v1/runs/1"));
+    let counted = data.query("select (select count(*) from totals), (select count(*) from audits)", &[]).remove(0);
+    assert_eq!((counted.get::<_, i64>(0), counted.get::<_, i64>(1)), (1, 1));
+    app.kill();
+    data.execute("drop owned by summariser, auditor; drop role summariser, auditor");
+}
+
 #[test]
 fn what_the_database_refuses_at_publishing_fails_the_attempt_and_publishes_nothing() {
     for mut desk in Desk::both(BOTH) {

@@ -131,7 +131,19 @@ fn url(reader: &mut Reader<'_>, text: &At<String>) -> Option<Url> {
         Ok(url) if url.fragment().is_some() => {
             ("it has a `#` in it", "a server never sees what follows: remove it".to_owned())
         }
-        Ok(url) if url.host_str().is_some() => return Some(url),
+        Ok(url) if url.host_str().is_some() => {
+            let Some(name) = secrets::secret_parameter(&url) else { return Some(url) };
+            let name = quoted(&name);
+            let name = name.trim_matches('`');
+            reader.complain(
+                Problem::new(format!(
+                    "the parameter `{name}` in `url` holds a secret, which a manifest must not contain"
+                ))
+                .at(&text.span, "here")
+                .help(format!("remove it from `url`, and write `query = {{ {name} = \"env:API_KEY\" }}`")),
+            );
+            return Some(url);
+        }
         _ => ("it is not an address", format!("write one such as {URL}")),
     };
     // The text is not repeated, because it may have a password in it.
@@ -182,6 +194,9 @@ fn values(
         let value = if text.value.starts_with("env:") {
             let Some(source) = secrets::source(reader, &at.value, &text) else { continue };
             HttpValue::Secret(source)
+        } else if secrets::names_secret(&at.value) {
+            reader.complain(literal(key, &at, &text));
+            continue;
         } else {
             HttpValue::Plain(text.value)
         };
@@ -193,6 +208,14 @@ fn values(
         }
     }
     found
+}
+
+/// Returns the problem of a secret whose value is in the manifest, which is on record. The message
+/// does not contain the value.
+fn literal(key: &str, name: &At<String>, value: &At<String>) -> Problem {
+    let message = format!("{} in `{key}` holds a secret, and does not say where its value is", quoted(&name.value));
+    let help = "name a variable of the host's environment, such as \"env:API_TOKEN\", which has the whole value; a manifest must not contain it";
+    Problem::new(message).at(&value.span, "here").help(help)
 }
 
 /// Refuses secrets that would be sent in plain text over a network.

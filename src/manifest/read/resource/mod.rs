@@ -2,12 +2,17 @@
 
 mod folder;
 mod http;
+mod idle;
 mod never;
 mod s3;
+mod shadowed;
 mod sql;
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
+
+use toml::Spanned;
 
 use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
@@ -21,7 +26,9 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &[]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
-        return UncheckedResource { name, spec: None, path: None, deciders: Vec::new(), perhaps_watched: true };
+        let place = name.span.clone();
+        let (deciders, late) = (Vec::new(), Vec::new());
+        return UncheckedResource { name, spec: None, path: None, place, deciders, perhaps_watched: true, late };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -50,11 +57,20 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
+    let mut late = Vec::new();
     if let Some(kind) = &kind {
         never::check(reader, table, kind, &trigger);
+        late = idle::problems(table, &name.value, path.as_ref(), kind);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
-    UncheckedResource { name, spec, path, deciders, perhaps_watched }
+    let place = place(table, &name);
+    UncheckedResource { name, spec, path, place, deciders, perhaps_watched, late }
+}
+
+/// Returns the place of `prefix` or `bucket`, or of its name.
+fn place(table: &Table<'_>, name: &At<String>) -> Range<usize> {
+    let mut values = ["prefix", "bucket"].into_iter().filter_map(|key| table.get(key));
+    values.next().map_or_else(|| name.span.clone(), Spanned::span)
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.
@@ -172,7 +188,10 @@ pub(super) fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(Strin
         return Some(("a leading `!` does not negate a glob here".to_owned(), Some(help)));
     }
     if let Some(inner) = glob.strip_suffix('/') {
-        let help = format!("write `{inner}/**` for everything in the folder");
+        let help = match inner {
+            "**" => "write `**` for everything".to_owned(),
+            _ => format!("write `{}/**` for everything in the folder", inner.strip_suffix("/**").unwrap_or(inner)),
+        };
         return Some(("it ends with `/`, and a path never does".to_owned(), Some(help)));
     }
     if let Some(inner) = folder.and_then(|folder| inside(glob, folder)) {

@@ -82,6 +82,10 @@ fn server(url: &str) -> Result<(), (String, String)> {
         let help = if why.contains("`sslmode`") { TLS } else { FORMS };
         (format!("this URL of a database cannot be read: {why}"), help.to_owned())
     })?;
+    if prefers_tls(url) {
+        let wrong = "`sslmode=prefer` is not supported: the host would not use TLS, even if the server offers it";
+        return Err((wrong.to_owned(), TLS.to_owned()));
+    }
     let missing = |what: &str| (format!("this URL of a database names no {what}"), FORMS.to_owned());
     if config.get_password().is_some() {
         let help = "remove it, and name a variable of the host's environment: `password = \"env:PGPASSWORD\"`";
@@ -94,6 +98,14 @@ fn server(url: &str) -> Result<(), (String, String)> {
         return Err(missing("user"));
     }
     config.get_dbname().map(drop).ok_or_else(|| missing("database"))
+}
+
+/// Returns whether a URL asks for TLS if the server has it. Without `sslmode` a library says so too.
+fn prefers_tls(url: &str) -> bool {
+    let options = url.split_once('?').map(|(_, options)| reqwest::Url::parse(&format!("options:?{options}")));
+    options.is_some_and(|url| {
+        url.is_ok_and(|url| url.query_pairs().any(|pair| pair == ("sslmode".into(), "prefer".into())))
+    })
 }
 
 /// Refuses a password that would be sent to another machine without TLS, unless the URL says so.
