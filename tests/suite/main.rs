@@ -25,6 +25,7 @@ mod crash;
 mod dev;
 mod docs;
 mod docs_keys;
+mod docs_links;
 mod faults;
 mod folder;
 mod fuzz;
