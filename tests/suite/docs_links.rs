@@ -21,7 +21,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Returns the anchor that GitHub makes for a heading: its letters, digits, `_` and `-` in lower
 /// case, with `-` for each space.
 fn anchor(heading: &str) -> String {
-    let kept = heading.trim().chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+    let kept = heading.trim().chars().filter(|&it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
     kept.flat_map(char::to_lowercase).map(|it| if it == ' ' { '-' } else { it }).collect()
 }
 
@@ -57,7 +57,7 @@ fn fault(path: &Path, text: &str, target: &str) -> Option<String> {
 fn broken(path: &Path, text: &str) -> Vec<String> {
     let code = regex_lite::Regex::new("`[^`]*`").unwrap();
     let link = regex_lite::Regex::new(r"\]\(([^)\s]+)\)").unwrap();
-    let in_line = |(number, line)| {
+    let in_line = |(number, line): (usize, &str)| {
         let line = code.replace_all(line, "");
         let targets: Vec<String> = link.captures_iter(&line).map(|found| found[1].to_owned()).collect();
         targets.into_iter().map(move |target| (number, target))
