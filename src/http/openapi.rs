@@ -122,7 +122,7 @@ fn document() -> Value {
         "info": {
             "title": "Anacostia",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "A running pipeline. Lists and errors have the same form everywhere; the README describes members in full.",
+            "description": "A running pipeline. Lists and errors have the same form everywhere; docs/HTTP.md describes members in full.",
         },
         // A host without a token asks for none.
         "security": [{}, { "bearer": [] }],

@@ -38,7 +38,7 @@ const MAX_LINES: usize = 600;
 /// The maximum width of a comment line. Code may be as wide as rustfmt.toml allows.
 const MAX_COMMENT: usize = 100;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -48,7 +48,7 @@ fn floor(module: &str) -> Option<u32> {
 
 /// Returns every file below `folder` for which `wanted` is true, except in folders that are built
 /// or generated.
-fn files(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![folder.to_path_buf()];
     while let Some(next) = todo.pop() {

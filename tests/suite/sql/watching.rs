@@ -176,11 +176,11 @@ fn a_notification_wakes_the_watch_and_so_does_a_commit_to_sqlite() {
     }
 }
 
-/// With the trigger that the README shows.
+/// With the trigger that `docs/RESOURCES.md` shows.
 #[test]
 fn a_table_that_sends_notifications_wakes_the_watch_at_each_insert() {
-    let readme = include_str!("../../../README.md");
-    let trigger = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let page = include_str!("../../../docs/RESOURCES.md");
+    let trigger = page.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     let keys = "table = \"readings\"\nhigh_water = \"id\"\ninterval = \"1h\"\nnotify = \"readings\"";
     let mut lab = Lab::postgres(keys);
     lab.execute(super::TABLE);

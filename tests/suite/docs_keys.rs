@@ -1,5 +1,5 @@
-//! The tables of keys in the README and in docs name the keys of `anacostia schema`: no key is
-//! missing, and none is there that a manifest may not have. The README shows the schema's defaults.
+//! The tables of keys in `docs` name the keys of `anacostia schema`: no key is missing, and none is
+//! there that a manifest may not have. `docs/MANIFEST.md` shows the schema's defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::support;
 
-const README: &str = include_str!("../../README.md");
+const MANIFEST: &str = include_str!("../../docs/MANIFEST.md");
 const RESOURCES: &str = include_str!("../../docs/RESOURCES.md");
 const SANDBOX: &str = include_str!("../../docs/SANDBOX.md");
+const TRIGGERS: &str = include_str!("../../docs/TRIGGERS.md");
 
 type Keys = BTreeSet<String>;
 
@@ -44,10 +45,10 @@ fn of_column(rows: &[Vec<&str>]) -> Keys {
     rows.iter().flat_map(|row| named(row[0])).collect()
 }
 
-/// Returns the keys of the README's main table, by its subheadings, such as `[pipeline]`.
+/// Returns the keys of the main table, by its subheadings, such as `[pipeline]`.
 fn sections() -> BTreeMap<String, Keys> {
     let (mut sections, mut current) = (BTreeMap::<String, Keys>::new(), String::new());
-    for row in rows(README, "key") {
+    for row in rows(MANIFEST, "key") {
         if row[0].starts_with("**") {
             quoted(row[0])[0].clone_into(&mut current);
             continue;
@@ -103,7 +104,7 @@ fn set(keys: &[&str]) -> Keys {
 }
 
 #[test]
-fn the_readme_names_the_keys_of_every_table() {
+fn the_manifest_page_names_the_keys_of_every_table() {
     let (schema, sections) = (schema(), sections());
     let mut top: Keys = sections.keys().filter_map(|name| name.strip_prefix('[')).map(str::to_owned).collect();
     top = top.iter().map(|name| name.trim_end_matches(']').trim_end_matches(".NAME").to_owned()).collect();
@@ -123,7 +124,7 @@ fn the_readme_names_the_keys_of_every_table() {
 }
 
 #[test]
-fn the_readme_names_the_keys_of_each_kind_of_resource() {
+fn the_pages_name_the_keys_of_each_kind_of_resource() {
     let (schema, sections) = (schema(), sections());
     let kinds = kinds(&schema["properties"]["resources"]["additionalProperties"]);
     let headings: Keys = cells(RESOURCES.lines().find(|line| line.starts_with('|')).unwrap())
@@ -137,7 +138,7 @@ fn the_readme_names_the_keys_of_each_kind_of_resource() {
         let mut named = match sections.get(&format!("kind = \"{kind}\"")) {
             Some(own) => own | &sections["[resources.NAME]"],
             // The keys of databases have a table of their own.
-            None => &of_column(&rows(README, &format!("key of `kind = \"{kind}\"`"))) | &set(&["kind"]),
+            None => &of_column(&rows(MANIFEST, &format!("key of `kind = \"{kind}\"`"))) | &set(&["kind"]),
         };
         named.insert("trigger".to_owned());
         assert_eq!(named, keys, "{kind}");
@@ -145,8 +146,8 @@ fn the_readme_names_the_keys_of_each_kind_of_resource() {
 }
 
 #[test]
-fn the_readme_names_the_keys_of_each_kind_of_notification() {
-    let rows = rows(README, "key");
+fn the_manifest_page_names_the_keys_of_each_kind_of_notification() {
+    let rows = rows(MANIFEST, "key");
     let rows = rows.iter().skip_while(|row| !row[0].contains("[notify.NAME]")).skip(1);
     let rows: Vec<_> = rows.take_while(|row| !row[0].starts_with("**")).collect();
     for (kind, keys) in kinds(&schema()["properties"]["notify"]["additionalProperties"]) {
@@ -162,7 +163,7 @@ fn the_readme_names_the_keys_of_each_kind_of_notification() {
 }
 
 #[test]
-fn the_readme_names_the_keys_of_triggers_and_conditions() {
+fn the_pages_name_the_keys_of_triggers_and_conditions() {
     let (schema, sections) = (schema(), sections());
     let trigger = &schema["properties"]["resources"]["additionalProperties"];
     let folder = std::iter::successors(Some(trigger), |form| form.get("else")).last().unwrap();
@@ -171,7 +172,7 @@ fn the_readme_names_the_keys_of_triggers_and_conditions() {
     assert_eq!(keys, flat(&folder["properties"]["trigger"]), "trigger");
 
     let condition = &schema["$defs"]["condition"];
-    let rows = rows(README, "condition");
+    let rows = rows(TRIGGERS, "condition");
     let row = |key: &str| rows.iter().find(|row| named_first(row[0]) == key).unwrap_or_else(|| panic!("no row {key}"));
     let mut listed = of_column(&rows);
     listed.retain(|key| !key.starts_with('"'));
@@ -191,13 +192,13 @@ fn named_first(cell: &str) -> String {
 }
 
 #[test]
-fn the_readme_names_the_keys_of_limits_secrets_and_pages() {
+fn the_pages_name_the_keys_of_limits_secrets_and_pages() {
     let schema = schema();
     let actions = &schema["properties"]["actions"]["additionalProperties"]["properties"];
     let limits = flat(&actions["limits"]);
-    assert_eq!(of_column(&rows(README, "key in `limits`")), limits, "README.md");
+    assert_eq!(of_column(&rows(MANIFEST, "key in `limits`")), limits, "docs/MANIFEST.md");
     assert_eq!(of_column(&rows(SANDBOX, "limit")), limits, "docs/SANDBOX.md");
-    let rows = rows(README, "key");
+    let rows = rows(MANIFEST, "key");
     let meaning = |key: &str| rows.iter().find(|row| named_first(row[0]) == key).expect("a row")[1];
     let secret = table(&schema, &actions["secrets"]["additionalProperties"]).unwrap();
     assert_eq!(in_braces(meaning("secrets")), flat(secret), "secrets");
@@ -207,7 +208,7 @@ fn the_readme_names_the_keys_of_limits_secrets_and_pages() {
     assert_eq!(in_braces(meaning("paging")), flat(paging), "paging");
 }
 
-/// Returns the schemas of the tables under a subheading of the README's main table. Those of
+/// Returns the schemas of the tables under a subheading of the main table. Those of
 /// several kinds have keys of other kinds in common, so a key may be missing in some.
 fn under<'a>(schema: &'a Value, heading: &str) -> Vec<&'a Value> {
     let of = |name: &str| &schema["properties"][name];
@@ -263,7 +264,7 @@ fn check_defaults(schemas: &[&Value], row: &[&str]) -> usize {
         let name = name.trim_start_matches("trigger").trim_start_matches('.');
         let place = format!("/properties/{}/default", name.replace('.', "/properties/"));
         for default in schemas.iter().filter_map(|schema| schema.pointer(&place)) {
-            assert!(shows(cell, default), "`{name}`: the README says {cell}, and the schema {default}");
+            assert!(shows(cell, default), "`{name}`: docs/MANIFEST.md says {cell}, and the schema {default}");
             count += 1;
         }
     }
@@ -271,19 +272,19 @@ fn check_defaults(schemas: &[&Value], row: &[&str]) -> usize {
 }
 
 #[test]
-fn the_readme_shows_the_defaults_of_the_schema() {
+fn the_manifest_page_shows_the_defaults_of_the_schema() {
     let schema = schema();
     let (mut count, mut heading) = (0, String::new());
-    for row in rows(README, "key") {
+    for row in rows(MANIFEST, "key") {
         match row[0].strip_prefix("**") {
             Some(_) => quoted(row[0])[0].clone_into(&mut heading),
             None => count += check_defaults(&under(&schema, &heading), &row),
         }
     }
-    for row in rows(README, "key of `kind = \"sql\"`") {
+    for row in rows(MANIFEST, "key of `kind = \"sql\"`") {
         count += check_defaults(&under(&schema, "kind = \"sql\""), &row);
     }
-    for row in rows(README, "key in `limits`") {
+    for row in rows(MANIFEST, "key in `limits`") {
         count += check_defaults(&[&under(&schema, "[actions.NAME]")[0]["properties"]["limits"]], &row);
     }
     assert!(count > 60, "{count}");
