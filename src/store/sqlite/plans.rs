@@ -23,6 +23,11 @@ pub(super) fn note(sql: &str) {
 /// plan, and why.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("INDEXED BY artifacts_ended", "USE TEMP B-TREE FOR ORDER BY", "sorts what has changed since a run began"),
+    (
+        "FROM outputs o CROSS JOIN artifacts",
+        "USE TEMP B-TREE FOR ORDER BY",
+        "sorts what one run has written to a resource",
+    ),
     ("WHERE f.seq < ?1 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "a page of all facts, which its limit ends"),
     ("AND t.state = ?2 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "passes over facts of attempts in another state"),
     ("FROM runs WHERE number < ?1 ORDER BY number DESC LIMIT", "(rowid<?)", "a page of all runs"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::artifacts::{self, Change, change_waiting, pending};
@@ -266,21 +266,12 @@ fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<()> {
              WHERE resource = ?2 AND state = 'new' ORDER BY seq LIMIT ?3)";
         execute(tx.db, sql, params![run.id, claim.resource, most])?;
     }
-    if claims.is_empty() {
-        return Ok(());
-    }
-    let sql = "SELECT resource, count(*), sum(size) FROM artifacts INDEXED BY artifacts_run WHERE run_id = ?1
-        GROUP BY resource";
-    let claimed = {
-        let mut statement = prepare(tx.db, sql)?;
-        let rows = statement.query_map([run.id], |row| {
-            let (count, bytes): (i64, i64) = (row.get(1)?, row.get(2)?);
-            Ok((row.get::<_, String>(0)?, Change { count: -count, bytes: -bytes }))
-        })?;
-        rows.collect::<Result<Vec<_>, _>>()?
-    };
-    for (resource, change) in claimed {
-        change_waiting(tx, &resource, change)?;
+    for claim in claims {
+        let sql = "SELECT -count(*), -coalesce(sum(size), 0) FROM artifacts INDEXED BY artifacts_run
+            WHERE run_id = ?1 AND resource = ?2";
+        let read = |row: &Row<'_>| Ok(Change { count: row.get(0)?, bytes: row.get(1)? });
+        let change = prepare(tx.db, sql)?.query_row(params![run.id, claim.resource], read)?;
+        change_waiting(tx, &claim.resource, change)?;
     }
     Ok(())
 }
