@@ -36,8 +36,8 @@ pub enum ScheduleError {
 }
 
 impl Schedule {
-    /// Parses a schedule (five fields, with seconds six, or a word such as `@daily`) and the name of
-    /// its time zone.
+    /// Parses a schedule (five fields, with seconds six, or a word such as `@daily`) and the name
+    /// of its time zone.
     ///
     /// # Errors
     /// [`ScheduleError`] says which of the two is invalid, and why.

@@ -266,8 +266,8 @@ impl ResourceSpec {
         }
     }
 
-    /// Returns a text of [`Self::location_keys`], as it is written in the manifest, for display: that
-    /// of an endpoint without its query, in which a secret may be.
+    /// Returns a text of [`Self::location_keys`], as it is written in the manifest, for display:
+    /// that of an endpoint without its query, in which a secret may be.
     #[must_use]
     pub fn shown(&self, mut written: String) -> String {
         if let (ResourceKind::Http(_), Some(end)) = (&self.kind, written.find('?')) {

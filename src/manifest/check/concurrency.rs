@@ -1,5 +1,5 @@
-//! Checks that the names in `uses` of actions have a limit in `concurrency` of the pipeline, and that
-//! each limit is used.
+//! Checks that the names in `uses` of actions have a limit in `concurrency` of the pipeline, and
+//! that each limit is used.
 
 use super::super::keys::nearest;
 use super::super::problem::{Problem, quoted};

@@ -1,9 +1,9 @@
 //! Checks that actions do not write rows that start them again.
 //!
-//! A run that a new row has started, and that writes another one to the same table, starts run after
+//! A run that a new row has started, and that writes another one to the same table, starts the next
 //! run. Outputs in a folder or bucket are known as such and start none; rows have no author. In
-//! SQLite, `tables` says what an action may write, so this can be told. In PostgreSQL, the rights of
-//! a user say it, which a manifest does not show.
+//! SQLite, `tables` says what an action may write, so this can be told. In PostgreSQL, the rights
+//! of a user say it, which a manifest does not show.
 
 use std::collections::BTreeSet;
 

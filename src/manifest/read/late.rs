@@ -1,5 +1,5 @@
-//! Problems that are reported when a manifest is loaded, and not when a recorded one is parsed again:
-//! a run that continues does not suffer from them.
+//! Problems that are reported when a manifest is loaded, and not when a recorded one is parsed
+//! again: a run that continues does not suffer from them.
 
 use super::super::problem::Problem;
 

@@ -82,7 +82,8 @@ pub(super) fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> 
     None
 }
 
-/// What the names of headers and parameters end with that hold secrets: `X-Api-Key`, `access_token`.
+/// What the names of headers and parameters end with that hold secrets: `X-Api-Key`,
+/// `access_token`.
 const SECRET_NAMES: [&str; 20] = [
     "authorization",
     "auth",
@@ -112,7 +113,7 @@ const PLACE_NAMES: [&str; 5] = ["page-token", "next-token", "continuation-token"
 pub(super) fn names_secret(name: &str) -> bool {
     let name = format!("-{}", name.to_ascii_lowercase().replace('_', "-"));
     let ends = |end: &&str| name.strip_suffix(*end).is_some_and(|start| start.ends_with('-'));
-    SECRET_NAMES.iter().any(|end| ends(&end)) && !PLACE_NAMES.iter().any(|end| ends(&end))
+    SECRET_NAMES.iter().any(ends) && !PLACE_NAMES.iter().any(ends)
 }
 
 /// Returns the name of a parameter of a URL that holds a secret.

@@ -20,10 +20,10 @@ pub(super) fn problems(
     all.extend(max_wait(table).map(LateProblem::from));
     all.extend(keep(table, kind).map(LateProblem::from));
     match kind {
-        ResourceKind::Folder(folder) => {
-            let path = path.map(|path| path.value.as_str()).unwrap_or_default();
-            shadowed::named_like_resource(table, name, path, &mut all);
-            shadowed::always_left_out(table, [&folder.include, &folder.exclude, &folder.ignore], &mut all);
+        ResourceKind::Folder(spec) => {
+            let folder = path.map(|path| path.value.as_str()).unwrap_or_default();
+            shadowed::named_like_resource(table, name, folder, &mut all);
+            shadowed::always_left_out(table, [&spec.include, &spec.exclude, &spec.ignore], &mut all);
         }
         ResourceKind::S3(s3) => shadowed::always_left_out(table, [&s3.include, &s3.exclude, &[]], &mut all),
         ResourceKind::Http(_) | ResourceKind::Sql(_) => {}

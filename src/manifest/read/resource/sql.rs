@@ -100,7 +100,8 @@ fn server(url: &str) -> Result<(), (String, String)> {
     config.get_dbname().map(drop).ok_or_else(|| missing("database"))
 }
 
-/// Returns whether a URL asks for TLS if the server has it. Without `sslmode` a library says so too.
+/// Returns whether a URL asks for TLS if the server has it. The library says so too of a URL
+/// without `sslmode`.
 fn prefers_tls(url: &str) -> bool {
     let options = url.split_once('?').map(|(_, options)| reqwest::Url::parse(&format!("options:?{options}")));
     options.is_some_and(|url| {
