@@ -48,11 +48,15 @@ impl Schedule {
         if text.trim().is_empty() || text.len() > 200 {
             return Err(refuse(if text.len() > 200 { "it is too long" } else { "it is empty" }));
         }
+        let is_word = text.trim_start().starts_with('@');
         // The library takes a seventh field, which is a year.
-        if text.split_whitespace().count() > 6 {
-            return Err(refuse("it has more than six fields, and there is none for years"));
+        if !is_word && !(5..=6).contains(&text.split_whitespace().count()) {
+            return Err(refuse("it has neither five fields nor, with seconds in front, six"));
         }
         let cron: Cron = text.parse().map_err(|error: croner::errors::CronError| {
+            if is_word {
+                return refuse("it is none of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`");
+            }
             let why = error.to_string();
             let why = why.split_once(": ").map_or(&*why, |(_, why)| why);
             refuse(why.trim_end_matches('.'))

@@ -315,9 +315,19 @@ impl ResourceSpec {
         }
     }
 
+    /// Returns the bucket that it is in.
+    pub(super) fn bucket(&self) -> Option<&S3Spec> {
+        if let ResourceKind::S3(s3) = &self.kind { Some(s3) } else { None }
+    }
+
+    /// Returns its settings, if it is a database or rows of one.
+    pub(super) fn sql(&self) -> Option<&SqlSpec> {
+        if let ResourceKind::Sql(sql) = &self.kind { Some(sql) } else { None }
+    }
+
     /// Returns the database that it is.
     pub(super) fn database(&self) -> Option<&SqlDatabase> {
-        if let ResourceKind::Sql(sql) = &self.kind { Some(&sql.database) } else { None }
+        self.sql().map(|sql| &sql.database)
     }
 
     /// Returns what to do if no action can write to it; `None` if actions can.

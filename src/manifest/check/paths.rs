@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::condition::Condition;
 use super::super::decider::Decider;
-use super::super::pipeline::{LocalData, ResourceKind, StoreSpec};
+use super::super::pipeline::{LocalData, StoreSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedDecider, UncheckedManifest};
@@ -166,7 +166,7 @@ fn check_database(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
 /// Returns what the resources in buckets use.
 fn buckets(draft: &UncheckedManifest) -> Vec<Claim<'_>> {
     let all = draft.resources.iter().filter_map(|resource| {
-        let ResourceKind::S3(s3) = &resource.spec.as_ref()?.kind else { return None };
+        let s3 = resource.spec.as_ref()?.bucket()?;
         let real = PathBuf::from(format!("{}/{}/{}", s3.service(), s3.bucket, s3.prefix));
         // Without a name it was reported already.
         let claim = Claim { name: &resource.name.value, span: &resource.place, real, what: What::Objects };

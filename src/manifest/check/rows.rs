@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::pipeline::{Join, ResourceKind};
+use super::super::pipeline::Join;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedResource};
 use super::super::sql::{SqlDatabase, SqlFrom, SqlSpec};
@@ -37,7 +37,7 @@ pub(in super::super) fn rows(reader: &mut Reader<'_>, draft: &UncheckedManifest)
 
 /// Returns the settings of a resource that is a SQLite file.
 fn sql(resource: &UncheckedResource) -> Option<&SqlSpec> {
-    let ResourceKind::Sql(sql) = &resource.spec.as_ref()?.kind else { return None };
+    let sql = resource.spec.as_ref()?.sql()?;
     matches!(sql.database, SqlDatabase::Sqlite { .. }).then_some(sql)
 }
 

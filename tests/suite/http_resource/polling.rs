@@ -233,7 +233,7 @@ fn the_query_of_an_endpoint_is_not_shown() {
         app.set_env("QUERY", "tops3cret");
         app.start();
         let place = format!("{}/{at}", proxy.url());
-        assert_eq!(app.get("/api/v1/nodes/api")["path"], place);
+        assert_eq!(app.get("/api/v1/nodes/api")["resource"]["path"], place);
         let page = app.page();
         assert!(page.contains(&place), "{page}");
         let all = [page, app.get("/api/v1/nodes").to_string(), app.get("/api/v1/pipeline").to_string(), app.said()];

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::inside;
+use super::{inside, matches_nothing};
 use crate::manifest::problem::{Problem, quoted};
 use crate::manifest::read::late::LateProblem;
 use crate::manifest::tree::Table;
@@ -49,7 +49,8 @@ pub(super) fn always_left_out(
         all.push(problem.at(&span, "this glob").help(help).into());
         return;
     }
-    for glob in include {
+    // What matches nothing by itself was reported already.
+    for glob in include.iter().filter(|glob| matches_nothing(glob, None).is_none()) {
         let (Some(why), Some(span)) = (rules.always(glob), place_of("include", glob)) else { continue };
         let problem = match why {
             Why::Excluded(other) => {
@@ -93,8 +94,10 @@ struct Rules<'r> {
 impl<'r> Rules<'r> {
     /// `None` if a glob is invalid, which is reported elsewhere.
     fn new(exclude: &'r [String], ignore: &'r [String]) -> Option<Self> {
-        // A class such as `[!a]` may match each sample, and not each path.
-        let sure = |globs: &'r [String]| globs.iter().map(String::as_str).filter(|glob| !glob.contains('[')).collect();
+        // A class such as `[!a]` may match each sample, and not each path. What matches nothing was
+        // reported already.
+        let is_sure = |glob: &&str| !glob.contains('[') && matches_nothing(glob, None).is_none();
+        let sure = |globs: &'r [String]| globs.iter().map(String::as_str).filter(is_sure).collect();
         let (exclude, ignore): (Vec<&str>, Vec<&str>) = (sure(exclude), sure(ignore));
         let (excluded, ignored) = (set(&exclude, false)?, set(&ignore, true)?);
         Some(Self { exclude, ignore, excluded, ignored })
