@@ -493,3 +493,32 @@ fn a_pause_of_a_resource_that_the_manifest_does_not_have_changes_nothing() {
     world.arrive(1, 1);
     assert!(world.at(2).is_some() && world.at(3_600).is_some());
 }
+
+#[test]
+fn a_resource_that_cannot_be_reached_holds_triggers_and_is_named_until_it_can() {
+    let mut world = World::new("{}", "[triggers.hourly]\nevery = \"1h\"");
+    let said = |world: &World, why: &str| {
+        let unseen = BTreeMap::from([("raw".to_owned(), why.to_owned())]);
+        let situation = world.situation(&unseen, 3_600);
+        let Plan::Wait { ticks, idle, .. } = plan(&world.pipeline, situation) else { panic!("a run starts") };
+        let previews = preview(&world.pipeline, situation);
+        assert!(previews.iter().all(|it| it.outcome.as_str() == "not_ready" && it.held.as_deref() == Some(why)));
+        assert!(idle.is_empty(), "{idle:?}");
+        ticks.into_iter().map(|tick| format!("{} {}: {}", tick.trigger, tick.outcome, tick.reason)).collect::<Vec<_>>()
+    };
+    let away = "raw cannot be reached: it is away";
+    assert_eq!(said(&world, away), [format!("raw not_ready: {away}"), format!("hourly not_ready: {away}")]);
+    let scan = "raw is being scanned";
+    assert_eq!(said(&world, scan), [format!("hourly not_ready: {scan}")], "nothing waits for the scan");
+    world.arrive(1, 3_000);
+    assert_eq!(said(&world, scan).len(), 2);
+    pause(&mut world, "raw");
+    let unseen = BTreeMap::from([("raw".to_owned(), away.to_owned())]);
+    let Plan::Wait { ticks, .. } = plan(&world.pipeline, world.situation(&unseen, 1)) else { panic!() };
+    assert_eq!(ticks[0].reason, format!("{away}; raw is {RAW_IS_PAUSED}"));
+    world.paused_resources.clear();
+    assert!(world.at(3_600).is_some());
+    let world = World::new("{}", "");
+    let Plan::Wait { ticks, idle, .. } = plan(&world.pipeline, world.situation(&BTreeMap::new(), 1)) else { panic!() };
+    assert_eq!((ticks.len(), idle.len(), idle[0].reason.as_str()), (0, 1, "nothing new"));
+}
