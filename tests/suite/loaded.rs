@@ -96,3 +96,26 @@ fn dev_has_loaded_an_edit_when_it_says_so() {
     assert_eq!(said(&app, AGAIN), (Some(0), String::new()));
     wait_until("the run to succeed", || state("2") == "succeeded");
 }
+
+#[test]
+fn whatever_shows_a_failed_run_names_both_ways_to_do_it_again() {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    let place = app.folder().display().to_string();
+    let next = |path: &str| {
+        format!(
+            "after a fix: `anacostia runs retry 1{path} --current`, or `anacostia trigger{path} --inputs \
+             RESOURCE/GLOB`; see `anacostia runs show 1{path}`"
+        )
+    };
+    assert_eq!(app.get("/api/v1/runs/1")["what_next"], next(""));
+    assert_eq!(app.get("/api/v1/runs")["items"][0]["what_next"], next(""));
+    let there = next(&format!(" {place}"));
+    assert_eq!(said(&app, &["runs", "list", "PATH"]), (Some(0), format!("Run #1 failed; {there}.\n")));
+    fix(&app);
+    app.restart();
+    assert_eq!(said(&app, AGAIN), (Some(0), String::new()));
+    assert_eq!(app.wait_for_runs(2)[1]["what_next"], serde_json::Value::Null, "it succeeded");
+}
