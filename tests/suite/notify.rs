@@ -428,6 +428,8 @@ fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
     assert!(text.contains("outputs wait for models: `a.csv`: the server cannot be connected to"), "{text}");
     let node = app.get("/api/v1/nodes/models");
     assert_eq!(node["state"], "unreachable", "{node:#}");
+    let shown = String::from_utf8(app.cli(&["runs", "show", "1", "PATH"]).stdout).unwrap();
+    assert!(shown.contains("\nCommitted, waits for models\n  models/a.csv") && !shown.contains("Published"), "{shown}");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200, "other work goes on");
     let late = add_receiver(&app);
     app.restart();
