@@ -65,7 +65,12 @@ mod tests {
         let now = Timestamp::from_micros(0);
         let either = ConditionSeen {
             conditions: vec![
-                condition("cron", "0 6 * * 1-5 Europe/Berlin", "next at 1970-01-01T05:00:00.000000Z", false),
+                condition(
+                    "cron",
+                    "0 6 * * 1-5 Europe/Berlin",
+                    "next at 1970-01-01 06:00 Europe/Berlin (05:00 UTC)",
+                    false,
+                ),
                 condition("metric", "accuracy below 0.9", "0.85 in run #12", true),
             ],
             ..condition("any", "1 of 2", "1 of 2", true)

@@ -220,7 +220,7 @@ fn marked(condition: &Condition, mark: Mark, look: Look<'_>) -> Verdict {
         Condition::Every(span) => {
             let at = mark.moment.after(*span);
             let met = look.situation.due.moment >= at;
-            let seen = format!("{} {}", if met { "due since" } else { "next at" }, mark.at.after(*span));
+            let seen = format!("{} {}", if met { "due since" } else { "next at" }, mark.at.after(*span).in_utc());
             Verdict::of(condition, level(met), seen).until(at, look)
         }
         Condition::Cron { schedule, .. } => {
@@ -228,7 +228,7 @@ fn marked(condition: &Condition, mark: Mark, look: Look<'_>) -> Verdict {
                 return Verdict::of(condition, Level::Unmet, "never due again".to_owned());
             };
             let met = next <= look.situation.due.time;
-            let seen = format!("{} {next}", if met { "due since" } else { "next at" });
+            let seen = format!("{} {}", if met { "due since" } else { "next at" }, schedule.shown(next));
             let at = look.situation.now.moment.after(next.since(look.situation.now.time));
             Verdict::of(condition, level(met), seen).until(at, look)
         }
@@ -258,7 +258,7 @@ fn on_metric(condition: &Condition, test: MetricTest, mark: Mark, metric: &Metri
             None => false,
         },
         MetricTest::NoUpdateFor(span) => {
-            let seen = format!("{seen} at {}", metric.recorded_at);
+            let seen = format!("{seen} at {}", metric.recorded_at.in_utc());
             return stale(condition, metric.moment.max(mark.moment).after(span), seen, look);
         }
     };

@@ -160,12 +160,12 @@ fn every_counts_from_the_last_fire_also_across_a_restart() {
     assert_eq!(world.at(3_599), None);
     world.restart(3_599);
     let fire = world.fire(3_600).unwrap();
-    assert_eq!(fire.trigger, "hourly: every 1h: due since 2026-03-02T01:00:00.000000Z");
+    assert_eq!(fire.trigger, "hourly: every 1h: due since 2026-03-02 01:00 UTC");
     assert_eq!((fire.claims[0].at_least, fire.fired_by), (0, vec!["hourly".to_owned()]), "claims what is new");
     assert_eq!(world.at(3_600), None, "once");
     world.restart(3_601);
     assert_eq!(world.at(3_601), None, "also after a restart");
-    assert_eq!(world.sees(3_601), ["every 1h: next at 2026-03-02T02:00:00.000000Z (not met)"]);
+    assert_eq!(world.sees(3_601), ["every 1h: next at 2026-03-02 02:00 UTC (not met)"]);
     assert!(world.at(20_000).is_some() && world.at(20_000).is_none(), "one run for all that was missed");
     assert_eq!(world.at(23_599), None);
     assert!(world.at(23_600).is_some());
@@ -208,7 +208,7 @@ fn a_time_of_a_schedule_does_not_wait_for_other_conditions() {
     world.restart(26_000);
     assert_eq!(world.at(26_000), None);
     let fired = world.at(86_400 + 21_600).unwrap();
-    let due = "cron 0 6 * * * UTC: due since 2026-03-03T06:00:00.000000Z";
+    let due = "cron 0 6 * * * UTC: due since 2026-03-03 06:00 UTC";
     assert_eq!(fired, format!("raw: 1 new artifact, {due}"));
     // Nor does it wait for more artifacts, although the oldest will have waited long enough.
     let mut world = World::new("{ min_artifacts = 2, max_wait = \"20h\", cron = \"0 6 * * *\" }", "");
@@ -234,7 +234,7 @@ fn conditions_combine() {
     assert!(world.at(20).unwrap().contains("min_artifacts 100: 100 new artifacts"));
     world.waiting = Waiting::default();
     world.arrive(3, 21_000);
-    let due = "cron 0 6 * * * UTC: due since 2026-03-02T06:00:00.000000Z";
+    let due = "cron 0 6 * * * UTC: due since 2026-03-02 06:00 UTC";
     assert_eq!(world.at(21_600).unwrap(), format!("raw: 3 new artifacts, any ({due})"));
     world.waiting = Waiting::default();
     world.arrive(3, 30_000);
@@ -480,10 +480,10 @@ fn a_trigger_of_the_pipeline_leaves_out_what_is_paused_and_waits_if_all_belongs_
     assert_eq!(fire.claims.iter().map(|claim| claim.resource.as_str()).collect::<Vec<_>>(), ["labels"]);
     world.pipeline.join = crate::manifest::Join::All;
     let held = ticks(&world, 7_200).pop().unwrap();
-    let due = "every 1h: due since 2026-03-02T02:00:00.000000Z";
+    let due = "every 1h: due since 2026-03-02 02:00 UTC";
     assert_eq!(held, format!("hourly held: {due}, but raw is {RAW_IS_PAUSED}"));
     world.paused_resources.clear();
-    assert!(world.at(7_300).unwrap().starts_with("hourly: every 1h: due since 2026-03-02T02"), "it was not lost");
+    assert!(world.at(7_300).unwrap().starts_with("hourly: every 1h: due since 2026-03-02 02"), "it was not lost");
 }
 
 #[test]
