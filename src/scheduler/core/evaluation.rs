@@ -1,6 +1,8 @@
 //! Evaluates one trigger: that of a resource, or one of the pipeline.
 
-use super::condition::{Level, Look, Question, Verdict, all, artifacts, marks, passed, reasons};
+use super::condition::{
+    Level, Look, NOTHING_NEW, Question, Verdict, all, artifacts, marks, passed, quiet_seen, reasons, wait_seen,
+};
 use super::situation::{BEING_SCANNED, Situation};
 use super::waiting::{Group, Waits};
 use crate::base::{ByteSize, Moment, TimeSpan};
@@ -79,7 +81,7 @@ impl Evaluation {
             ready: false,
             overdue: false,
             waiting: false,
-            reason: "nothing new".to_owned(),
+            reason: NOTHING_NEW.to_owned(),
             until: None,
             next: None,
             conditions: Vec::new(),
@@ -273,21 +275,20 @@ fn conditions(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>)
         conditions: Vec::new(),
     };
     let least = trigger.min_artifacts;
-    let mut all = vec![of("min_artifacts", least.to_string(), count.to_string(), count >= least)];
+    let mut all = vec![of("min_artifacts", least.to_string(), artifacts(count), count >= least)];
     if trigger.min_bytes > 0 {
         let [wanted, seen] = [trigger.min_bytes, bytes].map(|bytes| ByteSize(bytes).to_string());
+        let seen = if count == 0 { NOTHING_NEW.to_owned() } else { seen };
         all.push(of("min_bytes", wanted, seen, bytes >= trigger.min_bytes));
     }
     if !trigger.quiet_for.is_zero() {
         let met = situation.draining || waits.is_some_and(|waits| now >= waits.newest.after(trigger.quiet_for));
-        let seen = if met { "no new artifact for that long" } else { "a new artifact within it" };
-        let seen = if count == 0 { "nothing new" } else { seen };
+        let seen = if count == 0 { NOTHING_NEW } else { quiet_seen(met) };
         all.push(of("quiet_for", TimeSpan(trigger.quiet_for).to_string(), seen.to_owned(), met && count > 0));
     }
     if let Some(wait) = trigger.max_wait {
         let met = waits.is_some_and(|waits| now >= waits.oldest.after(wait));
-        let seen = if met { "the oldest waits for longer" } else { "the oldest waits for less" };
-        let seen = if count == 0 { "nothing new" } else { seen };
+        let seen = if count == 0 { NOTHING_NEW } else { wait_seen(met) };
         all.push(of("max_wait", TimeSpan(wait).to_string(), seen.to_owned(), met));
     }
     all

@@ -241,7 +241,7 @@ fn conditions_combine() {
     assert_eq!(world.at(50_000), None);
     assert!(world.at(62_400).unwrap().ends_with("the oldest of which has waited for 9h"), "whatever the others say");
     let sees = world.sees(62_400);
-    assert_eq!(sees[0], "min_artifacts 1: 3 (met)");
+    assert_eq!(sees[0], "min_artifacts 1: 3 new artifacts (met)");
     assert!(sees[2].starts_with("any 1 of 2: 0 of 2 (not met)"), "{sees:?}");
 }
 

@@ -264,7 +264,7 @@ fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
     app.start();
     app.drop_file("raw/a.csv", b"a");
     wait_until("the artifact to be recorded", || {
-        app.get("/api/v1/triggers/preview")["items"][0]["conditions"][0]["seen"] == "1"
+        app.get("/api/v1/triggers/preview")["items"][0]["conditions"][0]["seen"] == "1 new artifact"
     });
     let answered = app.get("/api/v1/triggers/preview");
     assert_eq!(app.cli_json(&["triggers", "list", "PATH", "--json"]), answered);
