@@ -260,7 +260,17 @@ fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
         DONE,
     );
     let before = app.cli(&["triggers", "list", "PATH"]);
-    assert_eq!(before.status.code(), Some(2), "nothing is on record yet");
+    let (text, notes) = (String::from_utf8_lossy(&before.stdout), String::from_utf8_lossy(&before.stderr));
+    assert!(before.status.success() && text.contains("· min_artifacts 1000"), "{text}{notes}");
+    assert!(text.contains("nothing new") && text.contains("no value yet"), "{text}");
+    assert_eq!(
+        notes,
+        format!(
+            "No host is running: this is what one would do if it started now (`anacostia run {}`).\n",
+            app.folder().display()
+        )
+    );
+    assert!(!app.path(".anacostia").exists() && !app.path("state").exists(), "it only looks");
     app.start();
     app.drop_file("raw/a.csv", b"a");
     wait_until("the artifact to be recorded", || {
