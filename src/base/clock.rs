@@ -39,6 +39,15 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// Returns the time in UTC for people, without parts of a second: `2026-03-01 12:00 UTC`.
+    #[must_use]
+    pub fn in_utc(self) -> String {
+        let Ok(moment) = jiff::Timestamp::from_microsecond(self.0) else { return self.to_string() };
+        let shown = moment.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        // Schedules are mostly due at whole minutes.
+        format!("{} UTC", shown.strip_suffix(":00").unwrap_or(&shown))
+    }
 }
 
 impl fmt::Display for Timestamp {

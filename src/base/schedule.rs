@@ -70,6 +70,21 @@ impl Schedule {
         }
     }
 
+    /// Returns a time for people, by the clocks of its time zone and in UTC: `2026-03-02 06:00
+    /// Europe/Berlin (05:00 UTC)`. The date is in both if it is another one in UTC.
+    #[must_use]
+    pub fn shown(&self, at: Timestamp) -> String {
+        let utc = at.in_utc();
+        let Ok(moment) = jiff::Timestamp::from_microsecond(at.as_micros()) else { return utc };
+        if self.zone == "UTC" {
+            return utc;
+        }
+        let there = moment.to_zoned(self.time_zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let there = there.strip_suffix(":00").unwrap_or(&there);
+        let date = there.split_inclusive(' ').next().unwrap_or_default();
+        format!("{there} {} ({})", self.zone, utc.strip_prefix(date).unwrap_or(&utc))
+    }
+
     /// Returns the first time after `at` at which it is due. `None` if there is none.
     #[must_use]
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
@@ -130,6 +145,20 @@ mod tests {
         }
         assert_eq!(due("0 6 * * *", "Asia/Kolkata", "2026-01-01T00:00:00Z", 1), ["2026-01-01T00:30:00"]);
         assert_eq!(due("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", 1), ["2104-02-29T00:00:00"]);
+    }
+
+    #[test]
+    fn a_time_is_shown_by_the_clocks_of_the_time_zone_and_in_utc() {
+        let shown = |zone, at: &str| Schedule::parse("0 6 * * *", zone).unwrap().shown(at.parse().unwrap());
+        assert_eq!(
+            shown("America/New_York", "2026-11-28T07:30:00.000001Z"),
+            "2026-11-28 02:30 America/New_York (07:30 UTC)"
+        );
+        assert_eq!(
+            shown("America/New_York", "2026-11-28T01:30:05Z"),
+            "2026-11-27 20:30:05 America/New_York (2026-11-28 01:30:05 UTC)"
+        );
+        assert_eq!(shown("UTC", "2026-11-28T07:30:00Z"), "2026-11-28 07:30 UTC");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::load::PathArg;
-use super::records::Records;
+use super::load::{PathArg, load_for_records};
 use super::remote::Remote;
-use super::{End, Failure, open, out, show};
+use super::{End, Failure, open, out, records, show};
 use crate::base::{Clock as _, SystemClock};
 use crate::scheduler::{Preview, preview_triggers};
+use crate::store;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -35,13 +35,23 @@ struct ListArgs {
 
 pub(crate) fn triggers(args: Args) -> Result<End, Failure> {
     let args = args.verb.map_or(args.list, |Verb::List(args)| args);
-    let records = Records::open(&args.path)?;
-    let holder = open::holder(&records.pipeline)?;
+    let pipeline = load_for_records(&args.path)?;
+    let holder = open::holder(&pipeline)?;
     let triggers = if let Some(holder) = &holder {
         // The manifest in force may be another one than the file.
         of_host(&open::remote(holder)?)?
     } else {
-        records.ask(preview_triggers(records.store.as_ref(), &records.pipeline, None, SystemClock.both()))?
+        let now = SystemClock.both();
+        // Before the first start nothing is on record, and a host would begin with an empty store.
+        let folder;
+        let store = match store::open_read_only(&pipeline.store)? {
+            Some(store) => store,
+            None => {
+                folder = tempfile::tempdir()?;
+                store::empty(folder.path(), now.time)?
+            }
+        };
+        records::runtime()?.block_on(preview_triggers(store.as_ref(), &pipeline, None, now))?
     };
     if args.json {
         out::json(&serde_json::json!({ "items": triggers, "next_cursor": null }))?;

@@ -219,7 +219,7 @@ fn schemas() -> Value {
         "Problem": object(&json!({ "type": text, "title": text, "status": whole, "detail": text })),
         "Run": object(&json!({
             "id": text, "number": whole, "state": { "enum": run_states }, "trigger": text, "params": params,
-            "revision": text, "created_at": time, "started_at": maybe_time, "ended_at": maybe_time, "reason": maybe,
+            "revision": text, "created_at": time, "started_at": maybe_time, "ended_at": maybe_time, "reason": maybe, "what_next": maybe,
             "rerun_of": maybe, "fired_by": { "type": "array", "items": text }, "partition": {},
         })),
         "Artifact": object(&json!({

@@ -69,11 +69,24 @@ pub struct Run {
 }
 
 impl Run {
-    /// Says where a person finds what to do about the failed run with this number. `path` is what
-    /// follows in the command: a blank and the PATH of the pipeline, or nothing.
+    /// Says what to do about the failed run with this number: both ways to do its work again, and
+    /// where a person finds more. `path` is what follows in the commands: a blank and the PATH of
+    /// the pipeline, or nothing.
     #[must_use]
     pub fn what_next(number: u64, path: &str) -> String {
-        format!("`anacostia runs show {number}{path}` says what to do next")
+        let [retry, choose, show] = Self::next_commands(number, path);
+        format!("after a fix: `{retry}`, or `{choose}`; see `{show}`")
+    }
+
+    /// Returns the commands of [`what_next`](Self::what_next): to do the work again on the same
+    /// inputs, to do it on inputs that one chooses, and to see more.
+    #[must_use]
+    pub fn next_commands(number: u64, path: &str) -> [String; 3] {
+        [
+            format!("anacostia runs retry {number}{path} --current"),
+            format!("anacostia trigger{path} --inputs RESOURCE/GLOB"),
+            format!("anacostia runs show {number}{path}"),
+        ]
     }
 }
 

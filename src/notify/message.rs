@@ -37,7 +37,8 @@ impl Writer {
         }
         text.push('\n');
         if cause == NotifyCause::RunFailed {
-            let _ = writeln!(text, "{}", Run::what_next(number, ""));
+            let [retry, choose, show] = Run::next_commands(number, "");
+            let _ = writeln!(text, "After a fix:\n  {retry}\n  {choose}\nSee:\n  {show}");
         }
         let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
         let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);

@@ -168,6 +168,12 @@ impl AtWork {
         let before = self.last_ticks.get(&tick.trigger);
         before.is_none_or(|before| !before.says_the_same(tick))
     }
+
+    /// Returns whether the previous tick of a trigger gave a reason that is over, as this one says:
+    /// an outage, or a pause. Readers would take it for today's.
+    pub(super) fn ends_a_reason(&self, tick: &Tick) -> bool {
+        self.last_ticks.get(&tick.trigger).is_some_and(|before| before.reason != tick.reason)
+    }
 }
 
 #[cfg(test)]

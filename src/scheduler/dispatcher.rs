@@ -75,6 +75,7 @@ impl Dispatcher {
     /// taken over. A failure of a single run is not an error.
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
+        self.recall_ticks(&mut work).await?;
         let mut phase = self.shared.phase.clone();
         let mut left = self.shared.left.subscribe();
         let mut pauses = self.shared.pauses.subscribe();

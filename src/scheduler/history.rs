@@ -4,17 +4,32 @@ use std::sync::Arc;
 
 use super::at_work::AtWork;
 use super::core::{AfterRunCondition, History};
+use super::definition::triggers;
 use super::dispatcher::Dispatcher;
 use super::shared::{persist, read_on};
 use crate::base::Now;
 use crate::manifest::{AfterRun, Pipeline};
-use crate::model::{EndedRun, RunState, TriggerMark};
-use crate::store::{FactQuery, MetadataStore, PageRequest, StoreError};
+use crate::model::{EndedRun, RunState, TickOutcome, TriggerMark};
+use crate::store::{FactQuery, MetadataStore, PageRequest, StoreError, TickQuery};
 
 /// How many runs are read at once to find one that counts.
 const ENDS: u32 = 100;
 
 impl Dispatcher {
+    /// Reads the last tick of each trigger that waited under the last host.
+    pub(super) async fn recall_ticks(&self, work: &mut AtWork) -> Result<(), StoreError> {
+        let pipeline = Arc::clone(&self.library.current().pipeline);
+        for (name, _) in triggers(&pipeline) {
+            let query = TickQuery { trigger: Some(name.to_owned()) };
+            let newest = PageRequest { cursor: None, limit: 1 };
+            let read = || self.shared.store.ticks(query.clone(), newest.clone());
+            let last = read_on(&self.shared, read).await?.items.pop();
+            let waited = last.filter(|tick| tick.outcome != TickOutcome::Fired);
+            work.last_ticks.extend(waited.map(|tick| (name.to_owned(), tick)));
+        }
+        Ok(())
+    }
+
     /// Reads the newest metrics and the ends of runs that triggers look at, if runs have ended
     /// since, and puts the marks of new conditions on record. Does nothing if no trigger looks at
     /// them.

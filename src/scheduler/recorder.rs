@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc};
 
+use super::core::BEING_SCANNED;
 use super::messages::Message;
 use super::shared::{Shared, persist};
 use crate::base::{fault, memory};
@@ -78,7 +79,7 @@ impl StatusBoard {
 /// none.
 pub(super) fn unseen_reason(name: &str, status: Option<&Status>) -> Option<String> {
     match status {
-        None | Some(Status::Reconciling) => Some(format!("{name} is being scanned")),
+        None | Some(Status::Reconciling) => Some(format!("{name} {BEING_SCANNED}")),
         Some(Status::Unreachable(why)) => Some(format!("{name} cannot be reached: {why}")),
         Some(Status::Watching | Status::Scanning(_)) => None,
     }

@@ -54,7 +54,11 @@ impl Dispatcher {
                 now,
                 due: if self.draining { self.started } else { now },
             };
-            match plan(&self.library.current().pipeline, situation) {
+            let mut plan = plan(&self.library.current().pipeline, situation);
+            if let Plan::Wait { ticks, idle, .. } = &mut plan {
+                ticks.extend(idle.drain(..).filter(|tick| work.ends_a_reason(tick)));
+            }
+            match plan {
                 Plan::Fire(fires) => match self.fire(fires, work).await? {
                     Fired::All => {}
                     // Some pending artifacts were gone, and were counted again. Evaluate again at

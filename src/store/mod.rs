@@ -60,7 +60,7 @@ use crate::model::{
 
 pub use error::StoreError;
 pub use lease::{Holder, HostLease};
-pub use open::{HostStore, holder, open, open_host, open_read_only};
+pub use open::{HostStore, empty, holder, open, open_host, open_read_only};
 pub use query::{
     ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, LineageEdge, NotificationQuery, PageRequest,
     PublishedOutput, RunQuery, SnapshotQuery, TickQuery,

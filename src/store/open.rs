@@ -90,6 +90,14 @@ pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>
     }
 }
 
+/// Makes an empty store in `folder`, for questions about a pipeline that has not been started.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be made.
+pub fn empty(folder: &Path, now: Timestamp) -> Result<Arc<dyn MetadataStore>> {
+    Ok(open(&StoreSpec::Sqlite { path: folder.join("empty.db") }, Durability::Normal, now)?.store)
+}
+
 /// The host that has a store open for writing; `None` if there is none.
 ///
 /// # Errors

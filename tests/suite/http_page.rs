@@ -29,7 +29,12 @@ fn the_table_of_runs_escapes_all_text() {
         assert!(page.contains(text), "{text} is not in {page}");
     }
     assert!(!page.contains("<img") && !page.contains("<script>"));
-    let next = |number: u64| page.contains(&format!("`anacostia runs show {number}` says what to do next"));
+    let next = |number: u64| {
+        page.contains(&format!(
+            "after a fix: `anacostia runs retry {number} --current`, or `anacostia trigger --inputs \
+             RESOURCE&#x2f;GLOB`; see `anacostia runs show {number}`"
+        ))
+    };
     assert_eq!([1, 2, 3].map(next), [false, true, false], "it is for the run that failed: {page}");
 }
 

@@ -96,3 +96,48 @@ fn dev_has_loaded_an_edit_when_it_says_so() {
     assert_eq!(said(&app, AGAIN), (Some(0), String::new()));
     wait_until("the run to succeed", || state("2") == "succeeded");
 }
+
+#[test]
+fn what_was_fixed_is_not_done_again_by_a_host_that_has_not_loaded_it() {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    let (place, dry) = (app.folder().display().to_string(), ["trigger", "PATH", "--inputs", "inbox/*", "--dry-run"]);
+    assert_eq!(said(&app, &dry), (Some(0), "Without `--dry-run`: 1 run on 1 artifact.\n".to_owned()));
+    fix(&app);
+    let why = format!(
+        "anacostia.toml is not what the host has loaded, and a run would not use it: restart the host, or use `anacostia \
+         dev {place}`, which loads changes and reports any that it cannot load\n"
+    );
+    assert_eq!(said(&app, &["trigger", "PATH", "--inputs", "inbox/*"]), (Some(1), format!("error: {why}")));
+    assert_eq!(app.get_all("/api/v1/runs").len(), 1, "nothing was started");
+    assert_eq!(said(&app, &dry), (Some(1), format!("Without `--dry-run` this is refused: {why}")));
+    app.restart();
+    assert_eq!(said(&app, &["trigger", "PATH", "--inputs", "inbox/*", "--wait"]), (Some(0), String::new()));
+    app.kill();
+    assert_eq!(said(&app, &dry).0, Some(0), "the next host loads what is there");
+}
+
+#[test]
+fn whatever_shows_a_failed_run_names_both_ways_to_do_it_again() {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    let place = app.folder().display().to_string();
+    let next = |path: &str| {
+        format!(
+            "after a fix: `anacostia runs retry 1{path} --current`, or `anacostia trigger{path} --inputs \
+             RESOURCE/GLOB`; see `anacostia runs show 1{path}`"
+        )
+    };
+    assert_eq!(app.get("/api/v1/runs/1")["what_next"], next(""));
+    assert_eq!(app.get("/api/v1/runs")["items"][0]["what_next"], next(""));
+    let there = next(&format!(" {place}"));
+    assert_eq!(said(&app, &["runs", "list", "PATH"]), (Some(0), format!("Run #1 failed; {there}.\n")));
+    fix(&app);
+    app.restart();
+    assert_eq!(said(&app, AGAIN), (Some(0), String::new()));
+    assert_eq!(app.wait_for_runs(2)[1]["what_next"], serde_json::Value::Null, "it succeeded");
+}

@@ -95,7 +95,8 @@ fn a_receiver_verifies_who_sent_a_message_that_says_what_failed_why_and_where_to
     assert_eq!(told, ["watched", "ops", "run_failed", "watched: run #1 failed"]);
     let text = format!(
         "Run #1 of the pipeline watched failed.\n\ntrain failed: no column `species`\n\n\
-         `anacostia runs show 1` says what to do next\nTrigger: raw: 1 new artifact\nRun: {}/api/v1/runs/1\n",
+         After a fix:\n  anacostia runs retry 1 --current\n  anacostia trigger --inputs RESOURCE/GLOB\n\
+         See:\n  anacostia runs show 1\nTrigger: raw: 1 new artifact\nRun: {}/api/v1/runs/1\n",
         app.url()
     );
     assert_eq!(body["text"], text);
@@ -427,6 +428,8 @@ fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
     assert!(text.contains("outputs wait for models: `a.csv`: the server cannot be connected to"), "{text}");
     let node = app.get("/api/v1/nodes/models");
     assert_eq!(node["state"], "unreachable", "{node:#}");
+    let shown = String::from_utf8(app.cli(&["runs", "show", "1", "PATH"]).stdout).unwrap();
+    assert!(shown.contains("\nCommitted, waits for models\n  models/a.csv") && !shown.contains("Published"), "{shown}");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200, "other work goes on");
     let late = add_receiver(&app);
     app.restart();

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 
 use super::load::{PathArg, load, load_unbuilt};
 use super::{End, Failure, build, out, show};
+use crate::base::proxy;
 use crate::manifest::{Pipeline, check_listen, parse_listen};
 use crate::scheduler::{StartError, Tally};
 
@@ -100,6 +101,12 @@ pub(crate) fn blocking_on<T>(json: bool, work: impl Future<Output = Result<T, Fa
 }
 
 async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End, Failure> {
+    for name in proxy::misread() {
+        let mark = show::Cell::new("warning:").style(show::styles::WARN);
+        out::error(&format!(
+            "{mark} the variable {name} does not name a proxy, so none is used: write http://HOST:PORT, or unset it\n"
+        ));
+    }
     let how = Start { once: args.once, json: args.json, path: args.path.shown() };
     let Some(handle) = HostHandle::start(pipeline, how, count_metrics()?, stops).await? else {
         return Ok(before_any_work(args));

@@ -7,7 +7,7 @@ use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
 use crate::http::bodies::{List, RunBody};
-use crate::model::RunState;
+use crate::model::{Run, RunState};
 use crate::store::{PageRequest, RunQuery};
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,10 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
         }
         out::result(&show::run_list(&page.items, &actions, SystemClock.now(), out::result_width()))?;
         records.warn_if_idle(page.items.iter().any(|run| !run.state.ended()), &args.path)?;
+        if let Some(failed) = page.items.iter().find(|run| run.state == RunState::Failed) {
+            let next = Run::what_next(failed.number, &show::beside(&show::plain(&args.path.shown())));
+            out::error(&format!("Run #{} failed; {next}.\n", failed.number));
+        }
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));
         }

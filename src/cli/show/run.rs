@@ -104,7 +104,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     }
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
-    text.push_str(&seen.outputs.map(|outputs| outputs.shown(width)).unwrap_or_default());
+    text.push_str(&seen.outputs.map(|outputs| outputs.shown(&detail.attempts, width)).unwrap_or_default());
     text.push_str(&next_steps(&next(detail, seen.inputs.first(), path)));
     text
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Cell, Column, Table, styles};
-use crate::base::{ByteSize, double};
-use crate::model::{AccessKind, MetricRecord};
+use crate::base::{AttemptId, ByteSize, double};
+use crate::model::{AccessKind, Attempt, AttemptState, MetricRecord};
 use crate::store::LineageEdge;
 
 /// Most artifacts, and most metrics, that are shown one by one.
@@ -45,32 +45,27 @@ impl RunOutputs {
     }
 
     /// Formats artifacts and metrics as tables, for a terminal with `width` columns. Empty if there
-    /// are none.
-    pub(super) fn shown(&self, width: usize) -> String {
+    /// are none. What those of the `attempts` wrote that are publishing is committed, and not where
+    /// it belongs yet.
+    pub(super) fn shown(&self, attempts: &[Attempt], width: usize) -> String {
         let mut text = String::new();
-        if !self.published.is_empty() {
-            let _ = write!(text, "\n{}\n", Cell::new("Published").style(styles::STRONG));
-            text.push_str(&self.published_table(width));
+        let publishing = attempts.iter().filter(|attempt| attempt.state == AttemptState::Publishing);
+        let publishing: BTreeSet<AttemptId> = publishing.map(|attempt| attempt.id).collect();
+        let (waiting, published): (Vec<_>, Vec<_>) =
+            self.published.iter().partition(|edge| publishing.contains(&edge.attempt_id));
+        let resources: BTreeSet<&str> = waiting.iter().map(|edge| edge.artifact.resource.as_str()).collect();
+        let waits = format!("Committed, waits for {}", resources.into_iter().collect::<Vec<_>>().join(", "));
+        for (title, edges) in [("Published", published), (waits.as_str(), waiting)] {
+            if !edges.is_empty() {
+                let _ = write!(text, "\n{}\n", Cell::new(title).style(styles::STRONG));
+                text.push_str(&artifacts_table(&edges, width));
+            }
         }
         if !self.metrics.is_empty() {
             let _ = write!(text, "\n{}\n", Cell::new("Metrics").style(styles::STRONG));
             text.push_str(&self.metrics_table(width));
         }
         text
-    }
-
-    fn published_table(&self, width: usize) -> String {
-        let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Text)];
-        let mut table = Table::new(&columns).indent(2);
-        for LineageEdge { artifact, action, .. } in self.published.iter().take(MAX_SHOWN) {
-            table.row(vec![
-                Cell::new(format!("{}/{}", artifact.resource, artifact.path)),
-                Cell::new(format!("v{}", artifact.version)),
-                Cell::new(ByteSize(artifact.size).to_string()),
-                Cell::new(format!("by {action}")),
-            ]);
-        }
-        table.render(width) + &and_more(self.published.len())
     }
 
     fn metrics_table(&self, width: usize) -> String {
@@ -90,6 +85,20 @@ impl RunOutputs {
     }
 }
 
+fn artifacts_table(edges: &[&LineageEdge], width: usize) -> String {
+    let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Text)];
+    let mut table = Table::new(&columns).indent(2);
+    for LineageEdge { artifact, action, .. } in edges.iter().take(MAX_SHOWN) {
+        table.row(vec![
+            Cell::new(format!("{}/{}", artifact.resource, artifact.path)),
+            Cell::new(format!("v{}", artifact.version)),
+            Cell::new(ByteSize(artifact.size).to_string()),
+            Cell::new(format!("by {action}")),
+        ]);
+    }
+    table.render(width) + &and_more(edges.len())
+}
+
 fn and_more(all: usize) -> String {
     match all.checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
         Some(more) => format!("  {}\n", Cell::new(format!("… and {more} more")).style(styles::FAINT)),
@@ -102,7 +111,7 @@ mod tests {
     use super::super::samples;
     use super::RunOutputs;
     use crate::base::{ArtifactId, RunId};
-    use crate::model::{AccessKind, Artifact, MetricRecord};
+    use crate::model::{AccessKind, Artifact, AttemptState, MetricRecord};
     use crate::store::LineageEdge;
 
     fn edge(path: &str, kind: AccessKind) -> LineageEdge {
@@ -130,18 +139,30 @@ mod tests {
         let wrote = edge("model.json", AccessKind::Wrote);
         let mut outputs = RunOutputs::of(vec![edge("read.csv", AccessKind::Read), wrote.clone(), wrote]);
         outputs.take(vec![metric(4, "accuracy", 0.976), metric(3, "loss", 0.25), metric(2, "loss", 0.5)]);
-        let text = anstream::adapter::strip_str(&outputs.shown(80)).to_string();
+        let text = anstream::adapter::strip_str(&outputs.shown(&[], 80)).to_string();
         let tables = "\nPublished\n  data_store/model.json  v3  12 KiB  by train\n\n\
             Metrics\n  loss       0.25  at step 3  by train\n  accuracy  0.976  at step 4  by train\n";
         assert_eq!(text, tables);
-        assert_eq!(RunOutputs::default().shown(80), "");
+        assert_eq!(RunOutputs::default().shown(&[], 80), "");
+    }
+
+    #[test]
+    fn what_is_committed_and_not_delivered_is_not_called_published() {
+        let (there, waits) = (edge("a.csv", AccessKind::Wrote), edge("b.csv", AccessKind::Wrote));
+        let waits = LineageEdge { attempt_id: samples::attempt_id(2), ..waits };
+        let outputs = RunOutputs::of(vec![there, waits]);
+        let publishing = samples::attempt("train", 2, AttemptState::Publishing);
+        let text = anstream::adapter::strip_str(&outputs.shown(&[publishing], 80)).to_string();
+        let tables = "\nPublished\n  data_store/a.csv  v3  12 KiB  by train\n\n\
+            Committed, waits for data_store\n  data_store/b.csv  v3  12 KiB  by train\n";
+        assert_eq!(text, tables);
     }
 
     #[test]
     fn many_outputs_are_summarised() {
         let mut outputs = RunOutputs::of((0..23).map(|n| edge(&format!("{n}.csv"), AccessKind::Wrote)).collect());
         outputs.take((0..21).map(|n| metric(n, &format!("m{n}"), 1.0)).collect());
-        let text = anstream::adapter::strip_str(&outputs.shown(80)).to_string();
+        let text = anstream::adapter::strip_str(&outputs.shown(&[], 80)).to_string();
         assert!(text.contains("  … and 3 more\n") && text.ends_with("  … and 1 more\n"), "{text}");
     }
 }

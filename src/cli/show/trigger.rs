@@ -27,7 +27,8 @@ pub(crate) fn trigger_list(triggers: &[Preview], now: Timestamp, width: usize) -
         let held = trigger.held.iter().map(|why| vec![Cell::new("held"), Cell::new(why)]);
         let others = Some(trigger.without_group).filter(|count| *count > 0);
         let others = others.map(|count| vec![Cell::new("in no group"), Cell::new(plural(count, "new artifact"))]);
-        for line in conditions(&trigger.conditions, 0).into_iter().chain(others).chain(held) {
+        let group = trigger.group.iter().map(|name| vec![Cell::new("of the group"), Cell::new(name)]);
+        for line in group.chain(conditions(&trigger.conditions, 0)).chain(others).chain(held) {
             head.extend(line);
             table.row(std::mem::replace(&mut head, vec![Cell::new(""), Cell::new(""), Cell::new("")]));
         }
@@ -64,7 +65,12 @@ mod tests {
         let now = Timestamp::from_micros(0);
         let either = ConditionSeen {
             conditions: vec![
-                condition("cron", "0 6 * * 1-5 Europe/Berlin", "next at 1970-01-01T05:00:00.000000Z", false),
+                condition(
+                    "cron",
+                    "0 6 * * 1-5 Europe/Berlin",
+                    "next at 1970-01-01 06:00 Europe/Berlin (05:00 UTC)",
+                    false,
+                ),
                 condition("metric", "accuracy below 0.9", "0.85 in run #12", true),
             ],
             ..condition("any", "1 of 2", "1 of 2", true)
@@ -78,7 +84,30 @@ mod tests {
                 held: None,
                 next_at: Some(Timestamp::from_micros(3_600_000_000)),
                 conditions: vec![condition("min_artifacts", "3", "2", false)],
+                group: None,
                 without_group: 4,
+            },
+            Preview {
+                trigger: "poll".to_owned(),
+                resource: Some("poll".to_owned()),
+                outcome: TickOutcome::NotReady,
+                reason: "poll cannot be reached: it is away".to_owned(),
+                held: Some("poll cannot be reached: it is away".to_owned()),
+                next_at: None,
+                conditions: vec![condition("min_artifacts", "1", "0", false)],
+                group: None,
+                without_group: 0,
+            },
+            Preview {
+                trigger: "days".to_owned(),
+                resource: Some("days".to_owned()),
+                outcome: TickOutcome::NotReady,
+                reason: "day=2: 1 of 2 artifacts".to_owned(),
+                held: None,
+                next_at: None,
+                conditions: vec![condition("min_artifacts", "2", "1", false)],
+                group: Some("day=2".to_owned()),
+                without_group: 0,
             },
             Preview {
                 trigger: "retrain".to_owned(),
@@ -88,6 +117,7 @@ mod tests {
                 held: Some("1 of 1 runs active".to_owned()),
                 next_at: None,
                 conditions: vec![either],
+                group: None,
                 without_group: 0,
             },
         ];

@@ -83,13 +83,21 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
         let selected = selected(args, &records)?;
         if args.dry_run {
             let gone = gone(&records, &selected);
-            return would_start(selected, &gone, args.json);
+            // What the next host loads is not known.
+            let host = open::holder(&records.pipeline)?.and_then(|holder| open::remote(&holder).ok());
+            let differs = |host: Remote| loaded::differs(&host, &records.pipeline, &args.path);
+            let refusal = host.map(differs).transpose()?.flatten();
+            return would_start(selected, &gone, refusal.as_deref(), args.json);
         }
         let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
         ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
     };
     let host = open::running_host(&records.pipeline, &args.path, "starts runs")?;
     if let Some(why) = loaded::differs(&host, &records.pipeline, &args.path)? {
+        if !args.inputs.is_empty() {
+            // Work is done again because something was mended, so it must be done with that.
+            return Err(Failure::work(why));
+        }
         let mark = Cell::new("warning:").style(styles::WARN);
         out::error(&format!("{mark} {why}\n"));
     }
@@ -197,14 +205,15 @@ fn gone(records: &Records, selected: &[Artifact]) -> BTreeMap<ArtifactId, String
     gone
 }
 
-/// Lists the artifacts that runs would be started on. Those whose content is `gone` are marked, and
-/// make the end that of the refused command.
+/// Lists the artifacts that runs would be started on. Those whose content is `gone` are marked.
+/// They, and a `refusal` of the command, make the end that of the refused command.
 fn would_start(
     mut selected: Vec<Artifact>,
     gone: &BTreeMap<ArtifactId, String>,
+    refusal: Option<&str>,
     as_json: bool,
 ) -> Result<End, Failure> {
-    let end = if gone.is_empty() { End::Well } else { End::WorkFailed };
+    let end = if gone.is_empty() && refusal.is_none() { End::Well } else { End::WorkFailed };
     if as_json {
         let mut items = Vec::with_capacity(selected.len());
         for artifact in &selected {
@@ -215,6 +224,7 @@ fn would_start(
             items.push(item);
         }
         out::json(&json!({ "items": items }))?;
+        refused(refusal);
         return Ok(end);
     }
     for artifact in &mut selected {
@@ -231,6 +241,10 @@ fn would_start(
         ));
         return Ok(end);
     }
+    if refusal.is_some() {
+        refused(refusal);
+        return Ok(end);
+    }
     let runs = selected.len().div_ceil(MAX_GIVEN);
     out::error(&format!(
         "Without `--dry-run`: {} on {}.\n",
@@ -238,6 +252,13 @@ fn would_start(
         show::plural(selected.len() as u64, "artifact")
     ));
     Ok(end)
+}
+
+/// Tells the user of a dry run why the command would be refused.
+fn refused(refusal: Option<&str>) {
+    if let Some(why) = refusal {
+        out::error(&format!("Without `--dry-run` this is refused: {why}\n"));
+    }
 }
 
 fn state(run: &Value) -> &str {

@@ -30,6 +30,8 @@ pub(crate) struct RunBody {
     state: RunState,
     /// Why it failed or was cancelled.
     reason: Option<String>,
+    /// If it failed: the commands that do its work again.
+    what_next: Option<String>,
     trigger: String,
     params: serde_json::Value,
     /// Digest of the manifest that the run uses.
@@ -51,6 +53,7 @@ impl From<Run> for RunBody {
             id: run.id,
             number: run.number,
             state: run.state,
+            what_next: (run.state == RunState::Failed).then(|| Run::what_next(run.number, "")),
             reason: run.reason,
             trigger: run.trigger,
             params: run.params,

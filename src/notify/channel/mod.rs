@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Response, Url};
 
 use super::secret::Secrets;
-use crate::base::tls;
+use crate::base::{proxy, tls};
 use crate::manifest::{ChannelSpec, NotifySpec, UrlSource};
 use crate::model::Notification;
 
@@ -123,7 +123,10 @@ pub(super) fn client() -> Result<Client, String> {
 fn answer(answer: Result<Response, reqwest::Error>) -> Result<(), Refusal> {
     let status = match answer {
         Ok(response) => response.status(),
-        Err(error) => return Err(Refusal::Temporary(chain(&error.without_url()))),
+        Err(error) => {
+            let through = proxy::through(&error);
+            return Err(Refusal::Temporary(format!("{}{through}", chain(&error.without_url()))));
+        }
     };
     let why = format!("the receiver answered {status}");
     match status.as_u16() {

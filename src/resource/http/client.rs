@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::watch;
 
-use crate::base::{TimeSpan, innermost, tls};
+use crate::base::{TimeSpan, innermost, proxy, tls};
 use crate::manifest::{HttpForm, HttpSpec, HttpValue, SecretSource};
 
 /// How long it may take to connect, unless the server may be silent for less.
@@ -138,12 +138,13 @@ impl Client {
         if error.is_timeout() {
             return self.silent();
         }
+        let through = proxy::through(&error);
         // URLs may have secrets in them.
         let error = error.without_url();
         Failure::new(if error.is_redirect() {
             "the server redirects to another server, or too often: put the new address into `url`".to_owned()
         } else if error.is_connect() {
-            format!("the server cannot be connected to: {}", innermost(&error))
+            format!("the server cannot be connected to: {}{through}", innermost(&error))
         } else if error.is_body() || error.is_decode() {
             format!("the body ended early: {}", innermost(&error))
         } else {

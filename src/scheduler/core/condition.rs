@@ -187,7 +187,7 @@ fn group(condition: &Condition, inner: Verdict) -> Verdict {
 fn counted(condition: &Condition, look: Look<'_>) -> Verdict {
     let now = look.situation.now.moment;
     let Some(waits) = look.waits.filter(|waits| waits.pending.count > 0) else {
-        return Verdict::of(condition, Level::Unmet, "nothing new".to_owned());
+        return Verdict::of(condition, Level::Unmet, NOTHING_NEW.to_owned());
     };
     let (count, bytes) = (waits.pending.count, waits.pending.bytes);
     match condition {
@@ -196,22 +196,39 @@ fn counted(condition: &Condition, look: Look<'_>) -> Verdict {
         Condition::QuietFor(span) => {
             let at = waits.newest.after(*span);
             let quiet = now >= at || look.situation.draining;
-            let seen = if quiet { "nothing new since" } else { "a new artifact since" };
             let level = if quiet { Level::Met } else { Level::Settling };
-            Verdict::of(condition, level, seen.to_owned()).until(at, look)
+            Verdict::of(condition, level, quiet_seen(quiet).to_owned()).until(at, look)
         }
         Condition::MaxWait(span) => {
             let at = waits.oldest.after(*span);
-            let seen = if now >= at { "waited for that long" } else { "waits for less" };
-            Verdict::of(condition, level(now >= at), seen.to_owned()).until(at, look)
+            Verdict::of(condition, level(now >= at), wait_seen(now >= at).to_owned()).until(at, look)
         }
         _ => Verdict::of(condition, Level::Unmet, "not known here".to_owned()),
     }
 }
 
+/// What a condition on new artifacts sees if there are none.
+pub(super) const NOTHING_NEW: &str = "nothing new";
+
+/// What `quiet_for` sees.
+pub(super) fn quiet_seen(quiet: bool) -> &'static str {
+    if quiet { "no new artifact for that long" } else { "a new artifact within it" }
+}
+
+/// What `max_wait` sees.
+pub(super) fn wait_seen(over: bool) -> &'static str {
+    if over { "the oldest waits for longer" } else { "the oldest waits for less" }
+}
+
 /// Describes a number of new artifacts.
 pub(super) fn artifacts(count: u64) -> String {
-    if count == 1 { "1 new artifact".to_owned() } else { format!("{count} new artifacts") }
+    if count == 0 {
+        NOTHING_NEW.to_owned()
+    } else if count == 1 {
+        "1 new artifact".to_owned()
+    } else {
+        format!("{count} new artifacts")
+    }
 }
 
 /// Evaluates a condition that has a mark.
@@ -220,7 +237,7 @@ fn marked(condition: &Condition, mark: Mark, look: Look<'_>) -> Verdict {
         Condition::Every(span) => {
             let at = mark.moment.after(*span);
             let met = look.situation.due.moment >= at;
-            let seen = format!("{} {}", if met { "due since" } else { "next at" }, mark.at.after(*span));
+            let seen = format!("{} {}", if met { "due since" } else { "next at" }, mark.at.after(*span).in_utc());
             Verdict::of(condition, level(met), seen).until(at, look)
         }
         Condition::Cron { schedule, .. } => {
@@ -228,7 +245,7 @@ fn marked(condition: &Condition, mark: Mark, look: Look<'_>) -> Verdict {
                 return Verdict::of(condition, Level::Unmet, "never due again".to_owned());
             };
             let met = next <= look.situation.due.time;
-            let seen = format!("{} {next}", if met { "due since" } else { "next at" });
+            let seen = format!("{} {}", if met { "due since" } else { "next at" }, schedule.shown(next));
             let at = look.situation.now.moment.after(next.since(look.situation.now.time));
             Verdict::of(condition, level(met), seen).until(at, look)
         }
@@ -258,7 +275,7 @@ fn on_metric(condition: &Condition, test: MetricTest, mark: Mark, metric: &Metri
             None => false,
         },
         MetricTest::NoUpdateFor(span) => {
-            let seen = format!("{seen} at {}", metric.recorded_at);
+            let seen = format!("{seen} at {}", metric.recorded_at.in_utc());
             return stale(condition, metric.moment.max(mark.moment).after(span), seen, look);
         }
     };

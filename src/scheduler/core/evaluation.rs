@@ -1,7 +1,9 @@
 //! Evaluates one trigger: that of a resource, or one of the pipeline.
 
-use super::condition::{Level, Look, Question, Verdict, all, artifacts, marks, passed, reasons};
-use super::situation::Situation;
+use super::condition::{
+    Level, Look, NOTHING_NEW, Question, Verdict, all, artifacts, marks, passed, quiet_seen, reasons, wait_seen,
+};
+use super::situation::{BEING_SCANNED, Situation};
 use super::waiting::{Group, Waits};
 use crate::base::{ByteSize, Moment, TimeSpan};
 use crate::manifest::{Trigger, TriggerSpec};
@@ -28,7 +30,10 @@ pub(super) struct Evaluation {
     pub(super) led_by: Vec<String>,
     /// If it is ready because of one group of artifacts: that group.
     pub(super) group: Option<Group>,
-    /// Why it does not fire, even if it is ready: its resource is paused.
+    /// The name of the group of artifacts that this is about, ready or not.
+    pub(super) about: Option<String>,
+    /// Why it does not fire, even if it is ready: its resource is paused, or a watched one may
+    /// differ from the record.
     pub(super) held: Option<String>,
     /// The component whose answer decides whether it is ready.
     pub(super) ask: Option<Question>,
@@ -76,13 +81,14 @@ impl Evaluation {
             ready: false,
             overdue: false,
             waiting: false,
-            reason: "nothing new".to_owned(),
+            reason: NOTHING_NEW.to_owned(),
             until: None,
             next: None,
             conditions: Vec::new(),
             marks: Vec::new(),
             led_by: Vec::new(),
             group: None,
+            about: None,
             ask: None,
             held: None,
             kept: KeptBy::Nothing,
@@ -96,7 +102,8 @@ pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Ev
         Look { trigger: &trigger.name, when: &trigger.when, retrigger: trigger.retrigger, waits: None, situation };
     let verdict = all(&trigger.when, look);
     if let Some(why) = situation.unseen.values().next() {
-        return Evaluation { conditions: verdict.seen, ..Evaluation::not_ready(why.clone(), None) };
+        let held = Some(why.clone());
+        return Evaluation { conditions: verdict.seen, held, ..Evaluation::not_ready(why.clone(), None) };
     }
     let ready = verdict.level == Level::Met && verdict.fresh;
     let reason = match verdict.level {
@@ -135,7 +142,8 @@ fn of_groups(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluat
     }
     let each = groups.iter().map(|group| {
         let result = of_waits(name, trigger, Some(group.waits), situation);
-        (group, Evaluation { reason: format!("{}: {}", group.name, result.reason), ..result })
+        let reason = format!("{}: {}", group.name, result.reason);
+        (group, Evaluation { reason, about: Some(group.name.clone()), ..result })
     });
     let (mut ready, mut others): (Vec<_>, Vec<_>) = each.partition(|(_, result)| result.ready);
     if !ready.is_empty() {
@@ -163,9 +171,9 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
     let mut counted = counted(trigger, waits, situation);
     counted.conditions = conditions(trigger, waits, situation);
     if let Some(why) = situation.unseen.get(name) {
-        let waiting = waits.is_some_and(|waits| waits.pending.count > 0);
-        let conditions = counted.conditions;
-        return Evaluation { waiting, reason: why.clone(), conditions, ..Evaluation::nothing() };
+        let waiting = waits.is_some_and(|waits| waits.pending.count > 0) || !why.ends_with(BEING_SCANNED);
+        let (reason, held, conditions) = (why.clone(), Some(why.clone()), counted.conditions);
+        return Evaluation { waiting, reason, held, conditions, ..Evaluation::nothing() };
     }
     if trigger.when.is_empty() {
         return counted;
@@ -267,21 +275,20 @@ fn conditions(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>)
         conditions: Vec::new(),
     };
     let least = trigger.min_artifacts;
-    let mut all = vec![of("min_artifacts", least.to_string(), count.to_string(), count >= least)];
+    let mut all = vec![of("min_artifacts", least.to_string(), artifacts(count), count >= least)];
     if trigger.min_bytes > 0 {
         let [wanted, seen] = [trigger.min_bytes, bytes].map(|bytes| ByteSize(bytes).to_string());
+        let seen = if count == 0 { NOTHING_NEW.to_owned() } else { seen };
         all.push(of("min_bytes", wanted, seen, bytes >= trigger.min_bytes));
     }
     if !trigger.quiet_for.is_zero() {
         let met = situation.draining || waits.is_some_and(|waits| now >= waits.newest.after(trigger.quiet_for));
-        let seen = if met { "no new artifact for that long" } else { "a new artifact within it" };
-        let seen = if count == 0 { "nothing new" } else { seen };
+        let seen = if count == 0 { NOTHING_NEW } else { quiet_seen(met) };
         all.push(of("quiet_for", TimeSpan(trigger.quiet_for).to_string(), seen.to_owned(), met && count > 0));
     }
     if let Some(wait) = trigger.max_wait {
         let met = waits.is_some_and(|waits| now >= waits.oldest.after(wait));
-        let seen = if met { "the oldest waits for longer" } else { "the oldest waits for less" };
-        let seen = if count == 0 { "nothing new" } else { seen };
+        let seen = if count == 0 { NOTHING_NEW } else { wait_seen(met) };
         all.push(of("max_wait", TimeSpan(wait).to_string(), seen.to_owned(), met));
     }
     all

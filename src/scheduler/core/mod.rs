@@ -24,7 +24,7 @@ mod waiting;
 pub use answers::{Asked, Basis, Said};
 pub use history::{AfterRunCondition, History};
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
-pub use situation::Situation;
+pub use situation::{BEING_SCANNED, Situation};
 pub use slots::{SlotUse, Slots, TicketId, WAITS_FOR};
 pub use trigger::{Ask, Fire, Plan, Preview, all_new, plan, preview};
 pub use waiting::Waiting;

@@ -6,6 +6,10 @@ use super::history::History;
 use super::waiting::Waiting;
 use crate::base::Now;
 
+/// The end of the reason for a watched resource that its watch scans. A scan passes by itself, so
+/// it is no news unless something waits for it.
+pub const BEING_SCANNED: &str = "is being scanned";
+
 /// The input of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {

@@ -29,6 +29,9 @@ pub enum Plan {
     Wait {
         /// One tick, with the reason, for each trigger that has pending artifacts or needs none.
         ticks: Vec<Tick>,
+        /// One tick for each trigger that has nothing to say, and that nothing holds: it is of
+        /// interest if the last one of the trigger gave another reason.
+        idle: Vec<Tick>,
         /// When time alone could change the decision.
         until: Option<Moment>,
         /// Marks of schedules whose time has come when their trigger could not fire.
@@ -87,6 +90,10 @@ pub struct Preview {
     pub next_at: Option<Timestamp>,
     /// Each condition, with what it sees and what it wants.
     pub conditions: Vec<ConditionSeen>,
+    /// The group of artifacts that this is about, if its trigger groups them: one that is ready, or
+    /// the oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How many new artifacts belong to no group of its `group_by`, as far as they were looked at.
     #[serde(default)]
     pub without_group: u64,
@@ -134,7 +141,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
     let resources = of_resources(pipeline, situation);
     let held = hold(pipeline, situation);
     let joined = is_joined(pipeline, &resources);
-    let waits_for = waits_for(&resources);
+    let waits_for = waits_for(&resources, situation);
     let Situation { now, .. } = situation;
     let of = |(named, result): (Named<'_>, Evaluation)| {
         let waits = || (named.resource.is_some() && result.ready && !joined).then(|| waits_for.clone());
@@ -152,6 +159,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
             held,
             next_at: result.next.map(|next| now.time.after(next.since(now.moment))),
             conditions: result.conditions,
+            group: result.about,
             without_group: 0,
         }
     };
@@ -209,7 +217,8 @@ fn of_pipelines<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Eva
     let held = watched.find_map(|it| Some(format!("{} is {}", it.name, situation.paused_resources.get(&it.name)?)));
     let all = pipeline.triggers.iter().map(|trigger| {
         let result = of_pipeline(trigger, situation);
-        (named(&trigger.name), Evaluation { held: held.clone(), ..result })
+        let held = held.clone().or_else(|| result.held.clone());
+        (named(&trigger.name), Evaluation { held, ..result })
     });
     all.collect()
 }
@@ -237,22 +246,25 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
         }
     }
     let asks = if hold.is_none() { asks(pipeline, &resources, &others) } else { Vec::new() };
-    let waits_for = hold.clone().unwrap_or_else(|| waits_for(&resources));
+    let waits_for = hold.clone().unwrap_or_else(|| waits_for(&resources, situation));
     let is_asked = |(named, result): &&Evaluated<'_>| {
         result.kept == KeptBy::Asking || asks.iter().any(|ask| ask.asked.0 == named.name)
     };
     // What a component says counts as new only once it has said it.
     let resources_told = resources.iter().filter(|it| !is_asked(it));
-    let ticks = resources_told.map(|it| waiting(it, &waits_for, now));
+    let ticks = resources_told.map(|it| (it, waiting(it, &waits_for, now)));
     let held = hold.unwrap_or_default();
     let others_told = others.iter().filter(|it| !is_asked(it));
-    let ticks = ticks.chain(others_told.map(|it| waiting(it, &held, now))).flatten().collect();
+    let ticks = ticks.chain(others_told.map(|it| (it, waiting(it, &held, now))));
+    let (told, rest): (Vec<_>, Vec<_>) = ticks.partition(|((_, result), _)| result.waiting);
+    let idle = rest.into_iter().filter(|((_, result), _)| result.held.is_none()).map(|(_, tick)| tick).collect();
+    let ticks = told.into_iter().map(|(_, tick)| tick).collect();
     let all = || resources.iter().chain(&others).map(|(_, result)| result);
     let until = all().filter_map(|result| result.until).min();
     let look_again = has_schedule(pipeline).then(|| situation.now.moment.after(LOOK_AGAIN));
     let passed = all().filter(|result| !result.ready).flat_map(|result| result.marks.clone()).collect();
     let until = until.map(|until| look_again.map_or(until, |again| again.min(until)));
-    Decision::Wait(Plan::Wait { ticks, until, passed, asks })
+    Decision::Wait(Plan::Wait { ticks, idle, until, passed, asks })
 }
 
 /// Returns the components to ask. With `join = "all"`, those of resources are asked only if their
@@ -279,10 +291,10 @@ fn is_joined(pipeline: &Pipeline, resources: &[Evaluated<'_>]) -> bool {
 }
 
 /// Names the resources that keep the others waiting.
-fn waits_for(resources: &[Evaluated<'_>]) -> String {
-    let missing = resources.iter().filter(|(_, result)| !result.fires()).map(|(named, result)| match result.held {
-        Some(_) => format!("{} (paused)", named.name),
-        None => named.name.to_owned(),
+fn waits_for(resources: &[Evaluated<'_>], situation: Situation<'_>) -> String {
+    let missing = resources.iter().filter(|(_, result)| !result.fires()).map(|(named, _)| {
+        let paused = if situation.paused_resources.contains_key(named.name) { " (paused)" } else { "" };
+        format!("{}{paused}", named.name)
     });
     format!("waits for {}", missing.collect::<Vec<_>>().join(", "))
 }
@@ -342,22 +354,21 @@ fn claim(resource: &str, needs: &Trigger, result: &Evaluation) -> Claim {
     Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes, only }
 }
 
-/// Returns the tick of a trigger that did not fire, if it is of interest.
-fn waiting((named, result): &Evaluated<'_>, held: &str, now: Timestamp) -> Option<Tick> {
-    let tick = match (result.ready, &result.held) {
+/// Returns the tick of a trigger that did not fire.
+fn waiting((named, result): &Evaluated<'_>, held: &str, now: Timestamp) -> Tick {
+    match (result.ready, &result.held) {
         (true, paused) => {
             let held = paused.as_deref().unwrap_or(held);
             tick(named, result, TickOutcome::Held, format!("{}, but {held}", result.reason), now)
         }
-        (false, Some(paused)) => {
+        (false, Some(paused)) if !result.reason.ends_with(paused) => {
             tick(named, result, TickOutcome::NotReady, format!("{}; {paused}", result.reason), now)
         }
-        (false, None) => {
+        (false, _) => {
             let outcome = if result.kept == KeptBy::Failure { TickOutcome::Error } else { TickOutcome::NotReady };
             tick(named, result, outcome, result.reason.clone(), now)
         }
-    };
-    result.waiting.then_some(tick)
+    }
 }
 
 fn tick(named: &Named<'_>, result: &Evaluation, outcome: TickOutcome, reason: String, time: Timestamp) -> Tick {

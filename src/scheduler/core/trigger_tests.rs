@@ -160,12 +160,12 @@ fn every_counts_from_the_last_fire_also_across_a_restart() {
     assert_eq!(world.at(3_599), None);
     world.restart(3_599);
     let fire = world.fire(3_600).unwrap();
-    assert_eq!(fire.trigger, "hourly: every 1h: due since 2026-03-02T01:00:00.000000Z");
+    assert_eq!(fire.trigger, "hourly: every 1h: due since 2026-03-02 01:00 UTC");
     assert_eq!((fire.claims[0].at_least, fire.fired_by), (0, vec!["hourly".to_owned()]), "claims what is new");
     assert_eq!(world.at(3_600), None, "once");
     world.restart(3_601);
     assert_eq!(world.at(3_601), None, "also after a restart");
-    assert_eq!(world.sees(3_601), ["every 1h: next at 2026-03-02T02:00:00.000000Z (not met)"]);
+    assert_eq!(world.sees(3_601), ["every 1h: next at 2026-03-02 02:00 UTC (not met)"]);
     assert!(world.at(20_000).is_some() && world.at(20_000).is_none(), "one run for all that was missed");
     assert_eq!(world.at(23_599), None);
     assert!(world.at(23_600).is_some());
@@ -208,7 +208,7 @@ fn a_time_of_a_schedule_does_not_wait_for_other_conditions() {
     world.restart(26_000);
     assert_eq!(world.at(26_000), None);
     let fired = world.at(86_400 + 21_600).unwrap();
-    let due = "cron 0 6 * * * UTC: due since 2026-03-03T06:00:00.000000Z";
+    let due = "cron 0 6 * * * UTC: due since 2026-03-03 06:00 UTC";
     assert_eq!(fired, format!("raw: 1 new artifact, {due}"));
     // Nor does it wait for more artifacts, although the oldest will have waited long enough.
     let mut world = World::new("{ min_artifacts = 2, max_wait = \"20h\", cron = \"0 6 * * *\" }", "");
@@ -234,14 +234,14 @@ fn conditions_combine() {
     assert!(world.at(20).unwrap().contains("min_artifacts 100: 100 new artifacts"));
     world.waiting = Waiting::default();
     world.arrive(3, 21_000);
-    let due = "cron 0 6 * * * UTC: due since 2026-03-02T06:00:00.000000Z";
+    let due = "cron 0 6 * * * UTC: due since 2026-03-02 06:00 UTC";
     assert_eq!(world.at(21_600).unwrap(), format!("raw: 3 new artifacts, any ({due})"));
     world.waiting = Waiting::default();
     world.arrive(3, 30_000);
     assert_eq!(world.at(50_000), None);
     assert!(world.at(62_400).unwrap().ends_with("the oldest of which has waited for 9h"), "whatever the others say");
     let sees = world.sees(62_400);
-    assert_eq!(sees[0], "min_artifacts 1: 3 (met)");
+    assert_eq!(sees[0], "min_artifacts 1: 3 new artifacts (met)");
     assert!(sees[2].starts_with("any 1 of 2: 0 of 2 (not met)"), "{sees:?}");
 }
 
@@ -480,10 +480,10 @@ fn a_trigger_of_the_pipeline_leaves_out_what_is_paused_and_waits_if_all_belongs_
     assert_eq!(fire.claims.iter().map(|claim| claim.resource.as_str()).collect::<Vec<_>>(), ["labels"]);
     world.pipeline.join = crate::manifest::Join::All;
     let held = ticks(&world, 7_200).pop().unwrap();
-    let due = "every 1h: due since 2026-03-02T02:00:00.000000Z";
+    let due = "every 1h: due since 2026-03-02 02:00 UTC";
     assert_eq!(held, format!("hourly held: {due}, but raw is {RAW_IS_PAUSED}"));
     world.paused_resources.clear();
-    assert!(world.at(7_300).unwrap().starts_with("hourly: every 1h: due since 2026-03-02T02"), "it was not lost");
+    assert!(world.at(7_300).unwrap().starts_with("hourly: every 1h: due since 2026-03-02 02"), "it was not lost");
 }
 
 #[test]
@@ -492,4 +492,33 @@ fn a_pause_of_a_resource_that_the_manifest_does_not_have_changes_nothing() {
     pause(&mut world, "gone");
     world.arrive(1, 1);
     assert!(world.at(2).is_some() && world.at(3_600).is_some());
+}
+
+#[test]
+fn a_resource_that_cannot_be_reached_holds_triggers_and_is_named_until_it_can() {
+    let mut world = World::new("{}", "[triggers.hourly]\nevery = \"1h\"");
+    let said = |world: &World, why: &str| {
+        let unseen = BTreeMap::from([("raw".to_owned(), why.to_owned())]);
+        let situation = world.situation(&unseen, 3_600);
+        let Plan::Wait { ticks, idle, .. } = plan(&world.pipeline, situation) else { panic!("a run starts") };
+        let previews = preview(&world.pipeline, situation);
+        assert!(previews.iter().all(|it| it.outcome.as_str() == "not_ready" && it.held.as_deref() == Some(why)));
+        assert!(idle.is_empty(), "{idle:?}");
+        ticks.into_iter().map(|tick| format!("{} {}: {}", tick.trigger, tick.outcome, tick.reason)).collect::<Vec<_>>()
+    };
+    let away = "raw cannot be reached: it is away";
+    assert_eq!(said(&world, away), [format!("raw not_ready: {away}"), format!("hourly not_ready: {away}")]);
+    let scan = "raw is being scanned";
+    assert_eq!(said(&world, scan), [format!("hourly not_ready: {scan}")], "nothing waits for the scan");
+    world.arrive(1, 3_000);
+    assert_eq!(said(&world, scan).len(), 2);
+    pause(&mut world, "raw");
+    let unseen = BTreeMap::from([("raw".to_owned(), away.to_owned())]);
+    let Plan::Wait { ticks, .. } = plan(&world.pipeline, world.situation(&unseen, 1)) else { panic!() };
+    assert_eq!(ticks[0].reason, format!("{away}; raw is {RAW_IS_PAUSED}"));
+    world.paused_resources.clear();
+    assert!(world.at(3_600).is_some());
+    let world = World::new("{}", "");
+    let Plan::Wait { ticks, idle, .. } = plan(&world.pipeline, world.situation(&BTreeMap::new(), 1)) else { panic!() };
+    assert_eq!((ticks.len(), idle.len(), idle[0].reason.as_str()), (0, 1, "nothing new"));
 }

@@ -179,13 +179,15 @@ fn trigger_row(trigger: Preview) -> TriggerRow {
         TickOutcome::NotReady => ("not yet", "wait"),
         TickOutcome::Error => ("cannot decide", "bad"),
     };
+    let conditions: Vec<String> = trigger.conditions.iter().flat_map(condition_lines).collect();
     TriggerRow {
         name: trigger.trigger,
         state,
         icon,
         held: trigger.held,
-        next: trigger.next_at.map(moment),
-        conditions: trigger.conditions.iter().flat_map(condition_lines).collect(),
+        // A single condition says it itself.
+        next: trigger.next_at.filter(|_| conditions.len() > 1).map(moment),
+        conditions,
     }
 }
 

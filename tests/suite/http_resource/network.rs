@@ -3,7 +3,7 @@
 use super::copies;
 use super::origin::Origin;
 use super::outputs::sends_to;
-use super::{wait_for_copy, wait_for_reason};
+use super::{status, wait_for_copy, wait_for_reason};
 use crate::support::proxy::Proxy;
 use crate::support::tls::{Before, Door, UNTRUSTED, certificate};
 use crate::support::wait::wait_until;
@@ -99,4 +99,41 @@ fn a_server_with_tls_is_reached_by_a_tunnel_through_the_proxy_of_the_environment
     wait_for_reason(&app, "the server cannot be connected to: ");
     assert!(!app.said().contains("pr0xy-s3cret"), "{}", app.said());
     assert!(!app.get("/api/v1/nodes/api").to_string().contains("pr0xy-s3cret"));
+}
+
+#[test]
+fn a_proxy_that_refuses_is_named_without_its_password() {
+    let origin = Origin::start();
+    let away = Proxy::http(origin.address);
+    away.refuse();
+    let mut app = copies("url = \"http://api.test/items.json\"\ninterval = \"100ms\"");
+    app.set_env("http_proxy", &format!("http://user:pr0xy-s3cret@{}", away.address()));
+    app.start();
+    wait_until("the outage", || status(&app).0 == "unreachable");
+    let why = format!(
+        "the server cannot be connected to: Connection refused (os error 111), through the proxy http://{} of the \
+         environment",
+        away.address()
+    );
+    assert_eq!(status(&app).1, why);
+    assert!(!app.said().contains("pr0xy-s3cret"), "{}", app.said());
+}
+
+#[test]
+fn a_variable_that_names_no_proxy_is_told_without_its_value() {
+    let origin = Origin::start();
+    origin.put_text("/items.json", "[1]");
+    let mut app = copies(&format!("url = \"http://{}/items.json\"\ninterval = \"100ms\"", origin.address));
+    app.set_env("HTTP_PROXY", "http//user:pr0xy-s3cret@proxy.test:3128");
+    app.set_env("HTTPS_PROXY", "ftp://proxy.test");
+    app.start();
+    wait_for_copy(&app, "items.json", b"[1]");
+    let told = |name: &str| {
+        format!(
+            "warning: the variable {name} does not name a proxy, so none is used: write http://HOST:PORT, or unset it\n"
+        )
+    };
+    let said = app.said();
+    assert_eq!(["HTTP_PROXY", "HTTPS_PROXY"].map(|name| said.matches(&told(name)).count()), [1, 1], "{said}");
+    assert!(!said.contains("pr0xy-s3cret"), "{said}");
 }

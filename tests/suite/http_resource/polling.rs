@@ -302,3 +302,42 @@ fn a_large_body_is_never_whole_in_memory() {
     let most = app.most_resident();
     assert!(most < 160 << 20, "the host took {} MiB", most >> 20);
 }
+
+#[test]
+fn a_trigger_says_that_its_resource_cannot_be_reached_until_it_can() {
+    let origin = Origin::start();
+    origin.put_text("/items.json", "[1]");
+    let proxy = Proxy::http(origin.address);
+    proxy.refuse();
+    let mut app = polls(&proxy, "[triggers.tick]\nevery = \"1s\"");
+    app.start();
+    let why = "api cannot be reached: the server cannot be connected to: Connection refused (os error 111)";
+    let last =
+        |app: &TestApp, trigger: &str| app.get_all(&format!("/api/v1/triggers?trigger={trigger}")).into_iter().next();
+    for trigger in ["api", "tick"] {
+        let tick = wait_for(&format!("{trigger} to say why"), || last(&app, trigger).filter(|it| it["reason"] == why));
+        assert_eq!(tick["outcome"], "not_ready", "{tick}");
+    }
+    let listed = String::from_utf8(app.cli(&["triggers", "PATH"]).stdout).unwrap();
+    let words = listed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(words.matches(&format!("held {why}")).count(), 2, "{listed}");
+    let page = app.page();
+    assert!(page.contains(&format!("not yet: {why}")), "{page}");
+    assert!(page.split_once("Other triggers").unwrap().1.contains(why), "{page}");
+    proxy.heal();
+    wait_for_copy(&app, "items.json", b"[1]");
+    wait_until("the schedule to fire", || last(&app, "tick").is_some_and(|tick| tick["outcome"] == "fired"));
+    // What is over is not shown as if it were not, also by the next host.
+    for restarts in [false, true] {
+        proxy.refuse();
+        wait_until("the next outage", || last(&app, "api").is_some_and(|tick| tick["reason"] == why));
+        if restarts {
+            app.kill();
+        }
+        proxy.heal();
+        if restarts {
+            app.start();
+        }
+        wait_until("its end", || last(&app, "api").is_some_and(|tick| tick["reason"] == "nothing new"));
+    }
+}

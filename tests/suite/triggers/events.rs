@@ -255,15 +255,26 @@ fn run_once_fires_what_is_due_and_waits_for_nothing() {
 fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
     let mut app = app(
         "[triggers.nightly]\ncron = { schedule = \"0 6 * * 1-5\", time_zone = \"Europe/Berlin\" }\n\
-         any = [{ every = \"365d\" }, { metric = { name = \"accuracy\", below = 0.9 } }]",
+         any = [{ every = \"365d\" }, { metric = { name = \"accuracy\", below = 0.9 } }]\n\
+         [triggers.yearly]\nevery = \"365d\"",
         DONE,
     );
     let before = app.cli(&["triggers", "list", "PATH"]);
-    assert_eq!(before.status.code(), Some(2), "nothing is on record yet");
+    let (text, notes) = (String::from_utf8_lossy(&before.stdout), String::from_utf8_lossy(&before.stderr));
+    assert!(before.status.success() && text.contains("· min_artifacts 1000"), "{text}{notes}");
+    assert!(text.contains("nothing new") && text.contains("no value yet"), "{text}");
+    assert_eq!(
+        notes,
+        format!(
+            "No host is running: this is what one would do if it started now (`anacostia run {}`).\n",
+            app.folder().display()
+        )
+    );
+    assert!(!app.path(".anacostia").exists() && !app.path("state").exists(), "it only looks");
     app.start();
     app.drop_file("raw/a.csv", b"a");
     wait_until("the artifact to be recorded", || {
-        app.get("/api/v1/triggers/preview")["items"][0]["conditions"][0]["seen"] == "1"
+        app.get("/api/v1/triggers/preview")["items"][0]["conditions"][0]["seen"] == "1 new artifact"
     });
     let answered = app.get("/api/v1/triggers/preview");
     assert_eq!(app.cli_json(&["triggers", "list", "PATH", "--json"]), answered);
@@ -279,6 +290,14 @@ fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
     let page = app.page();
     let line = "cron 0 6 * * 1-5 Europe&#x2f;Berlin: next at ";
     assert!(page.contains(line) && page.contains("Other triggers"), "{page}");
+    let cron = nightly["conditions"][0]["seen"].as_str().unwrap();
+    let there = [" 06:00 Europe/Berlin (04:00 UTC)", " 06:00 Europe/Berlin (05:00 UTC)"];
+    assert!(cron.starts_with("next at 20") && there.iter().any(|it| cron.ends_with(it)), "{cron}");
+    let shown = |text: &str| page.contains(&text.replace('/', "&#x2f;"));
+    assert!(shown(cron), "{page}");
+    let every = nightly["conditions"][1]["conditions"][0]["seen"].as_str().unwrap();
+    assert!(every.ends_with(" UTC") && !every.contains('.'), "{every}");
+    assert_eq!(page.matches("<dt>Next</dt>").count(), 1, "a single condition says it itself: {page}");
     app.kill();
     let output = app.cli(&["triggers", "list", "PATH"]);
     let (text, notes) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -302,15 +321,15 @@ fn no_second_is_lost_or_doubled_by_hosts_that_are_killed() {
         app.kill();
     }
     app.start();
-    let last = jiff::Timestamp::now().to_string();
-    let due = |run: &Value| run["trigger"].as_str().unwrap().rsplit_once("due since ").unwrap().1.to_owned();
+    let last = jiff::Timestamp::now();
+    let due = |run: &Value| {
+        let text = run["trigger"].as_str().unwrap().rsplit_once("due since ").unwrap().1;
+        let utc: jiff::civil::DateTime = text.strip_suffix(" UTC").unwrap().parse().unwrap();
+        utc.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp()
+    };
     wait_until("the host to catch up", || app.get_all("/api/v1/runs").first().is_some_and(|run| due(run) > last));
     app.post("/api/v1/pipeline/pause");
-    let mut seconds: Vec<i64> = app
-        .get_all("/api/v1/runs")
-        .iter()
-        .map(|run| due(run).parse::<jiff::Timestamp>().unwrap().as_second())
-        .collect();
+    let mut seconds: Vec<i64> = app.get_all("/api/v1/runs").iter().map(|run| due(run).as_second()).collect();
     seconds.reverse();
     assert!(seconds.len() >= 10, "{seconds:?}");
     assert!(seconds.windows(2).all(|two| two[1] == two[0] + 1), "{seconds:?}");

@@ -45,6 +45,9 @@ fn each_day_has_its_own_run_also_when_the_host_is_killed() {
     wait_until("the third day to be evaluated", || {
         app.get("/api/v1/triggers/preview")["items"][0]["reason"] == "day=3: 1 of 2 artifacts"
     });
+    let listed = String::from_utf8(app.cli(&["triggers", "PATH"]).stdout).unwrap();
+    let words = listed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("raw waits of the group day=3 · min_artifacts 2 1 new artifact"), "{listed}");
     app.drop_file("raw/3/b.csv", b"3/b");
     assert_eq!(app.wait_for_runs(3)[2]["partition"], "day=3");
     let shown = app.cli(&["runs", "show", "3", "PATH"]);

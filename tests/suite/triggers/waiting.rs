@@ -95,7 +95,7 @@ fn a_run_starts_with_too_few_once_the_oldest_has_waited_for_max_wait() {
     app.drop_file("raw/d.csv", b"d");
     let next_at = wait_for("the second to be seen", || {
         let raw = app.get("/api/v1/triggers/preview")["items"][0].clone();
-        (raw["conditions"][0]["seen"] == "2").then(|| time(&raw["next_at"]))
+        (raw["conditions"][0]["seen"] == "2 new artifacts").then(|| time(&raw["next_at"]))
     });
     let first = app.get_all("/api/v1/artifacts?resource=raw&path=c.csv").remove(0);
     let wait = next_at.duration_since(time(&first["created_at"]));

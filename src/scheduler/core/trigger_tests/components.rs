@@ -16,7 +16,10 @@ fn a_component_is_asked_when_the_other_conditions_of_its_table_are_met() {
     assert_eq!(world.asks(0), []);
     world.arrive(1, 0);
     assert_eq!(world.asks(0), []);
-    assert_eq!(world.sees(0), ["min_artifacts 2: 1 (not met)", "component a.wasm: not asked yet (not met)"]);
+    assert_eq!(
+        world.sees(0),
+        ["min_artifacts 2: 1 new artifact (not met)", "component a.wasm: not asked yet (not met)"]
+    );
     world.arrive(2, 1);
     world.answer(skip(), 1);
     assert!(world.at(1).is_none() && world.asks(1_000).is_empty(), "nothing has changed");
