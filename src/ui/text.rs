@@ -1,5 +1,6 @@
 //! Formats values for people.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::base::Timestamp;
@@ -22,6 +23,27 @@ pub(super) fn moment(moment: Timestamp) -> String {
     text.get(..19).unwrap_or(&text).replace('T', " ")
 }
 
+/// A moment, in full and as displayed.
+pub(super) type Moment = (String, String);
+
+/// Returns a moment in full and as displayed.
+pub(super) fn both(at: Timestamp) -> Moment {
+    (at.to_string(), moment(at))
+}
+
+/// Encodes a text as a part of an address (RFC 3986).
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 /// `1 file`, `2 files`.
 pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -29,7 +51,7 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{moment, span};
+    use super::{encoded, moment, span};
     use std::time::Duration;
 
     #[test]
@@ -46,5 +68,11 @@ mod tests {
             assert_eq!(span(Duration::from_micros(micros)), shown);
         }
         assert_eq!(moment(crate::base::Timestamp::from_micros(1_772_366_400_000_001)), "2026-03-01 12:00:00");
+    }
+
+    #[test]
+    fn text_is_encoded_for_addresses() {
+        assert_eq!(encoded("a b/ä?&=#%\"'<"), "a%20b%2F%C3%A4%3F%26%3D%23%25%22%27%3C");
+        assert_eq!(encoded("safe-._~09aZ"), "safe-._~09aZ");
     }
 }

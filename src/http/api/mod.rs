@@ -24,6 +24,8 @@ pub(crate) mod bodies {
     pub(crate) use super::runs::{Live, RunBody, RunParts, detail_body};
 }
 
+pub(super) use operations::starting;
+
 use axum::Router;
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -32,8 +34,9 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 18] = [
+pub(super) const FIXED_PATHS: [&str; 22] = [
     "/",
+    "/approvals",
     "/api/v1/approvals",
     "/api/v1/artifacts",
     "/api/v1/events",
@@ -51,6 +54,9 @@ pub(super) const FIXED_PATHS: [&str; 18] = [
     "/healthz",
     "/openapi.json",
     "/readyz",
+    "/runs",
+    "/runs/metrics",
+    "/settings",
 ];
 
 /// Builds all routes of the API.
@@ -96,7 +102,7 @@ pub(super) fn routes() -> Router<App> {
 
 /// Builds all routes for the time while the host starts.
 pub(super) fn starting_routes() -> Router {
-    Router::new().route("/healthz", get(operations::health)).fallback(operations::starting)
+    Router::new().route("/healthz", get(operations::health))
 }
 
 /// A list as every route returns it.
