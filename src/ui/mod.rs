@@ -12,9 +12,13 @@
 //! [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards
 //! (`ServeOptions::pages`).
 
+mod ansi;
 mod assets;
+mod look;
 mod page;
 mod pages;
+mod peek;
+mod svg;
 mod text;
 
 use std::sync::Arc;
@@ -23,22 +27,33 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 20] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
     ("approvals_list.html", include_str!("templates/approvals_list.html")),
+    ("log_lines.html", include_str!("templates/log_lines.html")),
+    ("peek.html", include_str!("templates/peek.html")),
+    ("run_top.html", include_str!("templates/run_top.html")),
+    ("timeline.html", include_str!("templates/timeline.html")),
     ("approvals.html", include_str!("templates/approvals.html")),
     ("home.html", include_str!("templates/home.html")),
     ("metrics.html", include_str!("templates/metrics.html")),
     ("problem.html", include_str!("templates/problem.html")),
+    ("run.html", include_str!("templates/run.html")),
+    ("run_artifact.html", include_str!("templates/run_artifact.html")),
+    ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
+    ("run_events.html", include_str!("templates/run_events.html")),
+    ("run_logs.html", include_str!("templates/run_logs.html")),
+    ("run_metrics.html", include_str!("templates/run_metrics.html")),
+    ("runs.html", include_str!("templates/runs.html")),
     ("settings.html", include_str!("templates/settings.html")),
 ];
 
@@ -58,7 +73,18 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
     let pages = Pages { view, templates: Arc::new(templates()?) };
     Ok(Router::new()
         .route("/", get(pages::home::show))
+        .route("/runs", get(pages::runs::show))
         .route("/runs/metrics", get(pages::metrics::show))
+        .route("/runs/{run}", get(pages::run::overview::show))
+        .route("/runs/{run}/logs", get(pages::run::logs::show))
+        .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))
+        .route("/runs/{run}/artifacts/{id}", get(pages::run::preview::show))
+        .route("/runs/{run}/artifacts/{id}/image", get(pages::run::preview::image))
+        .route("/runs/{run}/metrics", get(pages::run::metrics::show))
+        .route("/runs/{run}/events", get(pages::run::events::show))
+        .route("/runs/{run}/retry", post(pages::run::act::retry))
+        .route("/runs/{run}/again", post(pages::run::act::again))
+        .route("/runs/{run}/cancel", post(pages::run::act::cancel))
         .route("/approvals", get(pages::approvals::show).post(pages::decision::decide))
         .route("/settings", get(pages::settings::show))
         .route("/assets/{name}", get(assets::show))
@@ -92,6 +118,7 @@ fn templates() -> Result<Environment<'static>, minijinja::Error> {
     // A misspelt name is an error in tests, not a gap in the page.
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.add_function("asset", assets::link);
+    templates.add_filter("ticks", text::ticks);
     for (name, text) in TEMPLATES {
         templates.add_template(name, text)?;
     }

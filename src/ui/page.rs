@@ -192,7 +192,7 @@ pub(super) async fn answer<T: Serialize>(pages: &Pages, gathered: Result<(Head, 
         Err(refusal) => return refused(pages, refusal).await,
     };
     match Frame::gather(&pages.view, &head).await {
-        Ok(frame) => write(pages, head.template, head.status, Whole { frame, content }),
+        Ok(frame) => write(pages, head.template, head.status, &Whole { frame, content }),
         Err(error) => refused(pages, error.into()).await,
     }
 }
@@ -208,7 +208,7 @@ pub(super) async fn refused(pages: &Pages, refusal: Refusal) -> Response {
     } else {
         Frame::gather(&pages.view, &head).await.unwrap_or_else(|_| bare())
     };
-    let mut response = write(pages, head.template, status, Whole { frame, content: problem });
+    let mut response = write(pages, head.template, status, &Whole { frame, content: problem });
     if status == StatusCode::SERVICE_UNAVAILABLE {
         retry_soon(&mut response);
     }
@@ -292,8 +292,8 @@ fn explain(refusal: Refusal) -> (StatusCode, Problem) {
     (status, Problem { status: status.as_u16(), title, detail, advice, links: home })
 }
 
-fn write<T: Serialize>(pages: &Pages, template: &str, status: StatusCode, values: Whole<T>) -> Response {
-    match pages.templates.get_template(template).and_then(|template| template.render(Serde(&values))) {
+fn write<T: Serialize>(pages: &Pages, template: &str, status: StatusCode, values: &Whole<T>) -> Response {
+    match pages.templates.get_template(template).and_then(|template| template.render(Serde(values))) {
         // An address has a page for people, or a problem for programs.
         Ok(html) => (status, [(header::VARY, "accept")], Html(html)).into_response(),
         Err(error) => {

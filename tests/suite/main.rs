@@ -48,6 +48,8 @@ mod new;
 mod notify;
 mod openapi;
 mod outbound;
+mod page_run;
+mod page_runs;
 mod pauses;
 mod penguins;
 mod polyglot;

@@ -85,7 +85,7 @@ function counterpart(at, next) {
 }
 
 function key(node) {
-  return node.nodeName === 'FORM' ? about(node) : node.dataset?.key || node.id || '';
+  return node.dataset?.key || (node.nodeName === 'FORM' ? about(node) : node.id) || '';
 }
 
 // What a form is about: its hidden fields.

@@ -4,4 +4,6 @@ pub(super) mod approvals;
 pub(super) mod decision;
 pub(super) mod home;
 pub(super) mod metrics;
+pub(super) mod run;
+pub(super) mod runs;
 pub(super) mod settings;

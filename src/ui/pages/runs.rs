@@ -1,0 +1,153 @@
+//! `/runs`: what ran, found by filters, and chosen for a comparison.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::base::{Clock as _, SystemClock, Timestamp, bounds::cut};
+use crate::model::{Run, RunState};
+use crate::scheduler::View;
+use crate::store::RunQuery;
+use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
+use crate::ui::svg::bar;
+use crate::ui::svg::scatter::{self, Scatter, Took};
+use crate::ui::{Pages, look, text};
+
+/// Runs on a page.
+const RUNS: u32 = 50;
+const PATH: &str = "/runs";
+/// Most params of a run that a row shows.
+const PARAMS: usize = 4;
+/// Most characters of a param's value in a row.
+const VALUE_CHARS: usize = 40;
+
+#[derive(Debug, Serialize)]
+struct Content {
+    states: Vec<Choice>,
+    /// Whether a filter is set.
+    filtered: bool,
+    /// The durations of the runs on the page.
+    scatter: Option<Scatter>,
+    rows: Vec<Row>,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+/// A value of a filter.
+#[derive(Debug, Serialize)]
+struct Choice {
+    kind: &'static str,
+    word: &'static str,
+    chosen: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    number: u64,
+    kind: &'static str,
+    state: &'static str,
+    reason: Option<String>,
+    trigger: String,
+    partition: Option<String>,
+    params: Vec<(String, String)>,
+    more_params: usize,
+    started: Option<text::Moment>,
+    duration: Option<String>,
+    /// The width of the bar beside the duration.
+    bar: Option<String>,
+}
+
+/// `GET /runs`
+pub(in crate::ui) async fn show(State(pages): State<Pages>, uri: Uri) -> Response {
+    let content = gather(&pages.view, &uri).await;
+    page::answer(&pages, content.map(|content| (Head::of(Section::Runs, "runs.html", "Runs"), content))).await
+}
+
+async fn gather(view: &View, uri: &Uri) -> Result<Content> {
+    let (params, now) = (Params::of(uri)?, SystemClock.now());
+    let query = query(&params)?;
+    let states = RunState::ALL.iter().map(|state| {
+        let (kind, word) = look::run(*state);
+        Choice { kind, word, chosen: query.states.contains(state) }
+    });
+    let states = states.collect();
+    let filtered = query != RunQuery::default();
+    let page = view.store.runs(query, params.page(RUNS)).await?;
+    let longest = page.items.iter().filter_map(|run| duration(run, now)).max().unwrap_or_default();
+    let took: Vec<Took> = page.items.iter().filter_map(|run| point(run, now)).collect();
+    Ok(Content {
+        scatter: scatter::draw(&took),
+        states,
+        filtered,
+        rows: page.items.into_iter().map(|run| row(run, longest, now)).collect(),
+        first: params.text("cursor").map(|_| params.link(PATH, &["cursor"], &[])),
+        next: page.next_cursor.map(|cursor| params.link(PATH, &["cursor"], &[("cursor", &cursor)])),
+    })
+}
+
+/// Reads the filters.
+fn query(params: &Params) -> Result<RunQuery> {
+    let words = params.all("state").into_iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty());
+    let states: std::result::Result<Vec<RunState>, _> = words.map(str::parse::<RunState>).collect();
+    let states = states.map_err(|error| Refusal::Invalid(format!("The state of a run is not valid: {error}.")))?;
+    Ok(RunQuery { states, ..RunQuery::default() })
+}
+
+/// Returns how long a run took, or has taken.
+fn duration(run: &Run, now: Timestamp) -> Option<Duration> {
+    run.started_at.map(|started| run.ended_at.unwrap_or(now).since(started))
+}
+
+fn point(run: &Run, now: Timestamp) -> Option<Took> {
+    let (kind, state) = look::run(run.state);
+    duration(run, now).map(|span| Took { number: run.number, kind, state, span })
+}
+
+fn row(run: Run, longest: Duration, now: Timestamp) -> Row {
+    let (kind, state) = look::run(run.state);
+    let took = duration(&run, now);
+    let params = run.params.as_object().map(|params| params.iter().map(param).collect::<Vec<_>>()).unwrap_or_default();
+    Row {
+        number: run.number,
+        kind,
+        state,
+        reason: run.reason.filter(|reason| !reason.is_empty()),
+        trigger: run.trigger,
+        partition: run.partition,
+        more_params: params.len().saturating_sub(PARAMS),
+        params: params.into_iter().take(PARAMS).collect(),
+        started: run.started_at.map(text::both),
+        duration: took.map(text::span),
+        bar: took.map(|took| bar::width(took, longest)),
+    }
+}
+
+/// Returns a param in short: its name, and its value.
+pub(super) fn param((name, value): (&String, &serde_json::Value)) -> (String, String) {
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    (name.clone(), cut(&value, VALUE_CHARS).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Params, query};
+    use crate::model::RunState;
+
+    fn states(query: &str) -> Result<Vec<RunState>, String> {
+        let params = Params::of(&format!("/runs?{query}").parse().unwrap()).unwrap();
+        super::query(&params).map(|query| query.states).map_err(|refusal| format!("{refusal:?}"))
+    }
+
+    #[test]
+    fn states_are_given_one_by_one_or_as_a_list() {
+        let both = vec![RunState::Failed, RunState::Running];
+        assert_eq!(states("state=failed&state=running"), Ok(both.clone()));
+        assert_eq!(states("state=failed,running&other=1"), Ok(both));
+        assert_eq!(states("state="), Ok(vec![]));
+        assert!(states("state=broken").unwrap_err().contains("`broken` is not one of queued"));
+        assert!(query(&Params::default()).is_ok());
+    }
+}
