@@ -48,7 +48,7 @@ pub(in crate::ui) fn draw(runs: &[Took]) -> Option<Scatter> {
     }
     let y = |share: f64| format!("{:.1}", HEIGHT - MARGIN - share * (HEIGHT - 2.0 * MARGIN));
     let points = runs.iter().rev().enumerate().map(|(at, run)| Point {
-        x: format!("{:.2}%", 1.0 + 98.0 * share(at, runs.len() - 1)),
+        x: format!("{:.2}%", 5.0 + 94.0 * share(at, runs.len() - 1)),
         y: y(run.span.as_secs_f64() / longest.as_secs_f64()),
         kind: run.kind,
         number: run.number,
@@ -77,7 +77,7 @@ mod tests {
     fn the_oldest_is_left_and_the_longest_is_high() {
         let drawn = draw(&[took(3, 500), took(2, 1_000), took(1, 0)]).unwrap();
         let points: Vec<_> = drawn.points.iter().map(|it| (it.number, it.x.as_str(), it.y.as_str())).collect();
-        assert_eq!(points, [(1, "1.00%", "110.0"), (2, "50.00%", "10.0"), (3, "99.00%", "60.0")]);
+        assert_eq!(points, [(1, "5.00%", "110.0"), (2, "52.00%", "10.0"), (3, "99.00%", "60.0")]);
         assert_eq!(drawn.points[1].title, "run 2: succeeded after 1.0 s");
         assert_eq!(drawn.lines, [("10.0".into(), "1.0 s".into()), ("60.0".into(), "500 ms".into())]);
     }

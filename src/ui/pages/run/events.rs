@@ -56,7 +56,6 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
 }
 
 fn row(event: Event) -> Row {
-    let value = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let data = event.data.as_object().map(|data| {
         let given = data.iter().filter(|(_, value)| !value.is_null());
         given.map(|(name, text)| (name.clone(), value(text))).collect()
@@ -67,5 +66,18 @@ fn row(event: Event) -> Row {
         kind: event.kind.as_str().replace('_', " "),
         action: event.action,
         data: data.unwrap_or_default(),
+    }
+}
+
+/// Returns a value in short: of a digest its beginning, of an error its message.
+fn value(value: &serde_json::Value) -> String {
+    let part = |name| value.get(name).and_then(serde_json::Value::as_str);
+    if let (Some(code), Some(message)) = (part("code"), part("message")) {
+        return format!("{code}: {message}");
+    }
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match text.get(..19) {
+        Some(start) if text.starts_with("sha256:") => format!("{start}…"),
+        _ => text,
     }
 }

@@ -22,11 +22,13 @@ pub(super) fn sentence(detail: &RunDetail, now: Timestamp) -> String {
         RunState::Queued => "It waits to start.".to_owned(),
         RunState::Running => running(detail),
         RunState::Succeeded => succeeded(detail, took),
-        RunState::Failed => first.map_or_else(|| "It failed.".to_owned(), upper),
+        RunState::Failed => first.map_or_else(|| "It failed.".to_owned(), |why| sentence_of(detail, why)),
         RunState::Cancelling => "It is being cancelled: what runs is stopped.".to_owned(),
         RunState::Cancelled => {
             let after = took.map(|took| format!(" after {took}")).unwrap_or_default();
-            let why = first.map(|why| format!(": {why}")).unwrap_or_default();
+            // That it was requested goes without saying.
+            let why = first.map(|why| why.strip_prefix("cancelled on request").unwrap_or(why).trim_start_matches("; "));
+            let why = why.filter(|why| !why.is_empty()).map(|why| format!(": {why}")).unwrap_or_default();
             format!("It was cancelled{after}{why}.")
         }
     }
@@ -82,10 +84,17 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Makes a text a sentence.
-fn upper(text: &str) -> String {
-    let mut letters = text.chars();
-    let text: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+/// Makes a reason a sentence. The name of an action at its start stays as it is, and is set as code.
+fn sentence_of(detail: &RunDetail, reason: &str) -> String {
+    let rest_after = |name: &str| reason.strip_prefix(name).filter(|rest| rest.starts_with([' ', ':']));
+    let named = detail.actions.iter().find_map(|action| rest_after(&action.name).map(|rest| (&action.name, rest)));
+    let text = match named {
+        Some((name, rest)) => format!("`{name}`{rest}"),
+        None => {
+            let mut letters = reason.chars();
+            letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+        }
+    };
     if text.ends_with(['.', '!', '?']) { text } else { format!("{text}.") }
 }
 
@@ -129,11 +138,16 @@ mod tests {
         assert_eq!(said(RunState::Succeeded, None, &[a, b, c]), "2 of 3 actions succeeded in 4.2 s; 1 was skipped.");
         let why = Some("`b` failed: no rows\nin detail");
         assert_eq!(said(RunState::Failed, why, &[a, ("b", Failed)]), "`b` failed: no rows.");
+        assert_eq!(said(RunState::Failed, Some("b failed: x!"), &[("b", Failed)]), "`b` failed: x!");
+        assert_eq!(said(RunState::Failed, Some("bad luck"), &[("b", Failed)]), "Bad luck.");
         assert_eq!(said(RunState::Failed, None, &[("b", Failed)]), "It failed.");
         let busy = [a, ("b", Running), ("c", AwaitingApproval), ("d", Pending)];
         assert_eq!(said(RunState::Running, None, &busy), "`b` runs; `c` waits for approval. 1 of 4 actions done.");
         let many = [("a", Running), ("b", Running), ("c", Running)];
         assert_eq!(said(RunState::Running, None, &many), "`a`, `b` and 1 other run. 0 of 3 actions done.");
-        assert_eq!(said(RunState::Cancelled, None, &[a]), "It was cancelled after 4.2 s.");
+        assert_eq!(said(RunState::Cancelled, Some("cancelled on request"), &[a]), "It was cancelled after 4.2 s.");
+        let gone = Some("cancelled on request; its manifest could not be used any more");
+        let wanted = "It was cancelled after 4.2 s: its manifest could not be used any more.";
+        assert_eq!(said(RunState::Cancelled, gone, &[a]), wanted);
     }
 }

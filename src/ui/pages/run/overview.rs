@@ -1,5 +1,7 @@
 //! `/runs/{run}`: what happened, why, and what to do about it.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -9,7 +11,7 @@ use super::attempts::{self, ActionRow, Live};
 use super::lines::{Line, telling};
 use super::top::{self, Tab, Top};
 use crate::base::{ByteSize, Clock as _, SystemClock, double};
-use crate::model::{AccessKind, Artifact, Attempt, LogRange, RunDetail};
+use crate::model::{AccessKind, Artifact, Attempt, LogRange, MetricRecord, ParamRecord, RunDetail};
 use crate::scheduler::View;
 use crate::store::{FactQuery, LineageEdge, PageRequest};
 use crate::ui::page::{self, Result};
@@ -20,6 +22,8 @@ use crate::ui::{Pages, text};
 const EDGES: u32 = 200;
 /// Most inputs, outputs, metrics and tags that are shown; other pages have them all.
 const SHOWN: u32 = 12;
+/// Facts that are looked at for the last one of each name.
+const FACTS: u32 = 300;
 /// Log lines of a failed attempt that are shown.
 const LOG_LINES: u32 = 12;
 
@@ -97,7 +101,8 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
     let written: Vec<LineageEdge> = edges.items.into_iter().filter(|edge| edge.kind == AccessKind::Wrote).collect();
     let inputs = store.run_inputs(run, first(SHOWN)).await?;
     let facts = || FactQuery { run: Some(run), ..FactQuery::default() };
-    let metrics = store.metrics(facts(), first(SHOWN)).await?;
+    let metrics = store.metrics(facts(), first(FACTS)).await?;
+    let (more_metrics, values) = (metrics.next_cursor.is_some(), last_values(metrics.items));
     let number = detail.run.number;
     let live = Live { progress: view.control.progress(), outages: view.control.outages() };
     let params = detail.run.params.as_object().map(|params| params.iter().map(whole).collect());
@@ -111,16 +116,26 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
         more_outputs: more_edges || written.len() > SHOWN as usize,
         outputs: written.iter().take(SHOWN as usize).map(|edge| item(number, &edge.artifact)).collect(),
         params: params.unwrap_or_default(),
-        more_facts: metrics.next_cursor.is_some(),
-        facts: metrics
-            .items
-            .into_iter()
-            .map(|it| Fact { name: it.name, value: double::text(it.value), action: it.action })
-            .collect(),
-        chosen: store.params(facts(), first(SHOWN)).await?.items.into_iter().map(|it| (it.name, it.value)).collect(),
+        more_facts: more_metrics || values.len() > SHOWN as usize,
+        facts: values.into_iter().take(SHOWN as usize).collect(),
+        chosen: last_params(store.params(facts(), first(FACTS)).await?.items),
         tags: store.tags(facts(), first(SHOWN)).await?.items.into_iter().map(|it| (it.name, it.value)).collect(),
     };
     Ok((detail, content))
+}
+
+/// Returns the last value of each metric of each action. The newest come first.
+fn last_values(metrics: Vec<MetricRecord>) -> Vec<Fact> {
+    let mut seen = BTreeSet::new();
+    let last = metrics.into_iter().filter(|it| seen.insert((it.action.clone(), it.name.clone())));
+    last.map(|it| Fact { name: it.name, value: double::text(it.value), action: it.action }).collect()
+}
+
+/// Returns the last value of each recorded param of each action. The newest come first.
+fn last_params(params: Vec<ParamRecord>) -> Vec<(String, String)> {
+    let mut seen = BTreeSet::new();
+    let last = params.into_iter().filter(|it| seen.insert((it.action.clone(), it.name.clone())));
+    last.map(|it| (it.name, it.value)).take(SHOWN as usize).collect()
 }
 
 fn whole((name, value): (&String, &serde_json::Value)) -> (String, String) {
