@@ -36,6 +36,7 @@ mod http_fake;
 mod http_guard;
 mod http_page;
 mod http_resource;
+mod http_runs;
 mod http_store;
 mod http_support;
 mod inspect;
