@@ -94,6 +94,7 @@ const OPERATIONS: &[Operation] = &[
     get("/api/v1/runs/{id}/logs", "What the actions of a run logged.", &["action", "attempt", "limit", "cursor"], List(None)),
     get("/api/v1/runs/{id}/events", "The events of a run.", PAGE, List(None)),
     get("/api/v1/runs/{id}/lineage", "What a run read and wrote.", PAGE, List(None)),
+    get("/api/v1/runs/{id}/diff/{other}", "What differs between two runs.", &[], One("RunDiff")),
     get("/api/v1/artifacts", "Artifacts, newest first.",
         &["resource", "state", "path", "run", "tag", "limit", "cursor"], List(Some("Artifact"))),
     get("/api/v1/artifacts/{id}", "One artifact.", &[], One("Artifact")),
@@ -241,6 +242,14 @@ fn schemas() -> Value {
         })),
         "Input": { "allOf": [reference("Artifact"), object(&json!({ "given": { "type": "boolean" } }))] },
         "AwaitingApproval": object(&json!({ "run_id": text, "run_number": whole, "action": text, "approval": params })),
+        "RunDiff": object(&json!({
+            "a": params, "b": params, "same_manifest": { "type": "boolean" },
+            "params": reference("DiffList"), "components": reference("DiffList"), "inputs": reference("DiffList"),
+            "metrics": reference("DiffList"), "timings": reference("DiffList"), "outputs": reference("DiffList"),
+        })),
+        "DiffList": object(&json!({
+            "items": { "type": "array", "items": params }, "different": whole, "equal": whole, "left_out": whole,
+        })),
         "Decision": {
             "type": "object",
             "properties": { "by": text, "note": text },

@@ -62,6 +62,7 @@ mod readme_keys;
 mod renaming;
 mod restart;
 mod runs;
+mod runs_diff;
 mod s3;
 mod sandbox;
 mod schema;
