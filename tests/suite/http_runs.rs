@@ -2,14 +2,37 @@
 
 use std::sync::Arc;
 
-use anacostia::base::{Digest, RunId, Timestamp, WriteId};
-use anacostia::model::{Durability, RunState};
+use anacostia::base::{AttemptId, Digest, RunId, Timestamp, WriteId};
+use anacostia::model::{Durability, LogPosition, RunAction, RunState};
 use anacostia::store::{
-    GuestRecords as _, MetadataStore as _, NewRevision, NewRun, RunChange, RunStep, logs, sqlite::SqliteStore,
+    MetadataStore as _, NewAttempt, NewRevision, NewRun, RunChange, RunStep, logs, sqlite::SqliteStore,
 };
 use serde_json::{Value, json};
 
 use crate::http_support::Server;
+
+fn ends_as(state: RunState) -> RunStep {
+    RunStep { run: Some(RunChange { state, reason: None }), ..RunStep::default() }
+}
+
+/// A run of the trigger `nightly` in even seconds, of `raw` in odd ones.
+fn a_run(second: i64, step: RunStep, params: Value) -> NewRun {
+    NewRun {
+        id: RunId::new(),
+        trigger: "a test".into(),
+        params,
+        revision: Digest::of(b"manifest"),
+        claims: vec![],
+        actions: vec![RunAction::pending("work")],
+        ticks: vec![],
+        fired_by: vec![if second % 2 == 0 { "nightly" } else { "raw" }.to_owned()],
+        partition: None,
+        marks: vec![],
+        step,
+        given: vec![],
+        rerun_of: None,
+    }
+}
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(1_772_366_400_000_000 + seconds * 1_000_000)
@@ -38,25 +61,18 @@ impl Fixture {
 
     /// Adds a run that was created and started at this second, and ends `took` seconds later.
     fn add(&self, second: i64, took: i64, state: RunState, params: Value) {
-        let new = NewRun {
-            id: RunId::new(),
-            trigger: "a test".into(),
-            params,
-            revision: Digest::of(b"manifest"),
-            claims: vec![],
-            actions: vec![],
-            ticks: vec![],
-            fired_by: vec![if second % 2 == 0 { "nightly" } else { "raw" }.to_owned()],
-            partition: None,
-            marks: vec![],
-            step: RunStep { run: Some(RunChange { state: RunState::Running, reason: None }), ..RunStep::default() },
-            given: vec![],
-            rerun_of: None,
+        let attempt = NewAttempt {
+            id: AttemptId::new(),
+            action: "work".into(),
+            number: 1,
+            component_digest: Digest::of(b"component"),
+            grants: Arc::new(json!({})),
+            log_from: LogPosition::default(),
         };
+        let new = a_run(second, RunStep { starts: vec![attempt], ..RunStep::default() }, params);
         let id = new.id;
         self.server.wait(self.store.create_run(new, at(second))).unwrap();
-        let end = RunStep { run: Some(RunChange { state, reason: None }), ..RunStep::default() };
-        self.server.wait(self.store.advance(id, WriteId::new(), end, at(second + took))).unwrap();
+        self.server.wait(self.store.advance(id, WriteId::new(), ends_as(state), at(second + took))).unwrap();
     }
 
     fn numbers(&self, query: &str) -> Vec<u64> {
@@ -120,25 +136,18 @@ fn invalid_filters_are_refused_with_what_to_write() {
 #[test]
 fn a_page_looks_at_a_bounded_number_of_runs() {
     let fixture = Fixture::new();
-    let first = json!({ "seed": 1 });
-    fixture.add(1, 1, RunState::Failed, first);
+    fixture.add(1, 1, RunState::Failed, json!({ "seed": 1 }));
     for n in 0..10_050 {
-        fixture.add(10 + 2 * n, 1, RunState::Succeeded, json!({}));
+        let second = 10 + 2 * n;
+        let new = a_run(second, ends_as(RunState::Succeeded), json!({}));
+        fixture.server.wait(fixture.store.create_run(new, at(second))).unwrap();
     }
     let path = "/api/v1/runs?trigger=nightly&state=failed&limit=5";
     let body = fixture.server.get(path).json();
     assert_eq!(body["items"], json!([]));
-    assert_eq!(body["next_cursor"], "52", "10,051 runs, less 10,000, and the one of the other trigger");
+    assert_eq!(body["next_cursor"], "52", "of the 10,050 runs of the trigger, 50 are left");
     let rest = fixture.server.get(&format!("{path}&cursor=52")).json();
     assert_eq!((&rest["items"], &rest["next_cursor"]), (&json!([]), &Value::Null));
-    let walk = "/api/v1/runs?sort=shortest&state=failed&limit=5";
-    let body = fixture.server.get(walk).json();
-    assert_eq!((body["items"][0]["number"].as_u64(), &body["next_cursor"]), (Some(1), &json!("1000000.10000")));
     assert_eq!(fixture.numbers("state=failed"), [1]);
-    let page = fixture.server.wait(
-        fixture
-            .store
-            .runs(anacostia::store::RunQuery::default(), anacostia::store::PageRequest { cursor: None, limit: 1 }),
-    );
-    assert_eq!(page.unwrap().items[0].number, 10_051);
+    assert_eq!(fixture.numbers("limit=1"), [10_051]);
 }
