@@ -4,6 +4,7 @@ mod approvals;
 mod artifacts;
 mod content;
 mod control;
+mod diff;
 mod facts;
 mod logs;
 mod nodes;
@@ -85,6 +86,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/runs/{id}/logs", get(logs::list))
         .route("/api/v1/runs/{id}/events", get(runs::events))
         .route("/api/v1/runs/{id}/lineage", get(runs::lineage))
+        .route("/api/v1/runs/{id}/diff/{other}", get(diff::show))
         .route("/api/v1/artifacts", get(artifacts::list))
         .route("/api/v1/artifacts/{id}", get(artifacts::show))
         .route("/api/v1/artifacts/{id}/content", get(content::show))
