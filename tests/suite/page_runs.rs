@@ -79,3 +79,21 @@ fn a_pipeline_without_runs_says_where_the_first_one_comes_from() {
     let page = Server::start().get("/runs").text();
     assert!(page.contains("No runs yet.") && !page.contains("<table"), "{page}");
 }
+
+#[test]
+fn what_a_reader_has_filtered_by_stays_in_the_fields() {
+    let server = Server::start();
+    let page = server.get("/runs?trigger=raw&since=24h&param=lr%3D%22%3Cb%3E&tag=stage&sort=longest").text();
+    for part in [
+        "<option value=\"raw\" selected>",
+        "name=\"since\" value=\"24h\"",
+        "name=\"param\" value=\"lr=&quot;&lt;b&gt;\"",
+        "name=\"tag\" value=\"stage\"",
+        "<option value=\"longest\" selected>",
+        "No run fits this filter.",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+    let wrong = server.get("/runs?since=soon");
+    assert!(wrong.status == 400 && wrong.text().contains("The field since is not valid"), "{}", wrong.text());
+}

@@ -1,5 +1,7 @@
 //! `/runs`: what ran, found by filters, and chosen for a comparison.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -7,10 +9,10 @@ use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::base::{Clock as _, SystemClock, Timestamp, bounds::cut};
+use crate::base::{Clock as _, SystemClock, Timestamp, When, bounds::cut};
 use crate::model::{Run, RunState};
 use crate::scheduler::View;
-use crate::store::RunQuery;
+use crate::store::{RunQuery, RunSort};
 use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
 use crate::ui::svg::bar;
 use crate::ui::svg::scatter::{self, Scatter, Took};
@@ -27,6 +29,15 @@ const VALUE_CHARS: usize = 40;
 #[derive(Debug, Serialize)]
 struct Content {
     states: Vec<Choice>,
+    /// The triggers of the manifest, and the one that is asked for.
+    triggers: Vec<(String, bool)>,
+    /// The orders, each with what it means.
+    sorts: Vec<Order>,
+    /// What is written in the other fields.
+    since: String,
+    until: String,
+    param: String,
+    tag: String,
     /// Whether a filter is set.
     filtered: bool,
     /// The durations of the runs on the page.
@@ -41,6 +52,14 @@ struct Content {
 struct Choice {
     kind: &'static str,
     word: &'static str,
+    chosen: bool,
+}
+
+/// An order of the list.
+#[derive(Debug, Serialize)]
+struct Order {
+    word: &'static str,
+    text: &'static str,
     chosen: bool,
 }
 
@@ -68,18 +87,25 @@ pub(in crate::ui) async fn show(State(pages): State<Pages>, uri: Uri) -> Respons
 
 async fn gather(view: &View, uri: &Uri) -> Result<Content> {
     let (params, now) = (Params::of(uri)?, SystemClock.now());
-    let query = query(&params)?;
+    let query = query(&params, now)?;
+    let field = |name| params.text(name).unwrap_or_default().to_owned();
     let states = RunState::ALL.iter().map(|state| {
         let (kind, word) = look::run(*state);
         Choice { kind, word, chosen: query.states.contains(state) }
     });
     let states = states.collect();
     let filtered = query != RunQuery::default();
-    let page = view.store.runs(query, params.page(RUNS)).await?;
+    let page = view.store.runs(query.clone(), params.page(RUNS)).await?;
     let longest = page.items.iter().filter_map(|run| duration(run, now)).max().unwrap_or_default();
     let took: Vec<Took> = page.items.iter().filter_map(|run| point(run, now)).collect();
     Ok(Content {
         scatter: scatter::draw(&took),
+        triggers: triggers(view, query.trigger.as_deref()),
+        sorts: sorts(query.sort),
+        since: field("since"),
+        until: field("until"),
+        param: field("param"),
+        tag: field("tag"),
         states,
         filtered,
         rows: page.items.into_iter().map(|run| row(run, longest, now)).collect(),
@@ -89,11 +115,45 @@ async fn gather(view: &View, uri: &Uri) -> Result<Content> {
 }
 
 /// Reads the filters.
-fn query(params: &Params) -> Result<RunQuery> {
+fn query(params: &Params, now: Timestamp) -> Result<RunQuery> {
     let words = params.all("state").into_iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty());
     let states: std::result::Result<Vec<RunState>, _> = words.map(str::parse::<RunState>).collect();
     let states = states.map_err(|error| Refusal::Invalid(format!("The state of a run is not valid: {error}.")))?;
-    Ok(RunQuery { states, ..RunQuery::default() })
+    let time = |name| Ok::<_, Refusal>(parsed::<When>(params, name)?.map(|when| when.at(now)));
+    Ok(RunQuery {
+        states,
+        trigger: params.text("trigger").map(str::to_owned),
+        since: time("since")?,
+        until: time("until")?,
+        param: parsed(params, "param")?,
+        tag: parsed(params, "tag")?,
+        before_run: None,
+        sort: parsed(params, "sort")?.unwrap_or_default(),
+    })
+}
+
+fn parsed<T: FromStr<Err: Display>>(params: &Params, name: &str) -> Result<Option<T>> {
+    let value = params.text(name).map(|text| text.trim().parse::<T>());
+    value.transpose().map_err(|error| Refusal::Invalid(format!("The field {name} is not valid: {error}.")))
+}
+
+/// Returns the triggers of the manifest, and one that is asked for and is not in it any more.
+fn triggers(view: &View, chosen: Option<&str>) -> Vec<(String, bool)> {
+    let pipeline = view.pipeline();
+    let resources = pipeline.resources.iter().filter(|resource| resource.watch).map(|resource| resource.name.as_str());
+    let mut names: Vec<&str> = resources.chain(pipeline.triggers.iter().map(|trigger| trigger.name.as_str())).collect();
+    names.extend(chosen.filter(|name| !names.contains(name)));
+    names.into_iter().map(|name| (name.to_owned(), Some(name) == chosen)).collect()
+}
+
+fn sorts(chosen: RunSort) -> Vec<Order> {
+    let texts = RunSort::ALL.map(|sort| match sort {
+        RunSort::Newest => (sort, "Newest first"),
+        RunSort::Oldest => (sort, "Oldest first"),
+        RunSort::Longest => (sort, "Longest first"),
+        RunSort::Shortest => (sort, "Shortest first"),
+    });
+    texts.map(|(sort, text)| Order { word: sort.as_str(), text, chosen: sort == chosen }).into()
 }
 
 /// Returns how long a run took, or has taken.
@@ -133,21 +193,35 @@ pub(super) fn param((name, value): (&String, &serde_json::Value)) -> (String, St
 
 #[cfg(test)]
 mod tests {
-    use super::{Params, query};
+    use super::Params;
+    use crate::base::Timestamp;
     use crate::model::RunState;
+    use crate::store::{RunQuery, RunSort};
 
-    fn states(query: &str) -> Result<Vec<RunState>, String> {
+    fn query(query: &str) -> Result<RunQuery, String> {
         let params = Params::of(&format!("/runs?{query}").parse().unwrap()).unwrap();
-        super::query(&params).map(|query| query.states).map_err(|refusal| format!("{refusal:?}"))
+        super::query(&params, Timestamp::from_micros(3_600_000_000)).map_err(|refusal| format!("{refusal:?}"))
     }
 
     #[test]
     fn states_are_given_one_by_one_or_as_a_list() {
+        let states = |text: &str| query(text).map(|query| query.states);
         let both = vec![RunState::Failed, RunState::Running];
         assert_eq!(states("state=failed&state=running"), Ok(both.clone()));
         assert_eq!(states("state=failed,running&other=1"), Ok(both));
         assert_eq!(states("state="), Ok(vec![]));
         assert!(states("state=broken").unwrap_err().contains("`broken` is not one of queued"));
-        assert!(query(&Params::default()).is_ok());
+    }
+
+    #[test]
+    fn the_other_fields_filter_and_sort() {
+        let found = query("trigger=raw&since=1h&param=lr%3D0.1&tag=stage&sort=longest").unwrap();
+        assert_eq!((found.trigger.as_deref(), found.since), (Some("raw"), Some(Timestamp::from_micros(0))));
+        assert_eq!(found.param.map(|param| (param.name, param.value)), Some(("lr".to_owned(), "0.1".to_owned())));
+        assert_eq!((found.tag.map(|tag| tag.name), found.sort), (Some("stage".to_owned()), RunSort::Longest));
+        assert_eq!(query("trigger=&since=&param=&tag=&sort="), Ok(RunQuery::default()));
+        for wrong in ["since=soon", "param=lr", "tag=%3Dx", "sort=best"] {
+            assert!(query(wrong).unwrap_err().contains("is not valid"), "{wrong}");
+        }
     }
 }
