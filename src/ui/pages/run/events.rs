@@ -71,7 +71,7 @@ fn row(event: Event) -> Row {
 
 /// Returns a value in short: of a digest its beginning, of an error its message.
 fn value(value: &serde_json::Value) -> String {
-    let part = |name| value.get(name).and_then(serde_json::Value::as_str);
+    let part = |name: &str| value.get(name).and_then(serde_json::Value::as_str);
     if let (Some(code), Some(message)) = (part("code"), part("message")) {
         return format!("{code}: {message}");
     }
