@@ -84,7 +84,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Makes a reason a sentence. The name of an action at its start stays as it is, and is set as code.
+/// Makes a reason a sentence. The name of an action at its start stays as it is, as code.
 fn sentence_of(detail: &RunDetail, reason: &str) -> String {
     let rest_after = |name: &str| reason.strip_prefix(name).filter(|rest| rest.starts_with([' ', ':']));
     let named = detail.actions.iter().find_map(|action| rest_after(&action.name).map(|rest| (&action.name, rest)));
