@@ -23,7 +23,7 @@ const LINES: u32 = 500;
 /// Lines that are read at once by a search.
 const BATCH: u32 = 1_000;
 /// Most batches that one page of a search goes through.
-const BATCHES: usize = 20;
+const BATCHES: usize = 100;
 
 #[derive(Debug, Serialize)]
 struct Content {
