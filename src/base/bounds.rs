@@ -16,6 +16,8 @@ pub const MAX_MESSAGE_BYTES: usize = 4096;
 pub const MAX_FACT_NAME_BYTES: usize = 200;
 /// Longest value of a param or run tag, in bytes.
 pub const MAX_FACT_VALUE_BYTES: usize = 10_000;
+/// Longest value of a param or run tag by which runs are found, in characters.
+pub const MAX_FILTER_VALUE_CHARS: usize = 256;
 /// Most metrics in one call of a guest.
 pub const MAX_METRICS_PER_CALL: usize = 10_000;
 /// Most params or tags in one call of a guest.

@@ -24,6 +24,7 @@ mod schedule;
 mod size;
 mod span;
 pub mod tls;
+mod when;
 
 pub use cause::innermost;
 pub use clock::{Clock, Moment, Now, SystemClock, Timestamp};
@@ -38,3 +39,4 @@ pub use panicked::panicked;
 pub use schedule::{Schedule, ScheduleError};
 pub use size::{ByteSize, SizeError};
 pub use span::{SpanError, TimeSpan};
+pub use when::{When, WhenError};

@@ -17,6 +17,7 @@ mod idle;
 mod openapi;
 mod problem;
 mod query;
+mod readers;
 mod server;
 
 pub(crate) use api::bodies;
@@ -25,7 +26,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderValue, Uri, header};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -47,7 +49,8 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 /// Options of the server.
 #[derive(Debug, Clone, Default)]
 pub struct ServeOptions {
-    /// Routes besides those of the API, behind the same guards: the web pages.
+    /// Routes besides those of the API, behind the same guards: the web pages. Its fallback answers
+    /// browsers that ask for a page that does not exist.
     pub pages: Router,
     /// Recorder of what the parts of the host count through the `metrics` facade, for `/metrics`;
     /// see [`count_metrics`].
@@ -87,26 +90,29 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
     };
     api::routes()
         .with_state(app)
-        .merge(options.pages)
-        .fallback(unknown_route)
+        .merge(options.pages.clone())
+        .fallback(async move |request: Request| {
+            let problem = unknown_route(request.uri().path());
+            readers::page_or(options.pages, request, problem).await
+        })
         .layer(from_fn_with_state(guard, guard::guard))
 }
 
 /// Builds the routes that a server bound to `bound` has while the host starts: `/healthz` answers
-/// as usual, everything else with 503. Each answer closes its connection, so that the next request
-/// reaches the router of the started host.
-pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr) -> Router {
+/// as usual, everything else with 503; `pages` is the same for browsers. Each answer closes its
+/// connection, so that the next request reaches the router of the started host.
+pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr, pages: Router) -> Router {
     let guard = guard::Guard::new(pipeline, bound);
-    api::starting_routes().layer(from_fn_with_state(guard, guard::guard)).layer(map_response(
-        |mut response: Response| async move {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
-        },
-    ))
+    let starting = api::starting_routes()
+        .merge(pages.clone())
+        .fallback(async move |request: Request| readers::page_or(pages, request, api::starting()).await);
+    starting.layer(from_fn_with_state(guard, guard::guard)).layer(map_response(|mut response: Response| async move {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }))
 }
 
-async fn unknown_route(uri: Uri) -> Problem {
-    let path = uri.path();
+fn unknown_route(path: &str) -> Problem {
     let problem = Problem::not_found(format!("there is no route `{}`", shown(path)));
     match nearest(path, api::FIXED_PATHS.iter().copied()) {
         Some(near) => problem.with("did_you_mean", near),

@@ -12,6 +12,7 @@ use super::problem::{MEDIA_TYPE, Result};
 use super::query::Query;
 use crate::base::bounds::MAX_PAGE;
 use crate::model::{ArtifactState, NodeKind, RunState};
+use crate::store::RunSort;
 
 /// `GET /openapi.json`
 pub(super) async fn show(uri: Uri) -> Result<Json<Value>> {
@@ -78,7 +79,8 @@ const OPERATIONS: &[Operation] = &[
     post("/api/v1/actions/{name}/resume", "Resumes an action.", One("Paused")),
     get("/api/v1/approvals", "Actions that wait for approval, in the order in which they asked.", PAGE, List(Some("AwaitingApproval"))),
     get("/api/v1/notifications", "Notifications, newest first.", &["name", "limit", "cursor"], List(None)),
-    get("/api/v1/runs", "Runs, newest first.", &["state", "limit", "cursor"], List(Some("Run"))),
+    get("/api/v1/runs", "Runs. A page may be short while there is a next one: it looks at a bounded number of runs.",
+        &["state", "trigger", "since", "until", "param", "tag", "sort", "limit", "cursor"], List(Some("Run"))),
     get("/api/v1/runs/{id}", "One run, with its first inputs, its actions and their attempts.", &["wait"], One("Run")),
     Operation { method: "put", query: &["wait"], body: Some(One("Start")), statuses: &["200", "201"],
         ..post("/api/v1/runs/{id}", "Starts a run; `id` is a new UUID of version 7. Idempotent.", One("Run")) },
@@ -92,6 +94,7 @@ const OPERATIONS: &[Operation] = &[
     get("/api/v1/runs/{id}/logs", "What the actions of a run logged.", &["action", "attempt", "limit", "cursor"], List(None)),
     get("/api/v1/runs/{id}/events", "The events of a run.", PAGE, List(None)),
     get("/api/v1/runs/{id}/lineage", "What a run read and wrote.", PAGE, List(None)),
+    get("/api/v1/runs/{id}/diff/{other}", "What differs between two runs.", &[], One("RunDiff")),
     get("/api/v1/artifacts", "Artifacts, newest first.",
         &["resource", "state", "path", "run", "tag", "limit", "cursor"], List(Some("Artifact"))),
     get("/api/v1/artifacts/{id}", "One artifact.", &[], One("Artifact")),
@@ -138,7 +141,8 @@ fn described(operation: &Operation) -> Value {
     let names = operation.path.split(['{', '}']).skip(1).step_by(2);
     let in_path =
         names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-    let parameters: Vec<Value> = in_path.chain(operation.query.iter().map(|name| parameter(name))).collect();
+    let in_query = operation.query.iter().map(|name| parameter(operation.path, name));
+    let parameters: Vec<Value> = in_path.chain(in_query).collect();
     let mut responses: Map<String, Value> = operation
         .statuses
         .iter()
@@ -168,8 +172,17 @@ fn id(operation: &Operation) -> String {
     format!("{}{path}", operation.method)
 }
 
-fn parameter(name: &str) -> Value {
+fn parameter(path: &str, name: &str) -> Value {
+    let text = || json!({ "type": "string" });
     let (schema, about) = match name {
+        "since" => (text(), "Only what is from this time or later: a date, a time, or how long ago, such as `24h`."),
+        "until" => (text(), "Only what is from before this time: a date, a time, or how long ago, such as `24h`."),
+        "param" => (text(), "Only runs with this param, `name=value`, which they were given or an action recorded."),
+        "tag" if path.ends_with("/runs") => (text(), "Only runs with this tag: `name` or `name=value`."),
+        "sort" => (
+            json!({ "enum": RunSort::ALL.map(RunSort::as_str), "default": RunSort::default().as_str() }),
+            "The order: by number, or by duration (only runs that have started and ended).",
+        ),
         "limit" => {
             (json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }), "The maximum number of items on a page.")
         }
@@ -229,6 +242,14 @@ fn schemas() -> Value {
         })),
         "Input": { "allOf": [reference("Artifact"), object(&json!({ "given": { "type": "boolean" } }))] },
         "AwaitingApproval": object(&json!({ "run_id": text, "run_number": whole, "action": text, "approval": params })),
+        "RunDiff": object(&json!({
+            "a": params, "b": params, "same_manifest": { "type": "boolean" },
+            "params": reference("DiffList"), "components": reference("DiffList"), "inputs": reference("DiffList"),
+            "metrics": reference("DiffList"), "timings": reference("DiffList"), "outputs": reference("DiffList"),
+        })),
+        "DiffList": object(&json!({
+            "items": { "type": "array", "items": params }, "different": whole, "equal": whole, "left_out": whole,
+        })),
         "Decision": {
             "type": "object",
             "properties": { "by": text, "note": text },

@@ -19,6 +19,7 @@ mod pause;
 mod request;
 mod resource;
 mod run;
+mod run_diff;
 mod trigger;
 
 pub use action::{ActionState, NOT_TRIGGERED, RunAction};
@@ -36,6 +37,10 @@ pub use pause::{NodeKind, Pause};
 pub use request::{HttpRequest, RequestOutcome};
 pub use resource::{KnownPath, StagedFile};
 pub use run::{Run, RunDetail, RunState};
+pub use run_diff::{
+    ActionRecord, ComponentDiff, DiffList, DiffRun, FileDiff, FileVersion, MAX_DIFF_ITEMS, MetricDiff, Number,
+    ParamDiff, RunDiff, RunRecords, TimingDiff,
+};
 pub use trigger::{ConditionSeen, EndedRun, Pending, Tick, TickOutcome, TriggerMark};
 
 /// Defines an enumeration whose text form is a fixed word: `as_str`, `Display`, `FromStr`, and the

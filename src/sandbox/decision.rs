@@ -16,7 +16,7 @@ use crate::base::bounds::cut;
 use crate::base::{AttemptId, Freed};
 use crate::model::{ErrorInfo, LogLevel, LogLine, LogPosition, LogRange};
 use crate::store::Result as StoreResult;
-use crate::store::logs::{LogPage, LogStore};
+use crate::store::logs::{LogPage, LogStore, LogTail};
 
 use super::bindings::exports::anacostia::pipeline::decider;
 use super::decision_order::{Decision, DecisionOrder, DecisionReport};
@@ -108,6 +108,10 @@ impl LogStore for Lines {
 
     fn read(&self, _: AttemptId, _: LogRange, _: Option<&str>, _: u32) -> StoreResult<LogPage> {
         Ok(LogPage::default())
+    }
+
+    fn tail(&self, _: AttemptId, _: LogRange, _: Option<&str>, _: u32) -> StoreResult<LogTail> {
+        Ok(LogTail::default())
     }
 
     fn trim(&self, _: &[LogRange], _: bool) -> StoreResult<Freed> {

@@ -62,8 +62,8 @@ pub use error::StoreError;
 pub use lease::{Holder, HostLease};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only};
 pub use query::{
-    ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, LineageEdge, NotificationQuery, PageRequest,
-    PublishedOutput, RunQuery, SnapshotQuery, TickQuery,
+    ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, FilterError, LineageEdge, NotificationQuery, PageRequest,
+    ParamFilter, PublishedOutput, RunQuery, RunSort, SnapshotQuery, TagFilter, TickQuery,
 };
 pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
@@ -71,6 +71,9 @@ pub use write::{
     ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
     NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
 };
+
+/// Most runs that a page of [`GuestRecords::runs`] looks at, for each state in the query.
+pub const MAX_RUNS_LOOKED_AT: usize = 10_000;
 
 /// The result of a store's method.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -102,7 +105,15 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
     /// Lists the pending artifacts of a resource, oldest first.
     async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// Lists runs, newest first.
+    /// Lists runs, newest first unless the query says otherwise.
+    ///
+    /// The cost of a page does not grow with the records: each filter and each order has an index.
+    /// A page reads the index of one filter (in this order: param, tag, trigger, states) or of the
+    /// numbers, between the numbers that `since` and `until` leave, and compares the other filters
+    /// with at most [`MAX_RUNS_LOOKED_AT`] runs there. If so many do not fill it, the page is
+    /// short, or even empty, and has a cursor with which the next one continues. A list by duration
+    /// reads the index of durations. `since` and `until` may miss runs from a time over which the
+    /// clock was set back, if that time has more than a thousand runs.
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>>;
 
     /// Lists metrics, newest first.

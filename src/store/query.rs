@@ -1,8 +1,12 @@
 //! The queries of a store, and results that are not in the model.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ArtifactId, AttemptId, RunId};
+use crate::base::bounds::{MAX_FILTER_VALUE_CHARS, cut};
+use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{AccessKind, Approval, Artifact, ArtifactState, RunState, StagedFile};
 
 /// Selects a page of a list.
@@ -14,13 +18,136 @@ pub struct PageRequest {
     pub limit: u32,
 }
 
-/// Selects runs. An empty query selects all.
+/// Selects runs. An empty query selects all. A run must fit everything that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunQuery {
     /// Only those in one of these states; empty: in any.
     pub states: Vec<RunState>,
+    /// Only those that the trigger of this name led to, alone or with others.
+    pub trigger: Option<String>,
+    /// Only those that were created at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those that were created before this time.
+    pub until: Option<Timestamp>,
+    /// Only those with this param.
+    pub param: Option<ParamFilter>,
+    /// Only those with this tag.
+    pub tag: Option<TagFilter>,
     /// Only runs before this one (by number), for a guest that looks back.
     pub before_run: Option<u64>,
+    /// Their order.
+    pub sort: RunSort,
+}
+
+/// The order of a list of runs. A cursor belongs to one order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunSort {
+    /// By number, the newest first.
+    #[default]
+    Newest,
+    /// By number, the oldest first.
+    Oldest,
+    /// Those that have started and ended, by the time between the two, the longest first.
+    Longest,
+    /// The same, the shortest first.
+    Shortest,
+}
+
+impl RunSort {
+    /// Every order.
+    pub const ALL: [Self; 4] = [Self::Newest, Self::Oldest, Self::Longest, Self::Shortest];
+
+    /// Returns the public word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Oldest => "oldest",
+            Self::Longest => "longest",
+            Self::Shortest => "shortest",
+        }
+    }
+}
+
+impl fmt::Display for RunSort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RunSort {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|sort| sort.as_str() == text);
+        found.ok_or_else(|| FilterError::NoSort(cut(text, 100).into_owned()))
+    }
+}
+
+/// A param of a run: one that the run was given, or one that an action recorded. Its text form is
+/// `NAME=VALUE`. The value of a given param that is not a text is compared as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamFilter {
+    /// Its name.
+    pub name: String,
+    /// Its whole value, at most [`MAX_FILTER_VALUE_CHARS`] characters.
+    pub value: String,
+}
+
+/// A tag of a run. Its text form is `NAME` or `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagFilter {
+    /// Its name.
+    pub name: String,
+    /// Its whole value, at most [`MAX_FILTER_VALUE_CHARS`] characters; `None` for any.
+    pub value: Option<String>,
+}
+
+/// The error for a text that is no filter or no order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// It has no value.
+    #[error("`{0}` has no value: write NAME=VALUE, such as lr=0.1")]
+    NoValue(String),
+    /// It has no name.
+    #[error("`{0}` has no name before `=`")]
+    NoName(String),
+    /// Its value is too long.
+    #[error("the value of `{0}` is too long: runs are found by values of at most {MAX_FILTER_VALUE_CHARS} characters")]
+    TooLong(String),
+    /// It is no order.
+    #[error("`{0}` is not an order of runs: newest, oldest, longest or shortest")]
+    NoSort(String),
+}
+
+fn checked(name: &str, value: &str) -> Result<(), FilterError> {
+    if name.is_empty() {
+        return Err(FilterError::NoName(cut(&format!("={value}"), 100).into_owned()));
+    }
+    if value.chars().count() > MAX_FILTER_VALUE_CHARS {
+        return Err(FilterError::TooLong(cut(name, 100).into_owned()));
+    }
+    Ok(())
+}
+
+impl FromStr for ParamFilter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').ok_or_else(|| FilterError::NoValue(cut(text, 100).into_owned()))?;
+        checked(name, value)?;
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+impl FromStr for TagFilter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        checked(name, value.unwrap_or_default())?;
+        Ok(Self { name: name.to_owned(), value: value.map(str::to_owned) })
+    }
 }
 
 /// Selects artifacts. An empty query selects all.
@@ -138,4 +265,31 @@ pub struct PublishedOutput {
     pub attempt_id: AttemptId,
     /// The file.
     pub file: StagedFile,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ParamFilter, RunSort, TagFilter};
+
+    #[test]
+    fn filters_have_a_text_form() {
+        let param: ParamFilter = "lr=a=b".parse().unwrap();
+        assert_eq!((param.name.as_str(), param.value.as_str()), ("lr", "a=b"));
+        let tag: TagFilter = "best".parse().unwrap();
+        assert_eq!((tag.name.as_str(), tag.value), ("best", None));
+        assert_eq!("best=".parse::<TagFilter>().unwrap().value.as_deref(), Some(""));
+        for sort in RunSort::ALL {
+            assert_eq!(sort.as_str().parse(), Ok(sort));
+        }
+        let long = format!("lr={}", "ä".repeat(257));
+        let told = |text: &str| text.parse::<ParamFilter>().unwrap_err().to_string();
+        assert_eq!(told("lr"), "`lr` has no value: write NAME=VALUE, such as lr=0.1");
+        assert_eq!(told("=1"), "`=1` has no name before `=`");
+        assert_eq!(told(&long), "the value of `lr` is too long: runs are found by values of at most 256 characters");
+        assert_eq!("".parse::<TagFilter>().unwrap_err().to_string(), "`=` has no name before `=`");
+        assert_eq!(
+            "best".parse::<RunSort>().unwrap_err().to_string(),
+            "`best` is not an order of runs: newest, oldest, longest or shortest"
+        );
+    }
 }

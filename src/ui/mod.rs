@@ -4,21 +4,58 @@
 //! keeps it up to date with the event stream. Every asset is in the binary and comes from this
 //! server only, as the content security policy requires.
 //!
+//! [`page`] has what all pages share, `pages` a file for each page, `templates` its HTML. Rejected:
+//! an application in the browser over the JSON API. It would need a build of its own, show nothing
+//! before its script has run, and have a second copy of every rule about what may be done.
+//!
 //! The pages do not depend on the API's handlers, nor the API on the pages: both read the same
 //! [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards
 //! (`ServeOptions::pages`).
 
+mod ansi;
 mod assets;
+mod look;
+mod page;
 mod pages;
+mod peek;
+mod svg;
 mod text;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+use crate::manifest::Pipeline;
 use crate::scheduler::View;
+
+/// The templates: those that others include or extend, then one for each page.
+const TEMPLATES: [(&str, &str); 20] = [
+    ("base.html", include_str!("templates/base.html")),
+    ("macros.html", include_str!("templates/macros.html")),
+    ("sprite.html", include_str!("templates/sprite.html")),
+    ("approvals_list.html", include_str!("templates/approvals_list.html")),
+    ("log_lines.html", include_str!("templates/log_lines.html")),
+    ("peek.html", include_str!("templates/peek.html")),
+    ("run_top.html", include_str!("templates/run_top.html")),
+    ("timeline.html", include_str!("templates/timeline.html")),
+    ("approvals.html", include_str!("templates/approvals.html")),
+    ("home.html", include_str!("templates/home.html")),
+    ("metrics.html", include_str!("templates/metrics.html")),
+    ("problem.html", include_str!("templates/problem.html")),
+    ("run.html", include_str!("templates/run.html")),
+    ("run_artifact.html", include_str!("templates/run_artifact.html")),
+    ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
+    ("run_events.html", include_str!("templates/run_events.html")),
+    ("run_logs.html", include_str!("templates/run_logs.html")),
+    ("run_metrics.html", include_str!("templates/run_metrics.html")),
+    ("runs.html", include_str!("templates/runs.html")),
+    ("settings.html", include_str!("templates/settings.html")),
+];
 
 /// State that the pages share.
 #[derive(Clone)]
@@ -27,7 +64,8 @@ struct Pages {
     templates: Arc<Environment<'static>>,
 }
 
-/// Returns the router of all pages and their assets.
+/// Returns the router of all pages and their assets. Its fallback is the page for addresses that do
+/// not exist.
 ///
 /// # Errors
 /// When a template in the binary is invalid; never for a binary whose tests have passed.
@@ -35,9 +73,42 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
     let pages = Pages { view, templates: Arc::new(templates()?) };
     Ok(Router::new()
         .route("/", get(pages::home::show))
-        .route("/approvals", post(pages::decision::decide))
+        .route("/runs", get(pages::runs::show))
+        .route("/runs/metrics", get(pages::metrics::show))
+        .route("/runs/{run}", get(pages::run::overview::show))
+        .route("/runs/{run}/logs", get(pages::run::logs::show))
+        .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))
+        .route("/runs/{run}/artifacts/{id}", get(pages::run::preview::show))
+        .route("/runs/{run}/artifacts/{id}/image", get(pages::run::preview::image))
+        .route("/runs/{run}/metrics", get(pages::run::metrics::show))
+        .route("/runs/{run}/events", get(pages::run::events::show))
+        .route("/runs/{run}/retry", post(pages::run::act::retry))
+        .route("/runs/{run}/again", post(pages::run::act::again))
+        .route("/runs/{run}/cancel", post(pages::run::act::cancel))
+        .route("/approvals", get(pages::approvals::show).post(pages::decision::decide))
+        .route("/settings", get(pages::settings::show))
         .route("/assets/{name}", get(assets::show))
+        .fallback(missing)
         .with_state(pages))
+}
+
+/// Returns the router of a host that starts: every address is a page that loads itself again until
+/// the host has started.
+///
+/// # Errors
+/// When a template in the binary is invalid; never for a binary whose tests have passed.
+pub fn starting_router(pipeline: &Pipeline) -> Result<Router, minijinja::Error> {
+    let html = page::starting(&templates()?, pipeline)?;
+    let show = move || async move {
+        let mut response = (StatusCode::SERVICE_UNAVAILABLE, Html(html)).into_response();
+        page::retry_soon(&mut response);
+        response
+    };
+    Ok(Router::new().route("/assets/{name}", get(assets::show)).fallback(show))
+}
+
+async fn missing(State(pages): State<Pages>, uri: Uri) -> Response {
+    page::missing(&pages, &uri).await
 }
 
 fn templates() -> Result<Environment<'static>, minijinja::Error> {
@@ -47,7 +118,10 @@ fn templates() -> Result<Environment<'static>, minijinja::Error> {
     // A misspelt name is an error in tests, not a gap in the page.
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.add_function("asset", assets::link);
-    templates.add_template("home.html", include_str!("templates/home.html"))?;
+    templates.add_filter("ticks", text::ticks);
+    for (name, text) in TEMPLATES {
+        templates.add_template(name, text)?;
+    }
     Ok(templates)
 }
 

@@ -1,6 +1,9 @@
 //! Formats values for people.
 
+use std::fmt::Write as _;
 use std::time::Duration;
+
+use minijinja::Value;
 
 use crate::base::Timestamp;
 
@@ -22,6 +25,57 @@ pub(super) fn moment(moment: Timestamp) -> String {
     text.get(..19).unwrap_or(&text).replace('T', " ")
 }
 
+/// A moment, in full and as displayed.
+pub(super) type Moment = (String, String);
+
+/// Returns a moment in full and as displayed.
+pub(super) fn both(at: Timestamp) -> Moment {
+    (at.to_string(), moment(at))
+}
+
+/// Encodes a text as a part of an address (RFC 3986).
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// Sets what stands between backticks in a text as code, as the messages of the host mean it, and
+/// escapes everything.
+#[expect(clippy::needless_pass_by_value, reason = "a template calls it")]
+pub(super) fn ticks(text: String) -> Value {
+    let parts: Vec<&str> = text.split('`').collect();
+    let last = parts.len() - 1;
+    let mut html = String::with_capacity(text.len() + 32);
+    for (number, part) in parts.into_iter().enumerate() {
+        // A tick without a partner stays.
+        let (open, close) = match (number % 2 == 1, number == last) {
+            (true, false) => ("<code>", "</code>"),
+            (true, true) => ("`", ""),
+            _ => ("", ""),
+        };
+        html.push_str(open);
+        for letter in part.chars() {
+            match letter {
+                '&' => html.push_str("&amp;"),
+                '<' => html.push_str("&lt;"),
+                '>' => html.push_str("&gt;"),
+                '"' => html.push_str("&quot;"),
+                '\'' => html.push_str("&#x27;"),
+                letter => html.push(letter),
+            }
+        }
+        html.push_str(close);
+    }
+    Value::from_safe_string(html)
+}
+
 /// `1 file`, `2 files`.
 pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -29,7 +83,7 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{moment, span};
+    use super::{encoded, moment, span, ticks};
     use std::time::Duration;
 
     #[test]
@@ -46,5 +100,20 @@ mod tests {
             assert_eq!(span(Duration::from_micros(micros)), shown);
         }
         assert_eq!(moment(crate::base::Timestamp::from_micros(1_772_366_400_000_001)), "2026-03-01 12:00:00");
+    }
+
+    #[test]
+    fn text_is_encoded_for_addresses() {
+        assert_eq!(encoded("a b/ä?&=#%\"'<"), "a%20b%2F%C3%A4%3F%26%3D%23%25%22%27%3C");
+        assert_eq!(encoded("safe-._~09aZ"), "safe-._~09aZ");
+    }
+
+    #[test]
+    fn code_between_ticks_is_set_as_code_and_all_text_is_escaped() {
+        let html = |text: &str| ticks(text.to_owned()).to_string();
+        assert_eq!(html("`a` and `b<i>` & 'c'"), "<code>a</code> and <code>b&lt;i&gt;</code> &amp; &#x27;c&#x27;");
+        assert_eq!(html("one ` alone"), "one ` alone");
+        assert_eq!(html("`<script>"), "`&lt;script&gt;");
+        assert_eq!(html(""), "");
     }
 }

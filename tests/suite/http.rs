@@ -23,7 +23,10 @@ fn unknown_routes_methods_and_parameters_return_helpful_problems() {
     assert_eq!(server.get("/api/v1/run").problem(404, "not-found")["did_you_mean"], "/api/v1/runs");
     let problem = server.get("/api/v1/runs?limt=3").problem(400, "unknown-parameter");
     assert_eq!(problem["did_you_mean"], "limit");
-    assert_eq!(problem["allowed"], serde_json::json!(["state", "limit", "cursor"]));
+    assert_eq!(
+        problem["allowed"],
+        serde_json::json!(["state", "trigger", "since", "until", "param", "tag", "sort", "limit", "cursor"])
+    );
     let problem = server.get("/api/v1/runs?state=running,fialed").problem(400, "bad-parameter");
     assert_eq!((&problem["did_you_mean"], &problem["parameter"]), (&"failed".into(), &"state".into()));
     server.get("/api/v1/runs?limit=0").problem(400, "bad-parameter");

@@ -203,6 +203,7 @@ impl MetadataStore for FakeStore {
         Ok(self.runs.lock().unwrap().iter().filter(|detail| detail.run.state == state).count() as u64)
     }
     async fn run_by_number(&self, number: u64) -> Stored<Option<RunId>> {
+        self.check()?;
         let runs = self.runs.lock().unwrap();
         Ok(runs.iter().find(|detail| detail.run.number == number).map(|detail| detail.run.id))
     }

@@ -25,7 +25,7 @@ fn the_table_of_runs_escapes_all_text() {
         server.store.runs.lock().unwrap().push(detail);
     }
     let page = server.get("/").text();
-    for text in ["succeeded", "failed", "running", "340 ms", "href=\"/api/v1/runs/3\"", "&lt;img", "&lt;script&gt;"] {
+    for text in ["succeeded", "failed", "running", "340 ms", "href=\"/runs/3\"", "&lt;img", "&lt;script&gt;"] {
         assert!(page.contains(text), "{text} is not in {page}");
     }
     assert!(!page.contains("<img") && !page.contains("<script>"));
@@ -57,5 +57,50 @@ fn the_page_obeys_its_content_security_policy_and_its_links_work() {
     assert!(links.iter().any(|link| link.starts_with("/assets/live.js?v=")));
     for link in links {
         assert_eq!(server.get(&link).status, 200, "{link}");
+    }
+}
+
+#[test]
+fn every_page_has_the_navigation_and_says_where_the_reader_is() {
+    let server = Server::start();
+    for (path, label) in
+        [("/", "Pipeline"), ("/runs", "Runs"), ("/runs/metrics", "Metrics"), ("/approvals", "Approvals")]
+    {
+        let page = server.get(path).text();
+        let current = format!("<a href=\"{path}\" aria-current=\"page\">");
+        assert!(page.contains(&current), "{path}: {page}");
+        assert_eq!(page.matches("aria-current").count(), 1, "{path}");
+        assert_eq!(page.matches("<h1>").count(), 1, "{path}");
+        assert!(page.contains(label) && page.contains("<main id=\"main\"") && page.contains("href=\"#main\""));
+    }
+}
+
+#[test]
+fn an_unknown_address_is_a_page_for_people_and_a_problem_for_programs() {
+    let server = Server::start();
+    let browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+    let page = server.send("GET", "/nowhere/at/all", &browser, b"");
+    assert_eq!((page.status, page.header("content-type")), (404, "text/html; charset=utf-8"));
+    let text = page.text();
+    assert!(text.contains("<h1>Not found</h1>") && text.contains("aria-label=\"Main\""), "{text}");
+    assert!(page.header("content-security-policy").contains("default-src 'none'"));
+    for (path, headers) in [("/nowhere", &[][..]), ("/api/v1/nowhere", &browser[..])] {
+        let problem = server.send("GET", path, headers, b"");
+        assert_eq!((problem.status, problem.header("content-type")), (404, "application/problem+json"), "{path}");
+    }
+    let missing = server.get("/runs/99");
+    assert!(missing.status == 404 && missing.text().contains("There is no run 99."), "{}", missing.text());
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_said_on_every_page() {
+    let server = Server::start();
+    *server.store.failing.lock().unwrap() = true;
+    for path in ["/", "/runs", "/runs/1", "/approvals", "/runs/metrics"] {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{path}");
+        let page = answer.text();
+        assert!(page.contains("The records cannot be read at the moment"), "{path}: {page}");
+        assert!(page.contains("the disk is gone") && page.contains("aria-label=\"Main\""), "{path}: {page}");
     }
 }

@@ -62,7 +62,7 @@ fn the_document_has_the_parameters_that_each_route_takes() {
     let document = server.get("/openapi.json").json();
     for (method, path, about) in operations(&document) {
         let id = if path.contains("artifacts") { ArtifactId::new().to_string() } else { "1".to_owned() };
-        let path = path.replace("{id}", &id).replace("{name}", "raw");
+        let path = path.replace("{id}", &id).replace("{name}", "raw").replace("{other}", "1");
         let problem = server.send(&method, &format!("{path}?no_such=1"), &[], b"").problem(400, "unknown-parameter");
         let taken: BTreeSet<&str> =
             problem["allowed"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();

@@ -40,7 +40,7 @@ async fn paused(view: &View, path: &str) -> Result<String, Failure> {
         return Ok(text);
     }
     let states = vec![RunState::Queued, RunState::Running];
-    let query = RunQuery { states, before_run: None };
+    let query = RunQuery { states, ..RunQuery::default() };
     let unfinished = view.store.runs(query, PageRequest { cursor: None, limit: MAX_COUNTED }).await?;
     let mut ready = Vec::new();
     for run in &unfinished.items {

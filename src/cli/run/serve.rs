@@ -60,7 +60,8 @@ impl Server {
     /// Starts to answer requests: that the process is alive, and that the host is starting.
     pub(crate) fn start(listener: TcpListener, pipeline: &Pipeline) -> Result<Self, Failure> {
         let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
-        let (routers, router) = watch::channel(http::starting_router(pipeline, bound));
+        let pages = ui::starting_router(pipeline).map_err(|error| Failure::Work(error.into()))?;
+        let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages));
         let ended = CancellationToken::new();
         let (serving, guard) = (http::serve_routers(listener, router, stop.clone()), ended.clone().drop_guard());
         let task = tokio::spawn(async move {

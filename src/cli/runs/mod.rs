@@ -1,6 +1,7 @@
 //! `anacostia runs`: shows runs, cancels or retries them, and decides about approvals.
 
 mod decide;
+mod diff;
 mod list;
 mod logs;
 mod show;
@@ -15,6 +16,8 @@ pub(crate) enum Verb {
     List(list::Args),
     /// Show one run: inputs, actions, attempts
     Show(show::Args),
+    /// Show what differs between two runs
+    Diff(diff::Args),
     /// Show what a run's actions logged
     Logs(logs::Args),
     /// Request that a run be cancelled
@@ -31,6 +34,7 @@ pub(crate) fn runs(verb: Verb) -> Result<End, Failure> {
     match verb {
         Verb::List(args) => list::list(args),
         Verb::Show(args) => show::show(&args),
+        Verb::Diff(args) => diff::diff(&args),
         Verb::Logs(args) => logs::logs(&args),
         Verb::Cancel(args) => steer::steer(&args, steer::What::Cancel),
         Verb::Approve(args) => decide::decide(&args, Verdict::Approved),

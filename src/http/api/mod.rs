@@ -4,6 +4,7 @@ mod approvals;
 mod artifacts;
 mod content;
 mod control;
+mod diff;
 mod facts;
 mod logs;
 mod nodes;
@@ -24,6 +25,8 @@ pub(crate) mod bodies {
     pub(crate) use super::runs::{Live, RunBody, RunParts, detail_body};
 }
 
+pub(super) use operations::starting;
+
 use axum::Router;
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -32,8 +35,9 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 18] = [
+pub(super) const FIXED_PATHS: [&str; 22] = [
     "/",
+    "/approvals",
     "/api/v1/approvals",
     "/api/v1/artifacts",
     "/api/v1/events",
@@ -51,6 +55,9 @@ pub(super) const FIXED_PATHS: [&str; 18] = [
     "/healthz",
     "/openapi.json",
     "/readyz",
+    "/runs",
+    "/runs/metrics",
+    "/settings",
 ];
 
 /// Builds all routes of the API.
@@ -79,6 +86,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/runs/{id}/logs", get(logs::list))
         .route("/api/v1/runs/{id}/events", get(runs::events))
         .route("/api/v1/runs/{id}/lineage", get(runs::lineage))
+        .route("/api/v1/runs/{id}/diff/{other}", get(diff::show))
         .route("/api/v1/artifacts", get(artifacts::list))
         .route("/api/v1/artifacts/{id}", get(artifacts::show))
         .route("/api/v1/artifacts/{id}/content", get(content::show))
@@ -96,7 +104,7 @@ pub(super) fn routes() -> Router<App> {
 
 /// Builds all routes for the time while the host starts.
 pub(super) fn starting_routes() -> Router {
-    Router::new().route("/healthz", get(operations::health)).fallback(operations::starting)
+    Router::new().route("/healthz", get(operations::health))
 }
 
 /// A list as every route returns it.

@@ -41,9 +41,9 @@ pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<Statu
     if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }
 }
 
-/// Answers any route while the host starts. The first start of a pipeline compiles its components,
-/// which can take minutes.
-pub(super) async fn starting() -> Problem {
+/// Returns the answer of any route while the host starts. The first start of a pipeline compiles
+/// its components, which can take minutes.
+pub(in crate::http) fn starting() -> Problem {
     Problem::not_ready(vec!["starting: the components are compiled or loaded".to_owned()])
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::List;
 use super::wait::Waiting;
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::base::{ArtifactId, AttemptId, Clock as _, Digest, RunId, SystemClock, Timestamp, When};
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
@@ -20,7 +20,7 @@ use crate::model::{
 use crate::resource::Outage;
 use crate::sandbox::Progress;
 use crate::scheduler::View;
-use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery};
+use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery, RunSort};
 
 /// A run in a list: the fields of its own record. Inputs and actions are at `/runs/{id}`.
 #[derive(Debug, Serialize)]
@@ -147,13 +147,34 @@ struct ProgressBody {
     message: String,
 }
 
+/// The parameters of a list of runs.
+const FILTERS: &[&str] = &["state", "trigger", "since", "until", "param", "tag", "sort", "limit", "cursor"];
+
 /// `GET /api/v1/runs`
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<RunBody>>> {
-    let query = Query::parse(&uri, &["state", "limit", "cursor"])?;
-    let words: Vec<&'static str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
-    let states = query.words("state", &words)?;
-    let page = app.view.store.runs(RunQuery { states, before_run: None }, query.page()?).await?;
+    let query = Query::parse(&uri, FILTERS)?;
+    let page = app.view.store.runs(filter(&query, SystemClock.now())?, query.page()?).await?;
     Ok(Json(page.into()))
+}
+
+/// Reads the filters and the order of a list of runs.
+fn filter(query: &Query, now: Timestamp) -> Result<RunQuery> {
+    let words: Vec<&'static str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+    let sorts = RunSort::ALL.iter().map(|sort| sort.as_str());
+    let time = |name| Ok::<_, Problem>(query.value::<When>(name)?.map(|when| when.at(now)));
+    Ok(RunQuery {
+        states: query.words("state", &words)?,
+        trigger: query.owned("trigger"),
+        since: time("since")?,
+        until: time("until")?,
+        param: query.value("param")?,
+        tag: query.value("tag")?,
+        before_run: None,
+        sort: match query.text("sort") {
+            None => RunSort::default(),
+            Some(text) => text.parse().map_err(|error| Problem::bad_parameter("sort", error).choices(text, sorts))?,
+        },
+    })
 }
 
 /// `GET /api/v1/runs/{id}`: answers at once or when the run has ended.

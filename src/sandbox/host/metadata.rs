@@ -166,7 +166,7 @@ impl GuestState {
 
     async fn past_runs(&mut self, limit: usize) -> Result<Vec<PastRun>, CallError> {
         let states = vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled];
-        let query = RunQuery { states, before_run: self.before_run() };
+        let query = RunQuery { states, before_run: self.before_run(), ..RunQuery::default() };
         let mut found = Vec::new();
         let mut cursor = None;
         while found.len() < limit {

@@ -11,6 +11,7 @@ mod attempts;
 mod claims;
 mod events;
 mod facts;
+mod filters;
 pub(in crate::store) mod fixtures;
 mod lossy;
 mod notifications;
@@ -159,6 +160,11 @@ suite! {
         the_last_value_replaces_earlier_ones,
         metrics_round_trip_exactly,
         facts_are_fenced;
+    filters:
+        runs_are_found_by_each_filter,
+        filters_and_orders_are_combined,
+        what_changes_is_found_as_it_is_now,
+        a_cursor_belongs_to_one_order;
     ticks:
         an_unchanged_evaluation_is_recorded_once,
         every_fired_tick_is_recorded,

@@ -77,7 +77,7 @@ pub(super) async fn pages_of_every_list_are_complete_and_newest_first(world: &mu
     let runs = fill(store).await;
     let found = check_pages!(store, runs, RunQuery::default(), 6);
     assert_eq!(found.iter().map(|run| run.id).collect::<Vec<_>>(), runs.iter().rev().copied().collect::<Vec<_>>());
-    let states = |states: &[RunState]| RunQuery { states: states.to_vec(), before_run: None };
+    let states = |states: &[RunState]| RunQuery { states: states.to_vec(), ..RunQuery::default() };
     check_pages!(store, runs, states(&[RunState::Failed]), 3);
     check_pages!(store, runs, states(&[RunState::Failed, RunState::Succeeded, RunState::Failed]), 6);
     check_pages!(store, runs, states(&[RunState::Queued]), 0);

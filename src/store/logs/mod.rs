@@ -4,6 +4,7 @@
 //! else, are only read by attempt, and need no transactions. The record of an attempt says between
 //! which positions of the log its lines lie.
 
+mod backward;
 mod open;
 mod segment;
 mod segments;
@@ -27,6 +28,21 @@ pub struct LogPage {
     pub next_cursor: Option<String>,
     /// Whether [`LogStore::trim`] has removed lines that belong before or between these. Also true
     /// if only lines of other attempts were removed there: that cannot be known any more.
+    pub removed: bool,
+}
+
+/// The last lines of an attempt before a position.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogTail {
+    /// The lines, oldest first.
+    pub items: Vec<LogLine>,
+    /// The cursor with which [`LogStore::read`] begins with these lines, and before which
+    /// [`LogStore::tail`] finds those before them.
+    pub first: String,
+    /// Whether there may be lines before them.
+    pub earlier: bool,
+    /// Whether [`LogStore::trim`] has removed lines that belong before or between these; see
+    /// [`LogPage::removed`].
     pub removed: bool,
 }
 
@@ -55,6 +71,14 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
     fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> Result<LogPage>;
+
+    /// Returns the last lines of `attempt` in a range, or those before a cursor in it, `limit` of
+    /// them at most. The cost does not grow with the lines before them, unless those are lines of
+    /// other attempts: a tail may be shorter than `limit`, and say that there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
+    fn tail(&self, attempt: AttemptId, range: LogRange, before: Option<&str>, limit: u32) -> Result<LogTail>;
 
     /// Removes the oldest lines until the log has no more bytes than it may have, but none in the
     /// ranges that are `needed`, and not the newest. With `dry_run`, only says what it would

@@ -29,8 +29,9 @@ use crate::base::bounds::{MAX_PAGE, cut};
 use crate::base::{AttemptId, Freed, escape};
 use crate::model::{LogLine, LogPosition, LogRange};
 
+use super::backward::last_lines;
 use super::segment::{cut_at_last_line, find_segments, path_of};
-use super::{LogPage, LogStore};
+use super::{LogPage, LogStore, LogTail};
 use crate::store::presence::{LOOK_EVERY, identity, lost};
 use crate::store::{Result, StoreError};
 
@@ -173,7 +174,7 @@ impl LogStore for SegmentLog {
         let (from, to) = (SegmentOffset::from(range.from), range.to);
         let at = cursor.map(parse_cursor).transpose()?.unwrap_or(from).max(from);
         let mut scan = Scan {
-            attempt: format!(",\"attempt\":\"{attempt}\""),
+            attempt: mark_of(attempt),
             to: to.map_or(SegmentOffset { segment: u64::MAX, offset: u64::MAX }, SegmentOffset::from),
             at,
             left: MAX_SCAN_BYTES,
@@ -207,6 +208,23 @@ impl LogStore for SegmentLog {
         let reached = scan.at >= scan.to || (!scan.is_done() && to.is_some());
         let next_cursor = (!reached).then(|| format!("{}-{}", scan.at.segment, scan.at.offset));
         Ok(LogPage { items: scan.lines, next_cursor, removed: scan.removed })
+    }
+
+    fn tail(&self, attempt: AttemptId, range: LogRange, before: Option<&str>, limit: u32) -> Result<LogTail> {
+        let failed = |error| unavailable("read the log in", &self.folder, &error);
+        let (from, to) = (SegmentOffset::from(range.from), SegmentOffset::from(range.to.unwrap_or_else(|| self.end())));
+        let end = before.map(parse_cursor).transpose()?.map_or(to, |before| before.min(to));
+        let (places, mark) = (((from.segment, from.offset), (end.segment, end.offset)), mark_of(attempt));
+        let limit = limit.clamp(1, MAX_PAGE) as usize;
+        let found = last_lines(&self.folder, places, limit, &|line| is_of_attempt(&mark, line)).map_err(failed)?;
+        let first = found.stopped.or_else(|| found.lines.last().map(|(place, _)| *place)).unwrap_or(places.1);
+        let lines = found.lines.iter().rev().filter_map(|(_, line)| serde_json::from_slice(line).ok());
+        Ok(LogTail {
+            items: lines.collect(),
+            first: format!("{}-{}", first.0, first.1),
+            earlier: found.stopped.is_some_and(|place| place > places.0),
+            removed: found.removed,
+        })
     }
 
     fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed> {
@@ -304,7 +322,7 @@ impl Writer {
 
 /// A pass through the segments.
 struct Scan {
-    /// The text that follows the time in every line of the attempt.
+    /// The mark of the attempt's lines.
     attempt: String,
     to: SegmentOffset,
     at: SegmentOffset,
@@ -335,7 +353,7 @@ impl Scan {
             }
             self.at.offset += taken;
             self.left = self.left.saturating_sub(taken);
-            if self.is_of_attempt(&line)
+            if is_of_attempt(&self.attempt, &line)
                 && let Ok(parsed) = serde_json::from_slice(&line)
             {
                 self.lines.push(parsed);
@@ -343,12 +361,17 @@ impl Scan {
         }
         Ok(())
     }
+}
 
-    /// Whether a line is one of the attempt, without parsing it: `{"t":"…","attempt":"…"` is how
-    /// all of them begin.
-    fn is_of_attempt(&self, line: &[u8]) -> bool {
-        let Some(rest) = line.strip_prefix(b"{\"t\":\"") else { return false };
-        let Some(end) = rest.iter().take(64).position(|byte| *byte == b'"') else { return false };
-        rest.get(end + 1..).is_some_and(|rest| rest.starts_with(self.attempt.as_bytes()))
-    }
+/// Returns the text that follows the time in every line of an attempt.
+fn mark_of(attempt: AttemptId) -> String {
+    format!(",\"attempt\":\"{attempt}\"")
+}
+
+/// Whether a line has the mark of an attempt, without parsing it: `{"t":"…","attempt":"…"` is how
+/// all of them begin.
+fn is_of_attempt(mark: &str, line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"{\"t\":\"") else { return false };
+    let Some(end) = rest.iter().take(64).position(|byte| *byte == b'"') else { return false };
+    rest.get(end + 1..).is_some_and(|rest| rest.starts_with(mark.as_bytes()))
 }

@@ -73,6 +73,46 @@ fn lines_of_one_attempt_are_paged_across_segments() {
 }
 
 #[test]
+fn the_last_lines_are_found_from_the_end_and_paged_backwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentLog::open_with(&folder.path().join("logs"), u64::MAX, 2_000).unwrap();
+    let (ours, theirs) = (AttemptId::new(), AttemptId::new());
+    log.append(&[line(theirs, 1, "before")]).unwrap();
+    let from = log.end();
+    for n in 1..=50 {
+        // Longer than a block.
+        let text = if n == 20 { "x".repeat(600 << 10) } else { format!("line {n}") };
+        log.append(&[line(ours, n, &text), line(theirs, n, "between")]).unwrap();
+    }
+    let to = log.end();
+    log.append(&[line(ours, 51, "after")]).unwrap();
+    let numbers = |before: Option<&str>, to, limit| {
+        let tail = log.tail(ours, LogRange { from, to }, before, limit).unwrap();
+        (tail.items.iter().map(|line| line.n).collect::<Vec<_>>(), tail)
+    };
+    assert_eq!(numbers(None, None, 2).0, [50, 51]);
+    for limit in [1, 7, 50, 1000] {
+        let (mut found, mut before, mut more) = (Vec::new(), None, true);
+        while more {
+            let (page, tail) = numbers(before.as_deref(), Some(to), limit);
+            let count = u32::try_from(tail.items.len()).unwrap();
+            let again = log.read(ours, LogRange { from, to: Some(to) }, Some(&tail.first), count).unwrap();
+            assert_eq!(again.items, tail.items, "the first line's cursor leads to the same page");
+            found.splice(0..0, page);
+            (before, more) = (Some(tail.first), tail.earlier);
+            assert!(!tail.removed);
+        }
+        assert_eq!(found, (1..=50).collect::<Vec<_>>(), "pages of {limit}");
+    }
+    assert!(matches!(log.tail(ours, LogRange { from, to: None }, Some("x"), 5), Err(StoreError::Invalid(_))));
+    let nobody = log.tail(AttemptId::new(), LogRange { from, to: Some(to) }, None, 5).unwrap();
+    assert!(nobody.items.is_empty() && !nobody.earlier);
+    let logs = folder.path().join("logs");
+    std::fs::remove_file(path_of(&logs, find_segments(&logs).unwrap()[0])).unwrap();
+    assert!(numbers(None, Some(to), 1000).1.removed);
+}
+
+#[test]
 fn a_cursor_at_the_end_finds_later_lines() {
     let folder = tempfile::tempdir().unwrap();
     let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();

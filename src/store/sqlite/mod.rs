@@ -33,6 +33,7 @@ mod queue;
 mod readers;
 mod record;
 mod requests;
+mod run_list;
 mod run_rows;
 mod runs;
 mod settings;
@@ -229,7 +230,7 @@ impl GuestRecords for SqliteStore {
     }
 
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
-        self.read("list runs", move |db| runs::list(db, &query, &page)).await
+        self.read("list runs", move |db| run_list::list(db, &query, &page)).await
     }
 
     async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>> {

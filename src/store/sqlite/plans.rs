@@ -30,7 +30,9 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("WHERE f.seq < ?1 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "a page of all facts, which its limit ends"),
     ("AND t.state = ?2 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "passes over facts of attempts in another state"),
-    ("FROM runs WHERE number < ?1 ORDER BY number DESC LIMIT", "(rowid<?)", "a page of all runs"),
+    ("FROM runs r NOT INDEXED WHERE 1 AND", "(rowid>? AND rowid<?)", "a page of all runs"),
+    ("WHERE r.duration IS NOT NULL AND", "runs_duration (", "a page of all runs by duration"),
+    ("INDEXED BY runs_created", "runs_created (created_at", "a thousand runs at one end of a time"),
     ("FROM ticks WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT", "(rowid<?)", "a page of all ticks"),
     (
         "FROM notifications WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT",

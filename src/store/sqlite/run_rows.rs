@@ -9,16 +9,23 @@ use super::writer::Tx;
 use crate::base::{RunId, Timestamp};
 use crate::model::{EventKind, Run, RunState};
 
-/// The beginning of a statement that reads rows for [`run`].
-macro_rules! run_columns {
+/// The columns that [`run`] reads.
+macro_rules! run_fields {
     () => {
-        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition FROM runs"
+        "number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition"
     };
 }
 
-pub(super) use run_columns;
+/// The beginning of a statement that reads rows for [`run`].
+macro_rules! run_columns {
+    () => {
+        concat!("SELECT ", run_fields!(), " FROM runs")
+    };
+}
 
-/// Reads the columns of `run_columns!`.
+pub(super) use run_fields;
+
+/// Reads the columns of `run_fields!`.
 pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
         number: row.get(0)?,
@@ -68,7 +75,8 @@ pub(super) fn set_state(
     run.ended_at = state.ended().then_some(now);
     // The number of the event below.
     let ended_seq = state.ended().then_some(tx.at.event + 1);
-    let sql = "UPDATE runs SET state = ?2, reason = ?3, ended_at = ?4, ended_seq = ?5 WHERE number = ?1";
+    let sql = "UPDATE runs SET state = ?2, reason = ?3, ended_at = ?4, ended_seq = ?5, duration = ?4 - started_at
+        WHERE number = ?1";
     execute(tx.db, sql, params![run.number, run.state, run.reason, run.ended_at, ended_seq])?;
     if state.ended() {
         let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'old' WHERE run_id = ?1 AND state = 'current'";

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::artifacts::{self, Change, change_waiting, pending};
 use super::events::{NewEvent, emit};
 use super::page;
-use super::run_rows::{find, run, run_columns, set_state};
+use super::run_list;
+use super::run_rows::{find, set_state};
 use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
@@ -16,7 +17,7 @@ use super::{advance, approvals, attempts, marks};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
-use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
+use crate::store::{Claim, CreatedRun, NewRun, PageRequest};
 
 /// Returns a page of the inputs of a run, in the order of recording.
 pub(super) fn inputs(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<Artifact>> {
@@ -70,35 +71,6 @@ fn actions(db: &Connection, number: u64) -> Work<Vec<RunAction>> {
     let mut actions: Vec<_> = rows.collect::<Result<_, _>>()?;
     actions.sort_by_key(|(position, _)| *position);
     Ok(actions.into_iter().map(|(_, action)| action).collect())
-}
-
-/// Runs, newest first.
-pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> Work<Page<Run>> {
-    let earlier = query.before_run.map_or(i64::MAX, |run| i64::try_from(run).unwrap_or(i64::MAX));
-    let before = page::before(request)?.min(earlier);
-    let limit = page::limit(request);
-    let mut found: Vec<Run> = Vec::new();
-    if query.states.is_empty() {
-        let sql = concat!(run_columns!(), " WHERE number < ?1 ORDER BY number DESC LIMIT ?2");
-        let mut statement = prepare(db, sql)?;
-        let rows = statement.query_map(params![before, limit + 1], run)?;
-        found = rows.collect::<Result<_, _>>()?;
-    } else {
-        // One range of the index for each state, merged here: SQLite would sort them all.
-        for state in RunState::ALL.iter().filter(|state| query.states.contains(state)) {
-            let sql = concat!(
-                run_columns!(),
-                " INDEXED BY runs_state WHERE state = ?3 AND number < ?1 ORDER BY number DESC LIMIT ?2"
-            );
-            let mut statement = prepare(db, sql)?;
-            for row in statement.query_map(params![before, limit + 1, state], run)? {
-                found.push(row?);
-            }
-        }
-        found.sort_by_key(|run| std::cmp::Reverse(run.number));
-    }
-    let numbered = found.into_iter().map(|run| (i64::try_from(run.number).unwrap_or(i64::MAX), run)).collect();
-    Ok(page::cut(numbered, limit))
 }
 
 /// Creates a run and claims its inputs; `None` if a claim finds too few. The second time, only the
@@ -223,7 +195,7 @@ fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
             params![run.number, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest],
         )?;
     }
-    Ok(())
+    run_list::index(tx.db, run)
 }
 
 /// Records the artifacts that a run is given. Each must still be at its path.

@@ -1,54 +1,131 @@
-// Keeps the page fresh: when something happens, fetches it again and puts in the parts that are
-// new.
+// Keeps the page fresh: when something happens, it fetches the page again, and changes the parts
+// marked `data-live` into what they are now.
+//
+// `data-source` of the body is where the page comes from, `data-events` the stream that says when
+// it changes. A part with `data-poll` changes without events too: it is fetched again after that
+// many milliseconds. A box with `data-follow` stays at its end if that is where the reader is.
+// What is in an element with `data-keep` belongs to another script.
 const pause = 400; // ms between two fetches, however much happens
+const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
-let source, waiting = false, again = false;
+let source, timer, waiting = false, again = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
+  clearTimeout(timer);
   try {
-    const answer = await fetch('/', { cache: 'no-store' });
-    if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' } });
+    if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
   } catch {
     // The host is gone for now; the stream says when it is back.
   }
-  setTimeout(() => { waiting = false; if (again) { again = false; refresh(); } }, pause);
+  setTimeout(() => { waiting = false; if (again) { again = false; refresh(); } else poll(); }, pause);
 }
 
-function swap(page) {
+function poll() {
+  clearTimeout(timer);
+  const often = Math.min(...[...document.querySelectorAll('[data-poll]')].map((part) => +part.dataset.poll));
+  if (source && Number.isFinite(often)) timer = setTimeout(refresh, often);
+}
+
+function show(page) {
+  const focused = document.activeElement;
+  const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
   for (const part of document.querySelectorAll('[data-live]')) {
-    const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
-    if (!fresh || fresh.innerHTML === part.innerHTML) continue;
-    // Who has a link in focus keeps it, and who fills in a form keeps what is in it.
-    const active = part.contains(document.activeElement) ? document.activeElement : null;
-    const focus = active?.getAttribute('href');
-    const forms = new Map([...part.querySelectorAll('form')].map((form) => [about(form), form]));
-    part.replaceChildren(...fresh.childNodes);
-    for (const form of part.querySelectorAll('form')) form.replaceWith(forms.get(about(form)) ?? form);
-    if (focus) [...part.querySelectorAll('a')].find((a) => a.getAttribute('href') === focus)?.focus();
-    else if (active?.form) active.focus();
+    const fresh = page.querySelector(`[data-live="${CSS.escape(part.dataset.live)}"]`);
+    if (fresh) become(part, fresh);
   }
+  document.title = page.title;
+  // An element that has moved has lost the focus.
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+  for (const box of ends) box.scrollTop = box.scrollHeight;
+  explain();
+  dispatchEvent(new CustomEvent('refreshed'));
+}
+
+function isAtEnd(box) {
+  return box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
+}
+
+// What a reader has changed, and no page knows.
+const theirs = { DETAILS: ['open'], DIALOG: ['open'], INPUT: ['checked'], OPTION: ['selected'] };
+
+// Changes an element into another of the same kind. Elements that stay are not replaced, so the
+// focus, open details, what is in forms, and the positions of scrolled boxes stay too.
+function become(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.hasAttribute('data-keep') || old.isEqualNode(fresh)) return;
+  const kept = theirs[old.nodeName] ?? [];
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !kept.includes(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && !kept.includes(name)) old.setAttribute(name, value);
+  }
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const same = counterpart(at, next);
+    if (same && same === at) at = at.nextSibling;
+    else old.insertBefore(same ?? document.importNode(next, true), at);
+    if (same) become(same, next);
+  }
+  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+}
+
+// Finds the node, from `at` on, that is the same thing as `next`: by its key if it has one.
+function counterpart(at, next) {
+  for (let node = at; node; node = node.nextSibling) {
+    if (node.nodeName === next.nodeName && key(node) === key(next)) return node;
+  }
+  return undefined;
+}
+
+function key(node) {
+  return node.dataset?.key || (node.nodeName === 'FORM' ? about(node) : node.id) || '';
 }
 
 // What a form is about: its hidden fields.
 function about(form) {
-  return [...form.querySelectorAll('[type=hidden]')].map((field) => field.value).join(' ');
+  const fields = [...form.querySelectorAll('[type=hidden]')].map((field) => field.value);
+  return `${form.getAttribute('action')} ${fields.join(' ')}`;
+}
+
+// Says moments in the reader's own time too.
+function explain() {
+  for (const time of document.querySelectorAll('time[datetime]')) {
+    const text = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'long' });
+    if (time.title !== text) time.title = text;
+  }
+}
+
+function say(state, text) {
+  live.dataset.state = state;
+  live.textContent = text;
 }
 
 function follow() {
-  if (source) return;
-  source = new EventSource('/api/v1/events');
-  source.onopen = () => { live.textContent = 'live'; refresh(); };
-  source.onerror = () => { live.textContent = 'not connected, trying again'; };
+  if (source || !events) return;
+  source = new EventSource(events);
+  source.onopen = () => { say('live', 'live'); refresh(); };
+  source.onerror = () => say('lost', 'not connected, trying again');
   source.onmessage = refresh;
   source.addEventListener('reset', refresh);
 }
 
+function leave() {
+  clearTimeout(timer);
+  source?.close();
+  source = undefined;
+}
+
+for (const box of document.querySelectorAll('[data-follow]')) box.scrollTop = box.scrollHeight;
+explain();
 // A browser opens few connections to one host: a page that nobody looks at needs none.
-document.addEventListener('visibilitychange', () => {
-  if (document.hidden) { source?.close(); source = undefined; } else { follow(); }
-});
+document.addEventListener('visibilitychange', () => { if (document.hidden) leave(); else follow(); });
 // Leaving the page is no lost connection.
-addEventListener('pagehide', () => { source?.close(); source = undefined; });
+addEventListener('pagehide', leave);
 addEventListener('pageshow', () => { if (!document.hidden) follow(); });

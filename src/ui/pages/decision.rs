@@ -1,4 +1,4 @@
-//! `POST /approvals`: the form of the home page that decides about an approval.
+//! `POST /approvals`: the form that decides about an approval.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::home;
+use super::{approvals, home};
 use crate::base::RunId;
 use crate::model::Verdict;
-use crate::store::StoreError;
 use crate::ui::Pages;
+use crate::ui::page::refused_write;
 
 /// Largest form, in bytes. A note of the longest characters fits, each byte written with three.
 const MAX_FORM_BYTES: usize = 32 << 10;
@@ -29,18 +29,42 @@ struct Form {
     by: String,
     #[serde(default)]
     note: String,
+    /// Which page the form is on.
+    #[serde(default)]
+    from: From,
+}
+
+/// A page that has the form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum From {
+    #[default]
+    Home,
+    Approvals,
+    Run,
 }
 
 /// `POST /approvals`: decides, and leads back to the page. If the decision is not recorded, the
 /// page says why.
 pub(in crate::ui) async fn decide(State(pages): State<Pages>, body: Body) -> Response {
-    let Some(Form { run, action, verdict, by, note }) = read(body).await else {
+    let Some(Form { run, action, verdict, by, note, from }) = read(body).await else {
         return home::render(&pages, StatusCode::BAD_REQUEST, Some("the form could not be read".to_owned())).await;
     };
-    match pages.view.control.decide(run, &action, verdict, Some(&by), Some(&note)).await {
-        Ok(Some(_)) => (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response(),
-        Ok(None) => home::render(&pages, StatusCode::NOT_FOUND, Some(format!("there is no run {run}"))).await,
-        Err(error) => home::render(&pages, status(&error), Some(error.to_string())).await,
+    let (status, why) = match pages.view.control.decide(run, &action, verdict, Some(&by), Some(&note)).await {
+        Ok(Some(run)) => {
+            let page = match from {
+                From::Home => "/".to_owned(),
+                From::Approvals => "/approvals".to_owned(),
+                From::Run => format!("/runs/{}", run.number),
+            };
+            return (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response();
+        }
+        Ok(None) => (StatusCode::NOT_FOUND, format!("there is no run {run}")),
+        Err(error) => (refused_write(&error), error.to_string()),
+    };
+    match from {
+        From::Home => home::render(&pages, status, Some(why)).await,
+        From::Approvals | From::Run => approvals::render(&pages, &Uri::default(), Some((status, why))).await,
     }
 }
 
@@ -50,20 +74,6 @@ async fn read(body: Body) -> Option<Form> {
     let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
     let Query(form) = Query::<Form>::try_from_uri(&uri).ok()?;
     (form.verdict != Verdict::TimedOut).then_some(form)
-}
-
-/// Returns the status for a decision that is not recorded.
-fn status(error: &StoreError) -> StatusCode {
-    match error {
-        StoreError::Conflict(_) | StoreError::PathTaken { .. } | StoreError::Fenced { .. } => StatusCode::CONFLICT,
-        StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
-        StoreError::Unavailable { .. }
-        | StoreError::InUse { .. }
-        | StoreError::StateInUse { .. }
-        | StoreError::ReadOnly { .. }
-        | StoreError::Lost { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        StoreError::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }
 
 #[cfg(test)]
@@ -79,13 +89,5 @@ mod tests {
         assert_eq!(read(form("approved")).await.unwrap().verdict, Verdict::Approved);
         assert_eq!(read(form("rejected")).await.unwrap().verdict, Verdict::Rejected);
         assert!(read(form("timed_out")).await.is_none());
-    }
-
-    #[test]
-    fn a_store_that_does_not_answer_is_no_conflict() {
-        let unavailable = StoreError::Unavailable { doing: "decide".to_owned(), why: "disk I/O error".to_owned() };
-        assert_eq!(status(&unavailable), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(status(&StoreError::Conflict("it was decided already".to_owned())), StatusCode::CONFLICT);
-        assert_eq!(status(&StoreError::Invalid("the note is too long".to_owned())), StatusCode::BAD_REQUEST);
     }
 }

@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 
 use super::approvals::{self, Approvals};
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
-use crate::model::{ConditionSeen, NodeKind, Pause, Pending, Run, RunState, TickOutcome};
+use crate::model::{ConditionSeen, Pending, Run, RunState, TickOutcome};
 use crate::resource::Status;
 use crate::scheduler::{Preview, View, preview_triggers};
-use crate::store::{PageRequest, Result, RunQuery, TickQuery};
+use crate::store::{PageRequest, RunQuery, TickQuery};
+use crate::ui::page::{self, Head, Result, Section};
 use crate::ui::{Pages, text};
 
 /// Most runs in the table.
@@ -23,18 +24,6 @@ const UNRECORDED: usize = 5;
 
 #[derive(Debug, Serialize)]
 struct Home {
-    pipeline: String,
-    folder: String,
-    version: &'static str,
-    paused: bool,
-    /// The resources and actions that are paused.
-    pauses: Vec<PauseRow>,
-    /// Why the host is not ready; empty if it is.
-    not_ready: Vec<String>,
-    /// What people should know about a host that is ready.
-    warnings: Vec<String>,
-    /// Why what the reader has sent was not recorded.
-    refusal: Option<String>,
     approvals: Approvals,
     actions: usize,
     runs: Vec<RunRow>,
@@ -45,18 +34,6 @@ struct Home {
 }
 
 #[derive(Debug, Serialize)]
-struct PauseRow {
-    name: String,
-    /// What the pause means.
-    means: &'static str,
-    /// The option of `anacostia resume`.
-    option: &'static str,
-    /// The time in full, and as displayed.
-    since: (String, String),
-    reason: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
 struct TriggerRow {
     name: String,
     state: &'static str,
@@ -64,7 +41,7 @@ struct TriggerRow {
     /// Why it is held, if so.
     held: Option<String>,
     /// When time alone would let it fire: in full, and as displayed.
-    next: Option<(String, String)>,
+    next: Option<text::Moment>,
     /// Each condition with what it sees, one line each.
     conditions: Vec<String>,
 }
@@ -77,8 +54,7 @@ struct RunRow {
     icon: &'static str,
     reason: Option<String>,
     trigger: String,
-    /// The time in full, and as displayed.
-    started: Option<(String, String)>,
+    started: Option<text::Moment>,
     duration: Option<String>,
 }
 
@@ -98,7 +74,7 @@ struct ResourceRow {
     /// Files that cannot be recorded yet, one line each; the next field counts the others.
     unrecorded: Vec<String>,
     more_unrecorded: u64,
-    oldest: Option<(String, String)>,
+    oldest: Option<text::Moment>,
     /// The result of the trigger's last evaluation.
     tick: Option<String>,
     /// The condition that starts a run.
@@ -112,20 +88,12 @@ pub(in crate::ui) async fn show(State(pages): State<Pages>) -> Response {
 
 /// Answers with the page. `refusal` says why what the reader has sent was not recorded.
 pub(super) async fn render(pages: &Pages, status: StatusCode, refusal: Option<String>) -> Response {
-    let home = match gather(&pages.view).await {
-        Ok(home) => Home { refusal, ..home },
-        Err(error) => return failed(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-    };
-    match pages.templates.get_template("home.html").and_then(|template| template.render(minijinja::value::Serde(&home)))
-    {
-        Ok(html) => (status, Html(html)).into_response(),
-        Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("failed to make the page: {error:#}")),
+    let content = gather(&pages.view).await;
+    let mut head = Head::of(Section::Pipeline, "home.html", pages.view.pipeline().name.clone());
+    if let Some(why) = refusal {
+        head = head.refusing(status, why, "/");
     }
-}
-
-fn failed(status: StatusCode, why: &str) -> Response {
-    tracing::error!("{why}");
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{why}\n")).into_response()
+    page::answer(pages, content.map(|content| (head, content))).await
 }
 
 async fn gather(view: &View) -> Result<Home> {
@@ -137,29 +105,13 @@ async fn gather(view: &View) -> Result<Home> {
         resources.push(resource_row(view, resource).await?);
     }
     Ok(Home {
-        pipeline: pipeline.name.clone(),
-        folder: pipeline.folder.display().to_string(),
-        version: env!("CARGO_PKG_VERSION"),
-        paused: view.store.paused().await?,
-        pauses: view.store.paused_nodes().await?.into_iter().map(pause_row).collect(),
-        not_ready: view.control.not_ready(),
-        warnings: view.store.warnings(),
-        refusal: None,
-        approvals: approvals::gather(view).await?,
+        approvals: approvals::first(view).await?,
         actions: pipeline.actions.len(),
         runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
         more_runs: page.next_cursor.is_some(),
         resources,
         triggers: trigger_rows(view).await?,
     })
-}
-
-fn pause_row(pause: Pause) -> PauseRow {
-    let (means, option) = match pause.kind {
-        NodeKind::Resource => ("New artifacts in it are recorded and wait.", "--resource"),
-        NodeKind::Action => ("No attempt of it starts.", "--action"),
-    };
-    PauseRow { name: pause.name, means, option, since: moment(pause.since), reason: pause.reason }
 }
 
 async fn trigger_rows(view: &View) -> Result<Vec<TriggerRow>> {
@@ -186,7 +138,7 @@ fn trigger_row(trigger: Preview) -> TriggerRow {
         icon,
         held: trigger.held,
         // A single condition says it itself.
-        next: trigger.next_at.filter(|_| conditions.len() > 1).map(moment),
+        next: trigger.next_at.filter(|_| conditions.len() > 1).map(text::both),
         conditions,
     }
 }
@@ -218,13 +170,9 @@ fn run_row(run: Run, now: Timestamp) -> RunRow {
         icon,
         reason: Some(reason.join("; ")).filter(|reason| !reason.is_empty()),
         trigger: run.trigger,
-        started: run.started_at.map(moment),
+        started: run.started_at.map(text::both),
         duration,
     }
-}
-
-fn moment(moment: Timestamp) -> (String, String) {
-    (moment.to_string(), text::moment(moment))
 }
 
 async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRow> {
@@ -254,7 +202,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         waits: pending.count > 0,
         more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
         unrecorded: lines,
-        oldest: pending.oldest_at.map(moment),
+        oldest: pending.oldest_at.map(text::both),
         tick: ticks.items.into_iter().next().map(|tick| {
             let outcome = match tick.outcome {
                 TickOutcome::Fired => "fired",

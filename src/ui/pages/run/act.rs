@@ -1,0 +1,61 @@
+//! What a person can do about a run: retry it, start it again, cancel it. Each is a form whose
+//! confirmation says what will happen.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::{overview, top};
+use crate::base::RunId;
+use crate::model::Run;
+use crate::scheduler::Inputs;
+use crate::store::StoreError;
+use crate::ui::Pages;
+use crate::ui::page::{self, refused_write};
+
+/// Largest form, in bytes.
+const MAX_FORM_BYTES: usize = 1 << 10;
+
+/// `POST /runs/{run}/retry`
+pub(in crate::ui) async fn retry(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+    let id = match top::find(&pages.view, &name).await {
+        Ok(detail) => detail.run.id,
+        Err(refusal) => return page::refused(&pages, refusal).await,
+    };
+    done(&pages, &name, pages.view.control.retry(id).await).await
+}
+
+/// `POST /runs/{run}/cancel`
+pub(in crate::ui) async fn cancel(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+    let id = match top::find(&pages.view, &name).await {
+        Ok(detail) => detail.run.id,
+        Err(refusal) => return page::refused(&pages, refusal).await,
+    };
+    done(&pages, &name, pages.view.control.cancel(id).await).await
+}
+
+/// `POST /runs/{run}/again`: starts another run on the same inputs. The form has the id of the new
+/// run, so a form that is sent twice starts one.
+pub(in crate::ui) async fn again(State(pages): State<Pages>, Path(name): Path<String>, body: Body) -> Response {
+    let old = match top::find(&pages.view, &name).await {
+        Ok(detail) => detail.run.id,
+        Err(refusal) => return page::refused(&pages, refusal).await,
+    };
+    let bytes = to_bytes(body, MAX_FORM_BYTES).await.unwrap_or_default();
+    let id = std::str::from_utf8(&bytes).ok().and_then(|form| form.strip_prefix("id=")?.parse::<RunId>().ok());
+    let Some(id) = id.filter(RunId::is_version_7) else {
+        let why = "the form could not be read".to_owned();
+        return overview::render(&pages, &name, Some((StatusCode::BAD_REQUEST, why))).await;
+    };
+    done(&pages, &name, pages.view.control.start(id, None, Inputs::Of(old)).await.map(Some)).await
+}
+
+/// Leads to the run, or says why it was not done.
+async fn done(pages: &Pages, name: &str, result: Result<Option<Run>, StoreError>) -> Response {
+    match result {
+        Ok(Some(run)) => (StatusCode::SEE_OTHER, [(header::LOCATION, format!("/runs/{}", run.number))]).into_response(),
+        Ok(None) => overview::render(pages, name, None).await,
+        Err(error) => overview::render(pages, name, Some((refused_write(&error), error.to_string()))).await,
+    }
+}
