@@ -16,6 +16,7 @@ mod advice;
 mod alert;
 mod approvals;
 mod breaking;
+mod browser;
 mod cli;
 mod cli_and_http;
 mod command;
