@@ -16,7 +16,8 @@ const narrow = (page) => fits(page, 360, 640);
 const light = (page) => accessible(page, 'light');
 const dark = (page) => accessible(page, 'dark');
 
-// What is replaced in the good page by what, the check that must find it, and words of its complaint.
+// What is replaced in the good page by what, the check that must find it, and words of its
+// complaint.
 const FAULTS = [
   ['<label>Name <input name="n"></label>', '<input name="n">', light, /label .*critical/],
   ['<html lang="en">', '<html>', light, /html-has-lang/],

@@ -35,7 +35,10 @@ after(() => browser.close());
 
 /** A page of the pipeline, and everything about it that must not happen. */
 export class Visit {
-  /** @param options the status that the answer must have, and those of a browser context: viewport, colorScheme, javaScriptEnabled */
+  /**
+   * @param options the status that the answer must have, and those of a browser context, such as
+   *   viewport, colorScheme and javaScriptEnabled
+   */
   static async begin(address, { status = 200, ...options } = {}) {
     const visit = new Visit();
     visit.complaints = [];
@@ -114,18 +117,22 @@ async function keep(page) {
   console.log(`a picture of the page is in ${file}`);
 }
 
-/** Returns the place of an element in the window. It must be visible. */
+/** Returns the place of an element in the window, once it is visible. */
 export async function box(locator) {
-  await locator.waitFor({ state: 'visible' });
-  const place = await locator.boundingBox();
-  assert.ok(place && place.width > 0 && place.height > 0, `${locator} takes no space`);
+  let place;
+  // A page that is being refreshed may replace the element between the two questions.
+  await until(`the place of ${locator}`, async () => {
+    await locator.waitFor({ state: 'visible' });
+    place = await locator.boundingBox();
+    return place;
+  });
   return place;
 }
 
-/** Waits until a condition holds. */
+/** Waits until a condition holds, which may be a promise. */
 export async function until(what, condition) {
   const end = Date.now() + DEADLINE;
-  while (!condition()) {
+  while (!(await condition())) {
     assert.ok(Date.now() < end, `waited ${DEADLINE} ms for ${what}`);
     await new Promise((resume) => setTimeout(resume, 20));
   }

@@ -94,7 +94,10 @@ fn with_runs() -> TestApp {
     wait_for_states(&app, 3, &waits);
     assert_eq!(app.post("/api/v1/runs/3/cancel").0, 200);
     wait_until("run 3 to be cancelled", || states(&app, 3)[0] == "cancelled");
-    trigger(&app, r#"[{"do":"log","message":"one line of many","times":3000},{"do":"fail","attempts":1,"retryable":true}]"#);
+    trigger(
+        &app,
+        r#"[{"do":"log","message":"one line of many","times":3000},{"do":"fail","attempts":1,"retryable":true}]"#,
+    );
     wait_for_states(&app, 4, &waits);
     trigger(&app, r#"[{"do":"progress","fraction":0.4,"message":"epoch 4 of 10"},{"do":"await_cancel"}]"#);
     wait_for_states(&app, 5, &["running", "running", "pending", "pending"]);

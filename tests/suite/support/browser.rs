@@ -56,6 +56,7 @@ pub(crate) fn run(script: &str, args: &[&str], app: &mut TestApp, answer: impl F
         .env("NO_COLOR", "1")
         .env("ANACOSTIA_URL", app.url())
         .env("ANACOSTIA_FOLDER", app.folder())
+        .env("ANACOSTIA_PICTURES", Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
