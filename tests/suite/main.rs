@@ -65,6 +65,7 @@ mod runs;
 mod s3;
 mod sandbox;
 mod schema;
+mod schemathesis;
 mod signals;
 mod simplest;
 mod space;
