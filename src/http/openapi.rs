@@ -155,13 +155,23 @@ fn described(operation: &Operation) -> Value {
     let mut described = json!({
         "operationId": id(operation),
         "summary": operation.summary,
-        "parameters": parameters,
+        "parameters": required(operation, parameters),
         "responses": responses,
     });
     if let (Some(body), Value::Object(members)) = (operation.body, &mut described) {
         members.insert("requestBody".to_owned(), json!({ "content": content(body) }));
     }
     described
+}
+
+/// Says which parameters of the query are required: what a POST takes there, it needs.
+fn required(operation: &Operation, mut parameters: Vec<Value>) -> Vec<Value> {
+    if operation.method == "post" {
+        for parameter in parameters.iter_mut().filter_map(Value::as_object_mut) {
+            parameter.insert("required".to_owned(), json!(true));
+        }
+    }
+    parameters
 }
 
 /// Returns a name for the method of a client: `get_runs_id_inputs`, or `get_host_metrics` outside
@@ -223,6 +233,7 @@ fn reference(name: &str) -> Value {
 fn schemas() -> Value {
     let (text, maybe, time) = (json!({ "type": "string" }), json!({ "type": ["string", "null"] }), "date-time");
     let maybe_time = json!({ "type": ["string", "null"], "format": time });
+    let maybe_params = json!({ "type": ["object", "null"] });
     let (time, whole, params) =
         (json!({ "type": "string", "format": time }), json!({ "type": "integer" }), json!({ "type": "object" }));
     let run_states: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
@@ -252,17 +263,19 @@ fn schemas() -> Value {
         })),
         "Decision": {
             "type": "object",
-            "properties": { "by": text, "note": text },
+            "properties": { "by": maybe, "note": maybe },
             "additionalProperties": false,
         },
-        "Params": { "type": "object", "properties": { "params": params }, "additionalProperties": false },
-        "Pause": { "type": "object", "properties": { "reason": text }, "additionalProperties": false },
+        "Params": { "type": "object", "properties": { "params": maybe_params }, "additionalProperties": false },
+        "Pause": { "type": "object", "properties": { "reason": maybe }, "additionalProperties": false },
         "Paused": object(&json!({
             "type": { "enum": node_kinds }, "name": text, "paused": { "type": ["object", "null"] },
         })),
         "Start": {
             "type": "object",
-            "properties": { "params": params, "rerun_of": text, "inputs": { "type": "array", "items": text } },
+            "properties": {
+                "params": maybe_params, "rerun_of": maybe, "inputs": { "type": ["array", "null"], "items": text },
+            },
             "additionalProperties": false,
         },
     })

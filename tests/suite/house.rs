@@ -165,7 +165,7 @@ fn no_comment_is_too_wide() {
     let source = |path: &Path| {
         path.extension()
             .and_then(|extension| extension.to_str())
-            .is_some_and(|extension| ["rs", "wit", "c", "h", "go", "js", "ts"].contains(&extension))
+            .is_some_and(|extension| ["rs", "wit", "c", "h", "go", "js", "mjs", "ts"].contains(&extension))
     };
     let mut wide = Vec::new();
     for path in files(&root(), &source) {

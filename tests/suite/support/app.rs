@@ -32,8 +32,13 @@ pub(crate) struct TestApp {
     /// Removes the folder at the end, if it is a temporary one.
     _temporary: Option<TempDir>,
     env: Vec<(String, String)>,
+    /// Where hosts listen.
+    listen: String,
     host: Option<Host>,
 }
+
+/// A port that the system picks.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 struct Host {
     child: Child,
@@ -46,12 +51,13 @@ impl TestApp {
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
-        Self { folder: folder.path().to_owned(), _temporary: Some(folder), env: Vec::new(), host: None }
+        let path = folder.path().to_owned();
+        Self { folder: path, _temporary: Some(folder), env: Vec::new(), listen: ANY_PORT.to_owned(), host: None }
     }
 
     /// Uses the pipeline in this folder, which is not removed.
     pub(crate) fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), _temporary: None, env: Vec::new(), host: None }
+        Self { folder: folder.to_owned(), _temporary: None, env: Vec::new(), listen: ANY_PORT.to_owned(), host: None }
     }
 
     /// The same, with a guest's component in the pipeline's folder, under the guest's name.
@@ -101,6 +107,12 @@ impl TestApp {
         let file = self.path("trusted.pem");
         fs::write(&file, certificate).unwrap();
         self.set_env("SSL_CERT_FILE", file.to_str().unwrap());
+    }
+
+    /// Makes hosts that are started from now on listen where this one does, so that a page that is
+    /// open finds them.
+    pub(crate) fn keep_address(&mut self) {
+        self.listen = self.url().trim_start_matches("http://").to_owned();
     }
 
     /// Removes such a variable.
@@ -193,7 +205,7 @@ impl TestApp {
         assert!(self.host.is_none(), "one host at a time");
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut child = anacostia()
-            .args(["run", "--json", "--listen", "127.0.0.1:0"])
+            .args(["run", "--json", "--listen", &self.listen])
             .args(args)
             .arg(&self.folder)
             .envs(self.env.clone())

@@ -1,6 +1,7 @@
 //! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod cycles;
 pub(crate) mod dev;

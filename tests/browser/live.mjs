@@ -1,0 +1,67 @@
+// A page that stays open: what happens is seen without a reload, also after the host was gone.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { api, ask, box, drop, visiting } from './support.mjs';
+
+const row = (page, number) => page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: String(number), exact: true }) });
+// What the browser itself says about a host that is gone.
+const GONE = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_NETWORK_IO_SUSPENDED/;
+
+/** Marks the document: a reload would lose the mark. */
+const mark = (page) => page.evaluate(() => { window.isTheSame = true; });
+const isMarked = (page) => page.evaluate(() => window.isTheSame === true);
+
+test('a run appears, waits, is approved by keyboard and succeeds, on a page that is not reloaded', () => visiting('/', {}, async (page) => {
+  await box(page.getByText('No runs yet.'));
+  await box(page.getByText('live', { exact: true }));
+  await mark(page);
+  drop('raw/a.csv', '1');
+  await box(row(page, 1).getByText('running', { exact: true }));
+  await page.getByText('No runs yet.').waitFor({ state: 'hidden' });
+  // The name is being written while the page changes, and neither it nor the focus is lost.
+  const name = page.getByLabel('Your name');
+  await box(name);
+  await name.focus();
+  await page.keyboard.type('Ann');
+  drop('raw/b.csv', '2');
+  await box(row(page, 2));
+  const first = await box(row(page, 2));
+  assert.ok(first.y < (await box(row(page, 1))).y, 'the newest run is on top');
+  await page.keyboard.type(' Lee');
+  const form = page.locator('form').filter({ has: page.locator(':focus') });
+  assert.equal(await form.getByLabel('Your name').inputValue(), 'Ann Lee');
+  assert.ok(await isMarked(page), 'the page was reloaded');
+  // Name, note, Approve.
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  assert.equal((await page.locator(':focus').innerText()).trim(), 'Approve');
+  await Promise.all([page.waitForEvent('load'), page.keyboard.press('Enter')]);
+  await box(row(page, 1).getByText('succeeded', { exact: true }));
+  const { actions } = await api('/api/v1/runs/1');
+  assert.equal(actions.find((it) => it.name === 'publish').approval.decision.by, 'Ann Lee');
+}));
+
+test('a page whose host is gone says so, and follows the next one', () => visiting('/', {}, async (page, visit) => {
+  visit.expect(GONE);
+  await box(page.getByText('live', { exact: true }));
+  await mark(page);
+  await ask('stop the host');
+  await box(page.getByText('not connected'));
+  // What was there can still be read.
+  await box(row(page, 1).getByText('succeeded', { exact: true }));
+  await ask('start a host');
+  await box(page.getByText('live', { exact: true }));
+  await page.getByText('not connected').waitFor({ state: 'hidden' });
+  drop('raw/c.csv', '3');
+  await box(row(page, 3));
+  assert.ok(await isMarked(page), 'the page was reloaded');
+}));
+
+test('several open pages are all kept up to date', () => visiting('/', {}, (first) => visiting('/', {}, async (second) => {
+  for (const page of [first, second]) await box(page.getByText('live', { exact: true }));
+  await api('/api/v1/pipeline/pause', { method: 'POST' });
+  for (const page of [first, second]) await box(page.getByText('paused', { exact: true }));
+  await api('/api/v1/pipeline/resume', { method: 'POST' });
+  for (const page of [first, second]) await page.getByText('paused', { exact: true }).waitFor({ state: 'hidden' });
+})));

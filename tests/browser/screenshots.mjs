@@ -1,0 +1,26 @@
+// Takes a picture of each screen, wide and narrow, light and dark. scripts/screenshots starts it.
+//
+//   screenshots.mjs FOLDER
+import path from 'node:path';
+import { test } from 'node:test';
+
+import { visiting } from './support.mjs';
+import { SCREENS } from './table.mjs';
+
+const SIZES = { wide: { width: 1440, height: 900 }, narrow: { width: 390, height: 844 } };
+
+const folder = process.argv[2];
+for (const [name, { penguins: place }, status] of SCREENS) {
+  if (!place) continue;
+  test(name, async () => {
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      for (const colorScheme of ['light', 'dark']) {
+        await visiting(place[0], { viewport, colorScheme, status, deviceScaleFactor: 2, reducedMotion: 'reduce' }, async (page) => {
+          for (const text of place.slice(1)) await page.getByText(text).filter({ visible: true }).first().waitFor();
+          await page.evaluate(() => document.fonts.ready);
+          await page.screenshot({ path: path.join(folder, `${name}-${size}-${colorScheme}.png`), fullPage: true, animations: 'disabled' });
+        });
+      }
+    }
+  });
+}

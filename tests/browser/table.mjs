@@ -1,0 +1,12 @@
+// The screens. A new one is one line: its name, and for each state of a pipeline in which it is
+// looked at, its address and texts that are seen on it; and the status of the answer if it is not
+// 200. screens.mjs checks them in the states `empty`, `full` and `large`; scripts/screenshots takes
+// pictures in the state `penguins`.
+export const SCREENS = [
+  ['pipeline', {
+    empty: ['/', 'No runs yet.'],
+    full: ['/', 'awaiting approval', 'failed', 'cancelled', 'running', 'bill_length_mm'],
+    large: ['/', 'measurements-of-station-99', 'No runs yet.'],
+    penguins: ['/'],
+  }],
+];

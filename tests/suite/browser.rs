@@ -1,0 +1,186 @@
+//! The pages in a real Chromium: what is seen, used and announced on every screen, in each state of
+//! a pipeline. The scripts are in `tests/browser`.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::support::app::TestApp;
+use crate::support::browser::run;
+use crate::support::wait::{wait_for, wait_until};
+
+/// A file whose name would be a script, if a page believed it.
+const HOSTILE: &str = "<img src=x onerror=alert(1)>&amp;'\"\u{202e}.csv";
+
+/// A pipeline whose second action needs approval.
+fn gate() -> TestApp {
+    let manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "gate"
+max_concurrent_runs = 16
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+trigger = { max_artifacts = 1 }
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.train]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+retry = { max_attempts = 2 }
+params = { steps = [
+    { do = "log", message = "reading" },
+    { do = "copy", from = "raw", to = "out" },
+    { do = "metrics", name = "loss", values = [0.9, 0.5, 0.3], first_step = 1 },
+] }
+[actions.publish]
+component = "worker.wasm"
+after = ["train"]
+reads = ["raw"]
+approval = { who = "<b>data</b> team" }
+params = { steps = [] }
+[actions.tell]
+component = "worker.wasm"
+after = ["publish"]
+reads = ["raw"]
+params = { steps = [] }
+"#;
+    let app = TestApp::new(manifest).with_guest("worker");
+    for folder in ["raw", "out"] {
+        std::fs::create_dir(app.path(folder)).unwrap();
+    }
+    app
+}
+
+/// Returns the state of a run, and those of its actions.
+fn states(app: &TestApp, run: u64) -> Vec<String> {
+    let run = app.get(&format!("/api/v1/runs/{run}"));
+    let actions = run["actions"].as_array().unwrap().iter();
+    let all = [&run["state"]].into_iter().chain(actions.map(|action| &action["state"]));
+    all.map(|state| state.as_str().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn wait_for_states(app: &TestApp, run: u64, expected: &[&str]) {
+    wait_for(&format!("run {run} to be {expected:?}"), || {
+        (app.try_get(&format!("/api/v1/runs/{run}")).ok()?.0 == 200 && states(app, run) == expected).then_some(())
+    });
+}
+
+/// Starts a run with these steps of all actions.
+fn trigger(app: &TestApp, steps: &str) {
+    let output = app.cli(&["trigger", "-p", &format!("steps={steps}"), "PATH"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs that have succeeded after a retry, failed and were cancelled, one that waits for approval
+/// and one that is running, newest last, with names that are hostile.
+fn with_runs() -> TestApp {
+    let waits = ["running", "succeeded", "awaiting_approval", "pending"];
+    let mut app = gate();
+    app.start();
+    app.drop_file(&format!("raw/{HOSTILE}"), b"a,b\n1,2\n");
+    wait_for_states(&app, 1, &waits);
+    assert_eq!(app.post("/api/v1/runs/1/actions/publish/approve").0, 200);
+    wait_for_states(&app, 1, &["succeeded"; 4]);
+    trigger(&app, r#"[{"do":"fail","message":"<script>alert(2)</script> no such column: bill_length_mm"}]"#);
+    wait_for_states(&app, 2, &["failed", "failed", "skipped", "skipped"]);
+    trigger(&app, r#"[{"do":"done"}]"#);
+    wait_for_states(&app, 3, &waits);
+    assert_eq!(app.post("/api/v1/runs/3/cancel").0, 200);
+    wait_until("run 3 to be cancelled", || states(&app, 3)[0] == "cancelled");
+    trigger(
+        &app,
+        r#"[{"do":"log","message":"one line of many","times":3000},{"do":"fail","attempts":1,"retryable":true}]"#,
+    );
+    wait_for_states(&app, 4, &waits);
+    trigger(&app, r#"[{"do":"progress","fraction":0.4,"message":"epoch 4 of 10"},{"do":"await_cancel"}]"#);
+    wait_for_states(&app, 5, &["running", "running", "pending", "pending"]);
+    app
+}
+
+/// 100 resources and 200 actions: each resource has an action that reads it, and one that follows.
+fn large() -> TestApp {
+    let mut manifest = "manifest_version = 1\n[pipeline]\nname = \"large\"\n".to_owned();
+    for number in 0..100 {
+        write!(
+            manifest,
+            r#"
+[resources.measurements-of-station-{number}]
+kind = "folder"
+path = "raw/{number}"
+watch = true
+[actions.clean-{number}]
+component = "worker.wasm"
+after = ["measurements-of-station-{number}"]
+reads = ["measurements-of-station-{number}"]
+[actions.report-{number}]
+component = "worker.wasm"
+after = ["clean-{number}"{}]
+reads = ["measurements-of-station-{number}"]
+"#,
+            if number == 0 { String::new() } else { format!(", \"clean-{}\"", number - 1) }
+        )
+        .unwrap();
+    }
+    let app = TestApp::new(&manifest).with_guest("worker");
+    for number in 0..100 {
+        std::fs::create_dir_all(app.path(&format!("raw/{number}"))).unwrap();
+    }
+    app
+}
+
+/// For scripts that ask for nothing.
+fn nothing(_: &mut TestApp, what: &str) -> String {
+    panic!("a script asks for {what}")
+}
+
+#[test]
+fn the_checks_find_what_they_are_for() {
+    let mut app = gate();
+    app.start();
+    run("faults.mjs", &[], &mut app, nothing);
+}
+
+#[test]
+fn every_screen_of_an_empty_pipeline() {
+    let mut app = gate();
+    app.start();
+    run("screens.mjs", &["empty"], &mut app, nothing);
+}
+
+#[test]
+fn every_screen_of_a_pipeline_with_runs() {
+    let mut app = with_runs();
+    run("screens.mjs", &["full"], &mut app, nothing);
+    run("pipeline.mjs", &[], &mut app, nothing);
+}
+
+#[test]
+fn every_screen_of_a_pipeline_with_three_hundred_nodes() {
+    let mut app = large();
+    app.start();
+    run("screens.mjs", &["large"], &mut app, nothing);
+}
+
+#[test]
+fn an_open_page_shows_what_happens_and_finds_the_next_host() {
+    let mut app = gate();
+    app.start();
+    app.keep_address();
+    run("live.mjs", &[], &mut app, |app, what| {
+        match what {
+            "stop the host" => app.kill(),
+            "start a host" => app.start(),
+            _ => panic!("the script asks for {what}"),
+        }
+        "done".to_owned()
+    });
+    let runs: Vec<Value> = app.get_all("/api/v1/runs");
+    assert_eq!(runs.len(), 3, "{runs:?}");
+}
