@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("WHERE f.seq < ?1 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "a page of all facts, which its limit ends"),
     ("AND t.state = ?2 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "passes over facts of attempts in another state"),
     ("FROM runs WHERE number < ?1 ORDER BY number DESC LIMIT", "(rowid<?)", "a page of all runs"),
+    ("FROM runs r CROSS JOIN attempts a INDEXED BY attempts_run", "(rowid>? AND rowid<?)", "the newest 1,000 runs"),
     ("FROM ticks WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT", "(rowid<?)", "a page of all ticks"),
     (
         "FROM notifications WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT",
