@@ -277,8 +277,8 @@ fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
     assert_eq!(nightly["conditions"][0]["wanted"], "0 6 * * 1-5 Europe/Berlin");
     assert_eq!(nightly["conditions"][1]["conditions"][1]["seen"], "no value yet");
     let page = app.page();
-    let line = "cron 0 6 * * 1-5 Europe&#x2f;Berlin: next at ";
-    assert!(page.contains(line) && page.contains("Other triggers"), "{page}");
+    let line = "<code>cron 0 6 * * 1-5 Europe&#x2f;Berlin</code> <span class=\"why\">next at ";
+    assert!(page.contains(line) && page.contains("data-countdown=\"20"), "{page}");
     app.kill();
     let output = app.cli(&["triggers", "list", "PATH"]);
     let (text, notes) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
