@@ -1,7 +1,10 @@
 //! Floor 3: the graph of a pipeline.
 //!
 //! Only `after` defines edges. The manifest is already checked, so there are no cycles and no
-//! unknown names.
+//! unknown names. [`layout`] and [`picture`] say how a graph is drawn.
+
+pub mod layout;
+pub mod picture;
 
 use std::collections::BTreeSet;
 

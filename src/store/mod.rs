@@ -62,8 +62,9 @@ pub use error::StoreError;
 pub use lease::{Holder, HostLease};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only};
 pub use query::{
-    ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, FilterError, LineageEdge, NotificationQuery, PageRequest,
-    ParamFilter, PublishedOutput, RunQuery, RunSort, SnapshotQuery, TagFilter, TickQuery,
+    ATTEMPT_RUNS, ActionAttempt, ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, FilterError, LineageEdge,
+    NotificationQuery, PageRequest, ParamFilter, PublishedOutput, RunQuery, RunSort, SnapshotQuery, TagFilter,
+    TickQuery,
 };
 pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
@@ -374,6 +375,11 @@ pub trait MetadataStore: GuestRecords {
     /// Lists the attempts, of any run, that read or wrote an artifact, newest first. Empty if there
     /// is no such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
+
+    /// Lists the attempts of an action in the newest [`ATTEMPT_RUNS`] runs, newest run first. The
+    /// bound takes the place of an index that every attempt would have to be written to: an action
+    /// that has not run for so long has nothing to show, and the cost does not grow with history.
+    async fn action_attempts(&self, action: &str, page: PageRequest) -> Result<Page<ActionAttempt>>;
 
     /// Lists the denied calls of a run, attempt by attempt, in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;

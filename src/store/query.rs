@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::bounds::{MAX_FILTER_VALUE_CHARS, cut};
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{AccessKind, Approval, Artifact, ArtifactState, RunState, StagedFile};
+use crate::model::{AccessKind, Approval, Artifact, ArtifactState, Attempt, RunState, StagedFile};
 
 /// Selects a page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -243,6 +243,18 @@ pub struct ArtifactUse {
     pub kind: AccessKind,
     /// Bytes in all calls.
     pub bytes: u64,
+}
+
+/// How many of the newest runs [`action_attempts`](super::MetadataStore::action_attempts) looks at.
+pub const ATTEMPT_RUNS: u64 = 1_000;
+
+/// An attempt of an action, with the number of its run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionAttempt {
+    /// The run's number.
+    pub run_number: u64,
+    /// The attempt.
+    pub attempt: Attempt,
 }
 
 /// An action of a run that waits for approval.

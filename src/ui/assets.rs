@@ -13,9 +13,15 @@ struct Asset {
     text: &'static str,
 }
 
-const ASSETS: [Asset; 3] = [
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const ASSETS: [Asset; 7] = [
     Asset { name: "plain.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/plain.css") },
-    Asset { name: "live.js", media_type: "text/javascript; charset=utf-8", text: include_str!("assets/live.js") },
+    Asset { name: "pipeline.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/pipeline.css") },
+    Asset { name: "live.js", media_type: SCRIPT, text: include_str!("assets/live.js") },
+    Asset { name: "graph.js", media_type: SCRIPT, text: include_str!("assets/graph.js") },
+    Asset { name: "countdown.js", media_type: SCRIPT, text: include_str!("assets/countdown.js") },
+    Asset { name: "upload.js", media_type: SCRIPT, text: include_str!("assets/upload.js") },
     Asset { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("assets/icon.svg") },
 ];
 

@@ -14,12 +14,15 @@
 
 mod ansi;
 mod assets;
+mod drawings;
+mod form;
 mod look;
 mod page;
 mod pages;
 mod peek;
 mod svg;
 mod text;
+mod tone;
 
 use std::sync::Arc;
 
@@ -30,11 +33,12 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+use self::drawings::Drawings;
 use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 20] = [
+const TEMPLATES: [(&str, &str); 24] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -43,6 +47,9 @@ const TEMPLATES: [(&str, &str); 20] = [
     ("peek.html", include_str!("templates/peek.html")),
     ("run_top.html", include_str!("templates/run_top.html")),
     ("timeline.html", include_str!("templates/timeline.html")),
+    ("graph.html", include_str!("templates/graph.html")),
+    ("trigger.html", include_str!("templates/trigger.html")),
+    ("action.html", include_str!("templates/action.html")),
     ("approvals.html", include_str!("templates/approvals.html")),
     ("home.html", include_str!("templates/home.html")),
     ("metrics.html", include_str!("templates/metrics.html")),
@@ -54,6 +61,7 @@ const TEMPLATES: [(&str, &str); 20] = [
     ("run_logs.html", include_str!("templates/run_logs.html")),
     ("run_metrics.html", include_str!("templates/run_metrics.html")),
     ("runs.html", include_str!("templates/runs.html")),
+    ("resource.html", include_str!("templates/resource.html")),
     ("settings.html", include_str!("templates/settings.html")),
 ];
 
@@ -62,6 +70,7 @@ const TEMPLATES: [(&str, &str); 20] = [
 struct Pages {
     view: View,
     templates: Arc<Environment<'static>>,
+    drawings: Drawings,
 }
 
 /// Returns the router of all pages and their assets. Its fallback is the page for addresses that do
@@ -70,10 +79,20 @@ struct Pages {
 /// # Errors
 /// When a template in the binary is invalid; never for a binary whose tests have passed.
 pub fn router(view: View) -> Result<Router, minijinja::Error> {
-    let pages = Pages { view, templates: Arc::new(templates()?) };
+    let pages = Pages { view, templates: Arc::new(templates()?), drawings: Drawings::default() };
     Ok(Router::new()
         .route("/", get(pages::home::show))
         .route("/runs", get(pages::runs::show))
+        .route("/pipeline/pause", post(pages::steer::pause_pipeline))
+        .route("/pipeline/resume", post(pages::steer::resume_pipeline))
+        .route("/pipeline/run", post(pages::steer::run_pipeline))
+        .route("/resources/{name}", get(pages::resource::show))
+        .route("/resources/{name}/pause", post(pages::steer::pause_resource))
+        .route("/resources/{name}/resume", post(pages::steer::resume_resource))
+        .route("/resources/{name}/trigger", post(pages::steer::trigger_resource))
+        .route("/actions/{name}", get(pages::action::show))
+        .route("/actions/{name}/pause", post(pages::steer::pause_action))
+        .route("/actions/{name}/resume", post(pages::steer::resume_action))
         .route("/runs/metrics", get(pages::metrics::show))
         .route("/runs/{run}", get(pages::run::overview::show))
         .route("/runs/{run}/logs", get(pages::run::logs::show))

@@ -13,9 +13,10 @@ use anacostia::model::{
     RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, Intent,
-    LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded,
-    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
+    PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery,
+    UnfinishedRun, Visible,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -216,6 +217,14 @@ impl MetadataStore for FakeStore {
 
     async fn lineage(&self, _run: RunId, _page: PageRequest) -> Stored<Page<LineageEdge>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn action_attempts(&self, action: &str, request: PageRequest) -> Stored<Page<ActionAttempt>> {
+        let runs = self.runs.lock().unwrap();
+        let found = runs.iter().rev().flat_map(|detail| {
+            let attempts = detail.attempts.iter().rev().filter(move |attempt| attempt.action == action);
+            attempts.map(move |attempt| ActionAttempt { run_number: detail.run.number, attempt: attempt.clone() })
+        });
+        page(&found.collect::<Vec<_>>(), &request)
     }
     async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
         Ok(Page { items: Vec::new(), next_cursor: None })

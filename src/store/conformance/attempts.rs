@@ -5,9 +5,9 @@ use super::fixtures::*;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{
     Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, HttpRequest,
-    LogPosition, LogRange, RequestOutcome, RunState,
+    LogPosition, LogRange, Page, RequestOutcome, RunState,
 };
-use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError, Visible};
+use crate::store::{ActionAttempt, AttemptEnd, NewRun, PageRequest, RunStep, StoreError, Visible};
 
 fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
@@ -206,4 +206,39 @@ pub(super) async fn uses_of_an_artifact_are_listed(world: &mut World) {
     assert_eq!((&second.items[..], second.next_cursor), (&uses.items[1..], None));
     assert!(store.uses(b, all()).await.unwrap().items.is_empty());
     assert!(store.uses(ArtifactId::new(), all()).await.unwrap().items.is_empty());
+}
+
+pub(super) async fn attempts_of_an_action_are_listed_newest_run_first(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.action_attempts("first", all()).await.unwrap().items, []);
+    let mut expected = Vec::new();
+    for number in 1..=3 {
+        let (run, fence) = started(store, new_run()).await;
+        start(store, run, "second", 1).await;
+        let failed = AttemptEnd { error: Some(ErrorInfo::permanent("limit", "too long")), ..end(AttemptState::Failed) };
+        store.finish_attempt(fence, failed, starts(vec![attempt("first", 2)]), at(50)).await.unwrap();
+        expected.splice(0..0, [(number, 2, AttemptState::Running), (number, 1, AttemptState::Failed)]);
+    }
+    let seen = |page: &Page<ActionAttempt>| -> Vec<_> {
+        page.items.iter().map(|it| (it.run_number, it.attempt.number, it.attempt.state)).collect()
+    };
+    let whole = store.action_attempts("first", all()).await.unwrap();
+    assert_eq!((seen(&whole), &whole.next_cursor), (expected.clone(), &None));
+    let newest = store.run_progress(whole.items[0].attempt.run_id).await.unwrap().unwrap();
+    assert_eq!(newest.run.number, 3);
+    assert!(newest.attempts.contains(&whole.items[1].attempt), "as in its run: {:?}", whole.items[1]);
+    // A page may end between two attempts of a run.
+    let (mut paged, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.action_attempts("first", PageRequest { cursor, limit: 1 }).await.unwrap();
+        paged.extend(seen(&page));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paged, expected);
+    assert_eq!(store.action_attempts("third", all()).await.unwrap().items, []);
+    let foreign = PageRequest { cursor: Some("x".to_owned()), limit: 1 };
+    assert!(matches!(store.action_attempts("first", foreign).await, Err(StoreError::Invalid(_))));
 }

@@ -20,9 +20,10 @@ use crate::model::{
     RunTag, Tick, TriggerMark,
 };
 use crate::store::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, Intent,
-    LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result,
-    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
+    PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery,
+    UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -115,6 +116,7 @@ lossy! {
         run_by_number(number: u64) -> Option<RunId>;
         lineage(run: RunId, page: PageRequest) -> Page<LineageEdge>;
         uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
+        action_attempts(action: &str, page: PageRequest) -> Page<ActionAttempt>;
         denials(run: RunId) -> Vec<(AttemptId, Denial)>;
         requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;
         params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;

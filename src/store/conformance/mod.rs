@@ -130,7 +130,8 @@ suite! {
         recovery_gives_new_tokens_to_unfinished_attempts,
         accesses_and_usage_are_recorded,
         the_logs_of_unfinished_runs_are_listed,
-        uses_of_an_artifact_are_listed;
+        uses_of_an_artifact_are_listed,
+        attempts_of_an_action_are_listed_newest_run_first;
     approvals:
         an_action_waits_on_record_until_it_is_decided,
         the_first_decision_stands,

@@ -17,7 +17,8 @@ use crate::model::{
     Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run, RunState, StagedFile,
 };
 use crate::store::{
-    ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep, StartedAttempt, StoreError,
+    ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
+    StartedAttempt, StoreError,
 };
 
 /// The row of an attempt, as far as writes need it.
@@ -196,6 +197,31 @@ pub(super) fn of_run(db: &Connection, run: &Run) -> Work<Vec<Attempt>> {
     let mut attempts: Vec<_> = rows.collect::<Result<_, _>>()?;
     attempts.sort_by_key(|(seq, _)| *seq);
     Ok(attempts.into_iter().map(|(_, attempt)| attempt).collect())
+}
+
+/// How far the number of a run is shifted in a cursor of [`of_action`], to make room for the number
+/// of an attempt.
+const RUN_SHIFT: u32 = 20;
+
+/// Lists the attempts of an action in the newest runs, newest run first.
+pub(super) fn of_action(db: &Connection, action: &str, request: &PageRequest) -> Work<Page<ActionAttempt>> {
+    let (before, limit) = (page::before(request)?, page::limit(request));
+    let (run, number) = (before >> RUN_SHIFT, before & ((1 << RUN_SHIFT) - 1));
+    let newest: i64 = prepare(db, "SELECT ifnull(max(number), 0) FROM runs")?.query_row([], |row| row.get(0))?;
+    let oldest = newest.saturating_sub(i64::try_from(ATTEMPT_RUNS).unwrap_or(i64::MAX));
+    let sql = "SELECT a.seq, a.id, a.action, a.number, a.state, a.started_at, a.ended_at, a.component, a.grants,
+        a.error, a.message, a.usage, a.log_from_segment, a.log_from_offset, a.log_to_segment, a.log_to_offset,
+        a.epoch, a.token, r.number, r.id
+        FROM runs r CROSS JOIN attempts a INDEXED BY attempts_run ON a.run = r.number AND a.action = ?1
+        WHERE r.number > ?2 AND r.number <= ?3 AND (r.number < ?3 OR a.number < ?4)
+        ORDER BY r.number DESC, a.number DESC LIMIT ?5";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map(params![action, oldest, run, number, limit + 1], |row| {
+        let found = ActionAttempt { run_number: row.get(18)?, attempt: attempt(row, row.get(19)?)? };
+        let run: i64 = row.get(18)?;
+        Ok(((run << RUN_SHIFT) | i64::from(found.attempt.number), found))
+    })?;
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
 fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {

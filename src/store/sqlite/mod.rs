@@ -63,9 +63,10 @@ use self::writer::{Call, Job, Tx};
 use super::lock::HostLock;
 use super::presence::{LOOK_EVERY, Presence};
 use super::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, HostLease,
-    Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded,
-    Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    GuestRecords, HostLease, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
+    PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
+    TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
@@ -418,6 +419,11 @@ impl MetadataStore for SqliteStore {
 
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>> {
         self.read("read who used an artifact", move |db| attempts::uses(db, artifact, &page)).await
+    }
+
+    async fn action_attempts(&self, action: &str, page: PageRequest) -> Result<Page<ActionAttempt>> {
+        let action = action.to_owned();
+        self.read("read the attempts of an action", move |db| attempts::of_action(db, &action, &page)).await
     }
 
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>> {

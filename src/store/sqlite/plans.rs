@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM runs r NOT INDEXED WHERE 1 AND", "(rowid>? AND rowid<?)", "a page of all runs"),
     ("WHERE r.duration IS NOT NULL AND", "runs_duration (", "a page of all runs by duration"),
     ("INDEXED BY runs_created", "runs_created (created_at", "a thousand runs at one end of a time"),
+    ("FROM runs r CROSS JOIN attempts a INDEXED BY attempts_run", "(rowid>? AND rowid<?)", "the newest 1,000 runs"),
     ("FROM ticks WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT", "(rowid<?)", "a page of all ticks"),
     (
         "FROM notifications WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT",

@@ -1,23 +1,17 @@
 //! `POST /approvals`: the form that decides about an approval.
 
-use std::time::Duration;
-
-use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
 use serde::Deserialize;
 
 use super::{approvals, home};
 use crate::base::RunId;
 use crate::model::Verdict;
 use crate::ui::Pages;
+use crate::ui::form::{self, UNREADABLE, lead_to};
 use crate::ui::page::refused_write;
-
-/// Largest form, in bytes. A note of the longest characters fits, each byte written with three.
-const MAX_FORM_BYTES: usize = 32 << 10;
-/// How long a form may take to arrive.
-const FORM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The form. Each button sends its verdict; `timed_out`, which only the host decides, is refused.
 #[derive(Debug, Deserialize)]
@@ -48,7 +42,7 @@ enum From {
 /// page says why.
 pub(in crate::ui) async fn decide(State(pages): State<Pages>, body: Body) -> Response {
     let Some(Form { run, action, verdict, by, note, from }) = read(body).await else {
-        return home::render(&pages, StatusCode::BAD_REQUEST, Some("the form could not be read".to_owned())).await;
+        return home::render(&pages, StatusCode::BAD_REQUEST, Some(UNREADABLE.to_owned())).await;
     };
     let (status, why) = match pages.view.control.decide(run, &action, verdict, Some(&by), Some(&note)).await {
         Ok(Some(run)) => {
@@ -57,7 +51,7 @@ pub(in crate::ui) async fn decide(State(pages): State<Pages>, body: Body) -> Res
                 From::Approvals => "/approvals".to_owned(),
                 From::Run => format!("/runs/{}", run.number),
             };
-            return (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response();
+            return lead_to(&page);
         }
         Ok(None) => (StatusCode::NOT_FOUND, format!("there is no run {run}")),
         Err(error) => (refused_write(&error), error.to_string()),
@@ -68,12 +62,9 @@ pub(in crate::ui) async fn decide(State(pages): State<Pages>, body: Body) -> Res
     }
 }
 
-/// Reads a form. It is written like the query of an address.
+/// Reads the form.
 async fn read(body: Body) -> Option<Form> {
-    let bytes = tokio::time::timeout(FORM_TIMEOUT, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
-    let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
-    let Query(form) = Query::<Form>::try_from_uri(&uri).ok()?;
-    (form.verdict != Verdict::TimedOut).then_some(form)
+    form::read::<Form>(body).await.filter(|form| form.verdict != Verdict::TimedOut)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! `/`: the last runs, what waits, and what to do next.
+//! `/`: the pipeline. What it does now as a graph, what waits for what, and what happened last.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use axum::extract::State;
@@ -8,47 +9,44 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::approvals::{self, Approvals};
+use super::graph::{self, GraphView};
+use super::headline::{self, Headline, RunBars};
+use super::nodes::Now;
+use super::params_form::ParamsForm;
+use super::triggers::TriggerCard;
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
-use crate::model::{ConditionSeen, Pending, Run, RunState, TickOutcome};
-use crate::resource::Status;
-use crate::scheduler::{Preview, View, preview_triggers};
-use crate::store::{PageRequest, RunQuery, TickQuery};
+use crate::model::{Run, RunState};
+use crate::scheduler::{View, preview_triggers};
+use crate::store::{PageRequest, RunQuery};
 use crate::ui::page::{self, Head, Result, Section};
-use crate::ui::{Pages, text};
+use crate::ui::svg::bars::BARS;
+use crate::ui::{Pages, text, tone};
 
 /// Most runs in the table.
-const RUNS: u32 = 25;
-/// Most paths that are shown of files that cannot be recorded yet, for each resource.
-const UNRECORDED: usize = 5;
+const RUNS: usize = 10;
 
 #[derive(Debug, Serialize)]
 struct Home {
     approvals: Approvals,
+    graph: Option<GraphView>,
+    /// Whether the pipeline is paused.
+    is_paused: bool,
     actions: usize,
+    triggers: Vec<TriggerCard>,
+    bars: RunBars,
+    metrics: Vec<Headline>,
     runs: Vec<RunRow>,
     more_runs: bool,
-    resources: Vec<ResourceRow>,
-    /// The triggers that are not those of a resource.
-    triggers: Vec<TriggerRow>,
-}
-
-#[derive(Debug, Serialize)]
-struct TriggerRow {
-    name: String,
-    state: &'static str,
-    icon: &'static str,
-    /// Why it is held, if so.
-    held: Option<String>,
-    /// When time alone would let it fire: in full, and as displayed.
-    next: Option<text::Moment>,
-    /// Each condition with what it sees, one line each.
-    conditions: Vec<String>,
+    params: ParamsForm,
+    /// Whether the form that starts a run is open.
+    is_run_open: bool,
+    /// Where to put the first file, and what a run needs: for each watched resource.
+    places: Vec<PlaceRow>,
 }
 
 #[derive(Debug, Serialize)]
 struct RunRow {
-    id: String,
     number: u64,
     state: &'static str,
     icon: &'static str,
@@ -59,26 +57,17 @@ struct RunRow {
 }
 
 #[derive(Debug, Serialize)]
-struct ResourceRow {
+struct PlaceRow {
     name: String,
-    /// The path as written in the manifest.
-    path: Option<String>,
-    /// Where to put files.
     place: String,
-    state: &'static str,
-    icon: &'static str,
-    reason: Option<String>,
-    /// `nothing`, `3 artifacts, 4 KiB`.
-    waiting: String,
-    waits: bool,
-    /// Files that cannot be recorded yet, one line each; the next field counts the others.
-    unrecorded: Vec<String>,
-    more_unrecorded: u64,
-    oldest: Option<text::Moment>,
-    /// The result of the trigger's last evaluation.
-    tick: Option<String>,
-    /// The condition that starts a run.
     needs: String,
+}
+
+/// What the form that starts a run has sent, if it was refused.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) params: BTreeMap<String, String>,
+    pub(super) is_open: bool,
 }
 
 /// `GET /`
@@ -88,7 +77,12 @@ pub(in crate::ui) async fn show(State(pages): State<Pages>) -> Response {
 
 /// Answers with the page. `refusal` says why what the reader has sent was not recorded.
 pub(super) async fn render(pages: &Pages, status: StatusCode, refusal: Option<String>) -> Response {
-    let content = gather(&pages.view).await;
+    render_with(pages, status, refusal, Sent::default()).await
+}
+
+/// The same with what the form that starts a run has sent.
+pub(super) async fn render_with(pages: &Pages, status: StatusCode, refusal: Option<String>, sent: Sent) -> Response {
+    let content = gather(pages, &sent).await;
     let mut head = Head::of(Section::Pipeline, "home.html", pages.view.pipeline().name.clone());
     if let Some(why) = refusal {
         head = head.refusing(status, why, "/");
@@ -96,78 +90,39 @@ pub(super) async fn render(pages: &Pages, status: StatusCode, refusal: Option<St
     page::answer(pages, content.map(|content| (head, content))).await
 }
 
-async fn gather(view: &View) -> Result<Home> {
-    let now = SystemClock.now();
-    let page = view.store.runs(RunQuery::default(), PageRequest { cursor: None, limit: RUNS }).await?;
-    let mut resources = Vec::new();
+async fn gather(pages: &Pages, sent: &Sent) -> Result<Home> {
+    let view = &pages.view;
     let pipeline = view.pipeline();
-    for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
-        resources.push(resource_row(view, resource).await?);
-    }
+    let at = SystemClock.now();
+    let now = Now::look(view, &pipeline, at).await?;
+    let page = view.store.runs(RunQuery::default(), PageRequest { cursor: None, limit: BARS }).await?;
+    let watches = view.control.watches();
+    let previews = preview_triggers(view.store.as_ref(), &pipeline, Some(&watches), SystemClock.both()).await?;
+    let watched = pipeline.resources.iter().filter(|resource| resource.watch);
     Ok(Home {
         approvals: approvals::first(view).await?,
+        graph: graph::whole(pages, &pipeline, &now).await,
+        is_paused: view.store.paused().await?,
         actions: pipeline.actions.len(),
-        runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
-        more_runs: page.next_cursor.is_some(),
-        resources,
-        triggers: trigger_rows(view).await?,
+        triggers: previews.into_iter().map(|preview| TriggerCard::of(&pipeline, &now, preview, at)).collect(),
+        bars: headline::bars(&page.items, at),
+        metrics: headline::metrics(view).await?,
+        more_runs: page.items.len() > RUNS,
+        runs: page.items.into_iter().take(RUNS).map(|run| run_row(run, at)).collect(),
+        params: ParamsForm::of(&pipeline, &sent.params),
+        is_run_open: sent.is_open,
+        places: watched.map(|resource| place_row(view, resource)).collect(),
     })
 }
 
-async fn trigger_rows(view: &View) -> Result<Vec<TriggerRow>> {
-    let (pipeline, watches) = (view.pipeline(), view.control.watches());
-    if pipeline.triggers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let triggers = preview_triggers(view.store.as_ref(), &pipeline, Some(&watches), SystemClock.both()).await?;
-    let others = triggers.into_iter().filter(|trigger| trigger.resource.is_none());
-    Ok(others.map(trigger_row).collect())
-}
-
-fn trigger_row(trigger: Preview) -> TriggerRow {
-    let (state, icon) = match trigger.outcome {
-        TickOutcome::Fired => ("fires", "run"),
-        TickOutcome::Held => ("held back", "stop"),
-        TickOutcome::NotReady => ("not yet", "wait"),
-        TickOutcome::Error => ("cannot decide", "bad"),
-    };
-    let conditions: Vec<String> = trigger.conditions.iter().flat_map(condition_lines).collect();
-    TriggerRow {
-        name: trigger.trigger,
-        state,
-        icon,
-        held: trigger.held,
-        // A single condition says it itself.
-        next: trigger.next_at.filter(|_| conditions.len() > 1).map(text::both),
-        conditions,
-    }
-}
-
-/// Returns a line for a condition, or for each condition of a group.
-fn condition_lines(seen: &ConditionSeen) -> Vec<String> {
-    if !seen.conditions.is_empty() {
-        return seen.conditions.iter().flat_map(condition_lines).collect();
-    }
-    let met = if seen.met { "met" } else { "not met" };
-    vec![format!("{} {}: {} ({met})", seen.condition, seen.wanted, seen.seen)]
-}
-
 fn run_row(run: Run, now: Timestamp) -> RunRow {
-    let icon = match run.state {
-        RunState::Queued => "wait",
-        RunState::Running => "run",
-        RunState::Succeeded => "ok",
-        RunState::Failed => "bad",
-        RunState::Cancelling | RunState::Cancelled => "stop",
-    };
     let next = (run.state == RunState::Failed).then(|| Run::what_next(run.number, ""));
     let reason: Vec<String> = run.reason.into_iter().chain(next).collect();
     let duration = run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started)));
     RunRow {
-        id: run.id.to_string(),
         number: run.number,
         state: run.state.as_str(),
-        icon,
+        icon: tone::of_run(run.state),
         reason: Some(reason.join("; ")).filter(|reason| !reason.is_empty()),
         trigger: run.trigger,
         started: run.started_at.map(text::both),
@@ -175,58 +130,17 @@ fn run_row(run: Run, now: Timestamp) -> RunRow {
     }
 }
 
-async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRow> {
-    let pending = view.store.pending(&resource.name).await?;
-    let query = TickQuery { trigger: Some(resource.name.clone()) };
-    let ticks = view.store.ticks(query, PageRequest { cursor: None, limit: 1 }).await?;
-    let (state, icon, reason) = match view.control.watches().remove(&resource.name) {
-        None => ("starting", "wait", None),
-        Some(Status::Reconciling) => ("reconciling", "wait", None),
-        Some(Status::Watching) => ("watching", "ok", None),
-        Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
-        Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
-    };
+fn place_row(view: &View, resource: &ResourceSpec) -> PlaceRow {
+    PlaceRow { name: resource.name.clone(), place: place(view, resource), needs: needs(&resource.trigger) }
+}
+
+/// Returns where to put files. A location that contains `${…}` is shown as it is written, key by
+/// key.
+pub(super) fn place(view: &View, resource: &ResourceSpec) -> String {
+    let keys = resource.location_keys().iter();
     let written = |key: &&str| Some(resource.shown(view.written(&["resources", &resource.name, key])?));
-    let written: Vec<Option<String>> = resource.location_keys().iter().map(written).collect();
-    let unrecorded = view.control.waiting().remove(&resource.name).unwrap_or_default();
-    let lines: Vec<String> =
-        unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();
-    Ok(ResourceRow {
-        name: resource.name.clone(),
-        place: place(resource, &written),
-        path: written.into_iter().next().flatten(),
-        state,
-        icon,
-        reason,
-        waiting: waiting(pending),
-        waits: pending.count > 0,
-        more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
-        unrecorded: lines,
-        oldest: pending.oldest_at.map(text::both),
-        tick: ticks.items.into_iter().next().map(|tick| {
-            let outcome = match tick.outcome {
-                TickOutcome::Fired => "fired",
-                TickOutcome::Held => "held back",
-                TickOutcome::NotReady => "not yet",
-                TickOutcome::Error => "cannot decide",
-            };
-            format!("{outcome}: {}", tick.reason)
-        }),
-        needs: needs(&resource.trigger),
-    })
-}
-
-/// Returns where to put files. A location that contains `${…}` is shown as `written`, key by key.
-fn place(resource: &ResourceSpec, written: &[Option<String>]) -> String {
-    let texts: Vec<&str> = written.iter().flatten().map(String::as_str).collect();
-    if texts.iter().any(|text| text.contains('$')) { texts.join(" ") } else { resource.location() }
-}
-
-fn waiting(pending: Pending) -> String {
-    if pending.count == 0 {
-        return "nothing".to_owned();
-    }
-    format!("{}, {}", text::count(pending.count, "artifact", "artifacts"), ByteSize(pending.bytes))
+    let written: Vec<String> = keys.filter_map(written).collect();
+    if written.iter().any(|text| text.contains('$')) { written.join(" ") } else { resource.location() }
 }
 
 fn needs(trigger: &Trigger) -> String {

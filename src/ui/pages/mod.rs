@@ -1,9 +1,19 @@
-//! One file for each page.
+//! One file for each page, and for what several pages show.
 
+pub(super) mod action;
 pub(super) mod approvals;
+mod attempts;
 pub(super) mod decision;
+mod graph;
+mod headline;
 pub(super) mod home;
 pub(super) mod metrics;
+mod nodes;
+mod params_form;
+mod readme;
+pub(super) mod resource;
 pub(super) mod run;
 pub(super) mod runs;
 pub(super) mod settings;
+pub(super) mod steer;
+mod triggers;

@@ -1,7 +1,62 @@
-//! Pictures that the server draws. Positions along an axis are in percent of its length, so that a
-//! picture is as wide as its window, with text of the same size.
+//! Pictures that the server draws as SVG inside of the page: with classes and presentation
+//! attributes only, because the content security policy allows no inline style.
+//!
+//! The `bars`, the `graph` and a `sparkline` are written as text, because most of them is numbers.
+//! The others give positions in percent of an axis's length to templates, so that a picture is as
+//! wide as its window, with text of the same size.
 
 pub(super) mod axis;
 pub(super) mod bar;
+pub(super) mod bars;
+pub(super) mod graph;
 pub(super) mod scatter;
+pub(super) mod sparkline;
 pub(super) mod timeline;
+
+/// Escapes a text for content and attributes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Shortens a text to at most `most` characters. Begin and end stay, because names in a row often
+/// differ in one of the two.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let end = kept * 2 / 5;
+    let begin: String = text.chars().take(kept - end).collect();
+    let end: String = text.chars().skip(count - end).collect();
+    format!("{begin}…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, shortened};
+
+    #[test]
+    fn texts_are_escaped() {
+        assert_eq!(escaped("<a b=\"c\" d='e'>&"), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;");
+    }
+
+    #[test]
+    fn texts_are_shortened_in_the_middle() {
+        assert_eq!(shortened("train", 5), "train");
+        assert_eq!(shortened("train_model_seven", 10), "train_…ven");
+        assert_eq!(shortened("ääääää", 3), "ää…");
+        assert_eq!(shortened("long", 1), "…");
+    }
+}

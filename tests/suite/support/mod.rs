@@ -6,6 +6,7 @@ pub(crate) mod child;
 pub(crate) mod cycles;
 pub(crate) mod dev;
 pub(crate) mod guests;
+pub(crate) mod pages;
 pub(crate) mod postgres;
 pub(crate) mod preload;
 pub(crate) mod proxy;

@@ -1,0 +1,20 @@
+// Counts down to moments: `data-countdown` says when.
+function left(ms) {
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds <= 0) return 'now';
+  if (seconds < 60) return `in ${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `in ${minutes} min ${seconds % 60} s`;
+  return `in ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+function count() {
+  for (const part of document.querySelectorAll('[data-countdown]')) {
+    const text = left(new Date(part.dataset.countdown) - Date.now());
+    if (part.textContent !== text) part.textContent = text;
+  }
+}
+
+setInterval(count, 1000);
+addEventListener('refreshed', count);
+count();

@@ -1,0 +1,120 @@
+//! The page of a resource: what is in it, what its trigger decided, and the forms that steer.
+
+use crate::support::app::TestApp;
+use crate::support::pages::{has, html, obeys, page, submit, submit_from};
+use crate::support::wait::{wait_for, wait_until};
+
+const PIPELINE: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "resources"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+include = ["*.csv"]
+trigger = { min_artifacts = 2 }
+[resources.pushed]
+kind = "http"
+push = true
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.copy]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+params = { steps = [{ do = "copy", from = "raw", to = "out" }] }
+[actions.look]
+component = "worker.wasm"
+after = ["pushed"]
+reads = ["pushed"]
+"#;
+
+fn started() -> TestApp {
+    let mut app = TestApp::new(&PIPELINE.replace("name = \"resources\"", "name = \"resources\"\njoin = \"any\""))
+        .with_guest("worker");
+    std::fs::create_dir(app.path("raw")).unwrap();
+    app.start();
+    wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
+    app
+}
+
+#[test]
+fn artifacts_are_listed_by_version_with_their_state() {
+    let app = started();
+    let empty = page(&app, "/resources/raw");
+    has(&empty, &["There are none.", "It has decided nothing yet.", "<a href=\"/actions/copy\">copy</a>", "*.csv"]);
+    app.drop_file("raw/<b>.csv", b"a");
+    let waiting = wait_for("the artifact to wait", || {
+        let html = page(&app, "/resources/raw");
+        html.contains("1 of 2 artifacts").then_some(html)
+    });
+    obeys(&waiting);
+    has(
+        &waiting,
+        &["&lt;b&gt;.csv</a>", "<code>min_artifacts 2</code>", "action=\"/resources/raw/trigger\"", "not yet"],
+    );
+    assert!(!waiting.contains("<b>"), "{waiting}");
+    app.drop_file("raw/b.csv", b"b");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    let html = page(&app, "/resources/raw");
+    has(&html, &["2 new artifacts", "</svg> fired</span>", "aria-label=\"Download b.csv\""]);
+    assert_eq!(html.matches("</svg> old</span>").count(), 2, "{html}");
+    has(
+        &page(&app, "/resources/out"),
+        &["</svg> published</span>", "Written by</dt><dd><a href=\"/actions/copy\">copy</a>"],
+    );
+    // The filter keeps to one state.
+    has(&page(&app, "/resources/raw?state=new"), &["There are none.", "aria-current=\"true\">new</a>"]);
+    let (status, body) = self::html(&app, "/resources/raw?state=%3Cb%3E");
+    assert!(status == 400 && !body.contains("<b>"), "{status} {body}");
+}
+
+#[test]
+fn forms_pause_resume_and_trigger() {
+    let app = started();
+    let (status, location, _) = submit(&app, "/resources/raw/pause", "reason=%3Cb%3Ebad+sensor");
+    assert_eq!((status, location.as_str()), (303, "/resources/raw"));
+    let paused = page(&app, "/resources/raw");
+    has(&paused, &["&lt;b&gt;bad sensor", "action=\"/resources/raw/resume\"", "</svg> paused</span>"]);
+    obeys(&paused);
+    has(&page(&app, "/"), &["resource raw: paused, &lt;b&gt;bad sensor"]);
+    assert_eq!(submit_from(&app, "null", "/resources/raw/resume", "").0, 403);
+    assert_eq!(submit(&app, "/resources/raw/resume", "").0, 303);
+    assert!(page(&app, "/resources/raw").contains("action=\"/resources/raw/pause\""));
+    let (status, _, body) = submit(&app, "/resources/raw/trigger", "");
+    assert!(status == 409 && body.contains("Not recorded."), "nothing is new: {status} {body}");
+    app.drop_file("raw/a.csv", b"a");
+    wait_until("the artifact to wait", || page(&app, "/resources/raw").contains("1 of 2 artifacts"));
+    let (status, location, _) = submit(&app, "/resources/raw/trigger", "");
+    assert_eq!((status, location.as_str()), (303, "/runs/1"));
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+}
+
+#[test]
+fn what_a_resource_does_not_take_is_refused() {
+    let app = started();
+    let (status, _, body) = submit(&app, "/resources/out/pause", "reason=");
+    assert!(
+        status == 409 && body.contains("`out` is not watched, so nothing in it waits for a run"),
+        "{status} {body}"
+    );
+    let (status, _, body) = submit(&app, "/resources/out/trigger", "");
+    assert!(status == 409 && body.contains("`out` is not watched, so nothing in it is new"), "{status} {body}");
+    for path in ["/resources/nobody", "/resources/copy", "/resources/%3Cb%3E"] {
+        let (status, body) = html(&app, path);
+        assert!(status == 404 && body.contains("The manifest has no resource ") && !body.contains("<b>"), "{body}");
+    }
+    assert_eq!(submit(&app, "/resources/nobody/pause", "reason=").0, 404);
+    let (status, _, body) = submit(&app, "/resources/raw/pause", &format!("reason={}", "x".repeat(1_001)));
+    assert!(status == 400 && body.contains("the reason has 1001 bytes"), "{status} {body}");
+    // Only where programs upload there is a form for it.
+    has(
+        &page(&app, "/resources/pushed"),
+        &["data-upload=\"/api/v1/resources/pushed/artifacts\"", "/assets/upload.js?v="],
+    );
+    assert!(!page(&app, "/resources/raw").contains("data-upload"));
+}
