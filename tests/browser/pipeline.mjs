@@ -52,7 +52,7 @@ test('what waits for approval comes before everything else', () => visiting('/',
   const approve = await box(page.getByRole('button', { name: 'Approve' }));
   const reject = await box(page.getByRole('button', { name: 'Reject' }));
   assert.ok(reject.x > approve.x + approve.width, 'the buttons stand beside each other');
-  for (const name of ['Watched resources', 'Last runs']) {
+  for (const name of ['Next runs', 'Last runs']) {
     assert.ok((await box(page.getByRole('heading', { name }))).y > approve.y + approve.height, name);
   }
 }));

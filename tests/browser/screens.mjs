@@ -17,7 +17,7 @@ const screens = SCREENS.filter(([, states]) => states[state]);
 assert.ok(screens.length > 0, `no screen is looked at in the state "${state}"`);
 
 for (const [name, { [state]: [address, ...shown] }, status = 200] of screens) {
-  test(`${name} of a pipeline that is ${state}`, { timeout: 60_000 }, async (it) => {
+  test(`${name} of a pipeline that is ${state}`, { timeout: 180_000 }, async (it) => {
     await visiting(address, { colorScheme: 'light', status }, async (page) => {
       const seen = await headings(page);
       assert.ok(seen.length > 0, 'no heading is seen');

@@ -9,4 +9,8 @@ export const SCREENS = [
     large: ['/', 'measurements-of-station-99', 'No runs yet.'],
     penguins: ['/'],
   }],
+  ['runs', { empty: ['/runs'], full: ['/runs', 'failed', 'cancelled', 'running'], penguins: ['/runs'] }],
+  ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
+  ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
+  ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm'], penguins: ['/actions/train'] }],
 ];

@@ -202,7 +202,7 @@ type = "array"
 
     fn pipeline(schema: &str) -> Pipeline {
         let text = format!(
-            "manifest_version = 1\n[pipeline]\nname = \"p\"\nparams = {{ seed = 7, model = \"tree\" }}\n{schema}"
+            "manifest_version = 1\n[pipeline]\nname = \"p\"\nparams = {{ seed = 7, model = \"tree\" }}\n{schema}\n[actions.train]\ncomponent = \"train.wasm\""
         );
         let folder = Path::new("/nowhere");
         parse_pinned(&text, folder, &folder.join("anacostia.toml"), &|_| None).unwrap()

@@ -144,7 +144,7 @@ fn draw_badge(svg: &mut String, curves: &[(Point, Point)], waiting: u64) {
     let (x, y) = (i32::midpoint(from.x, to.x), i32::midpoint(from.y, to.y));
     let _ = write!(
         svg,
-        r#"<rect class="badge" x="{}" y="{}" width="{width}" height="20" rx="10"/><text class="badge-text" x="{x}" y="{}" text-anchor="middle">{text}</text>"#,
+        r#"<rect class="waits" x="{}" y="{}" width="{width}" height="20" rx="10"/><text class="waits-text" x="{x}" y="{}" text-anchor="middle">{text}</text>"#,
         x - width / 2,
         y - 10,
         y + 4
