@@ -56,6 +56,7 @@ fn the_graph_shows_what_waits_and_how_each_action_ended() {
         &before,
         &["No runs yet.", "<title>action train: not run yet</title>", "<title>resource raw: watching</title>"],
     );
+    assert!(!app.said().to_lowercase().contains("layout"), "the log is about the pipeline: {}", app.said());
     app.drop_file("raw/a.csv", b"a");
     // One of two: it waits, on the node, on the edge and at the trigger.
     let waiting = wait_for("the artifact to wait", || {

@@ -40,8 +40,10 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
         Err(_) => LevelFilter::INFO,
     };
     // The library that verifies certificates logs each that it refuses. Whoever connects says so
-    // too, once and with the resource.
-    let is_told = filter_fn(|about| !about.target().starts_with("rustls_platform_verifier"));
+    // too, once and with the resource. The library that lays out graphs logs each of its steps,
+    // with targets that do not name it.
+    let is_quiet = |name: &str| ["rustls_platform_verifier", "rust_sugiyama"].iter().any(|it| name.starts_with(it));
+    let is_told = filter_fn(move |about| !is_quiet(about.module_path().unwrap_or(about.target())));
     // This fails only if a subscriber is already set; that one is then used.
     let _ = tracing_subscriber::fmt()
         .with_writer(|| out::Log)
