@@ -84,7 +84,7 @@ fn a_form_pauses_and_resumes_an_action() {
     has(&page(&app, "/actions/train"), &["the GPU is away", "action=\"/actions/train/resume\""]);
     app.drop_file("raw/a.csv", b"a");
     wait_until("the action to wait", || {
-        app.try_get("/api/v1/runs/1").is_ok_and(|(_, run)| run["actions"][0]["state"] == "pending")
+        app.try_get("/api/v1/runs/1").is_ok_and(|(_, run)| run["actions"][0]["state"] == "ready")
     });
     assert_eq!(submit(&app, "/actions/train/resume", "").0, 303);
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
