@@ -44,12 +44,11 @@ pub(crate) fn triggers(args: Args) -> Result<End, Failure> {
         let now = SystemClock.both();
         // Before the first start nothing is on record, and a host would begin with an empty store.
         let folder;
-        let store = match store::open_read_only(&pipeline.store)? {
-            Some(store) => store,
-            None => {
-                folder = tempfile::tempdir()?;
-                store::empty(folder.path(), now.time)?
-            }
+        let store = if let Some(store) = store::open_read_only(&pipeline.store)? {
+            store
+        } else {
+            folder = tempfile::tempdir()?;
+            store::empty(folder.path(), now.time)?
         };
         records::runtime()?.block_on(preview_triggers(store.as_ref(), &pipeline, None, now))?
     };

@@ -243,7 +243,7 @@ fn the_architecture_names_only_files_that_exist() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let sources = files(&root(), &is_rust);
     let named =
-        text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs") && !code.contains(['<', ' ', '*']));
+        text.split('`').skip(1).step_by(2).filter(|code| is_rust(Path::new(code)) && !code.contains(['<', ' ', '*']));
     let missing: Vec<&str> = named.filter(|name| !sources.iter().any(|path| path.ends_with(name))).collect();
     assert!(missing.is_empty(), "no such files: {missing:?}");
 }

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn list(args: Args) -> Result<End, Failure> {
+pub(crate) fn list(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let (cursor, filters) = (args.cursor.clone(), args.filters());
     let page = find(&records, &args.query(SystemClock.now()), cursor, args.limit)?;

@@ -32,7 +32,7 @@ pub(crate) enum Verb {
 
 pub(crate) fn runs(verb: Verb) -> Result<End, Failure> {
     match verb {
-        Verb::List(args) => list::list(args),
+        Verb::List(args) => list::list(&args),
         Verb::Show(args) => show::show(&args),
         Verb::Diff(args) => diff::diff(&args),
         Verb::Logs(args) => logs::logs(&args),

@@ -173,7 +173,7 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
     if let Some(why) = situation.unseen.get(name) {
         let waiting = waits.is_some_and(|waits| waits.pending.count > 0) || !why.ends_with(BEING_SCANNED);
         let (reason, held, conditions) = (why.clone(), Some(why.clone()), counted.conditions);
-        return Evaluation { waiting, reason, held, conditions, ..Evaluation::nothing() };
+        return Evaluation { waiting, reason, conditions, held, ..Evaluation::nothing() };
     }
     if trigger.when.is_empty() {
         return counted;

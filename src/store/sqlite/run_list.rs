@@ -51,7 +51,7 @@ pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> 
             (one, other) => one.or(other),
         };
     }
-    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.sort_by_key(|(key, _)| *key);
     if query.sort.descends() {
         found.reverse();
     }

@@ -88,12 +88,11 @@ fn list(names: &[String]) -> String {
 fn sentence_of(detail: &RunDetail, reason: &str) -> String {
     let rest_after = |name: &str| reason.strip_prefix(name).filter(|rest| rest.starts_with([' ', ':']));
     let named = detail.actions.iter().find_map(|action| rest_after(&action.name).map(|rest| (&action.name, rest)));
-    let text = match named {
-        Some((name, rest)) => format!("`{name}`{rest}"),
-        None => {
-            let mut letters = reason.chars();
-            letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
-        }
+    let text = if let Some((name, rest)) = named {
+        format!("`{name}`{rest}")
+    } else {
+        let mut letters = reason.chars();
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
     };
     if text.ends_with(['.', '!', '?']) { text } else { format!("{text}.") }
 }
