@@ -59,7 +59,7 @@ fn failed_run() -> RunDetail {
     let attempts = vec![attempt("prepare", 1, AttemptState::Succeeded), failing];
     RunDetail {
         run,
-        inputs: vec![],
+       
         actions: vec![action("prepare", ActionState::Succeeded), train, publish],
         attempts,
     }
@@ -191,7 +191,7 @@ fn an_active_run_refreshes_itself_and_can_be_cancelled_and_approved() {
     let mut running = attempt("train", 1, AttemptState::Running);
     running.ended_at = None;
     let actions = vec![action("train", ActionState::Running), asked, action("tell", ActionState::Pending)];
-    server.store.runs.lock().unwrap().push(RunDetail { run, inputs: vec![], actions, attempts: vec![running] });
+    server.store.runs.lock().unwrap().push(RunDetail { run, actions, attempts: vec![running] });
     let page = shown(&server.get("/runs/1"));
     for part in [
         "<code>train</code> runs; <code>publish</code> waits for approval. 0 of 3 actions done.",
@@ -235,7 +235,7 @@ fn a_form_that_starts_a_run_again_starts_one_even_if_it_is_sent_twice() {
 #[test]
 fn a_refused_retry_is_said_on_the_page_of_the_run() {
     let server = Server::start();
-    let detail = RunDetail { run: a_run(1, RunState::Succeeded), inputs: vec![], actions: vec![], attempts: vec![] };
+    let detail = RunDetail { run: a_run(1, RunState::Succeeded), actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);
     let refused = server.send("POST", "/runs/1/retry", &[], b"");
     let page = shown(&refused);
@@ -263,7 +263,8 @@ fn artifacts_are_previewed_and_cannot_run() {
         server.store.artifacts.lock().unwrap().push(artifact.clone());
     }
     let run = a_run(1, RunState::Succeeded);
-    let detail = RunDetail { run, inputs: inputs.clone(), actions: vec![], attempts: vec![] };
+    server.store.inputs.lock().unwrap().insert(run.id, inputs.clone());
+    let detail = RunDetail { run, actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);
     let path = |at: usize| format!("/runs/1/artifacts/{}", inputs[at].id);
     let page = |at: usize| {

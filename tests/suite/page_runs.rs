@@ -7,7 +7,7 @@ use crate::http_support::{Server, a_run};
 fn add(server: &Server, number: u64, state: RunState) {
     let mut run = a_run(number, state);
     run.params = serde_json::json!({ "a": "<i>x</i>", "b": 0.1, "c": 1, "d": 2, "e": 3 });
-    let detail = RunDetail { run, inputs: vec![], actions: vec![], attempts: vec![] };
+    let detail = RunDetail { run, actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);
 }
 

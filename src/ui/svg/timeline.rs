@@ -262,7 +262,7 @@ mod tests {
         let mut skipped = action("publish", ActionState::Skipped);
         skipped.reason = Some("`train` failed".to_owned());
         let actions = vec![action("train", ActionState::Succeeded), skipped];
-        let detail = RunDetail { run: run(RunState::Succeeded, Some(100)), inputs: vec![], actions, attempts };
+        let detail = RunDetail { run: run(RunState::Succeeded, Some(100)), actions, attempts };
         let drawn = draw(&detail, &[output], at(500));
         assert_eq!(drawn.span, "1 min 40 s");
         assert_eq!(drawn.queued.unwrap(), ("0.000%".into(), "10.000%".into(), "waited 10.0 s to start".into()));
@@ -283,7 +283,7 @@ mod tests {
         asked.approvals = vec![Approval { who: "data team".to_owned(), since: at(50), until: None, decision: None }];
         let attempts = vec![attempt("train", 1, AttemptState::Running, 0, None)];
         let actions = vec![action("train", ActionState::Running), asked];
-        let detail = RunDetail { run: run(RunState::Running, None), inputs: vec![], actions, attempts };
+        let detail = RunDetail { run: run(RunState::Running, None), actions, attempts };
         let drawn = draw(&detail, &[], at(100));
         assert!(drawn.active && drawn.queued.is_none());
         assert_eq!(drawn.lanes[0].boxes[0].width, "100.000%");

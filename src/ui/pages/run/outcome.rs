@@ -125,7 +125,7 @@ mod tests {
             partition: None,
         };
         let actions = actions.iter().map(|(name, state)| RunAction { state: *state, ..RunAction::pending(name) });
-        let detail = RunDetail { run, inputs: vec![], actions: actions.collect(), attempts: vec![] };
+        let detail = RunDetail { run, actions: actions.collect(), attempts: vec![] };
         sentence(&detail, start.after(Duration::from_secs(2)))
     }
 
