@@ -32,8 +32,8 @@ use crate::store::{PageRequest, RunStep, StartedAttempt, StoreError, UnfinishedA
 pub(super) struct Driver {
     stepper: Stepper,
     run: Run,
-    /// The artifacts that the run claimed or was given. `None` if they were not read yet: a run that
-    /// waits does not hold them in memory.
+    /// The artifacts that the run claimed or was given. `None` if they were not read yet: a run
+    /// that waits does not hold them in memory.
     inputs: Option<Arc<[Artifact]>>,
     /// The attempts of the first step, if they start once the inputs are read.
     first: Option<(Vec<Start>, Vec<StartedAttempt>)>,

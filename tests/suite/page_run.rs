@@ -57,12 +57,7 @@ fn failed_run() -> RunDetail {
     let mut failing = attempt("train", 1, AttemptState::Failed);
     failing.error = Some(ErrorInfo::permanent("bad_input", "<b>no</b> rows\nat line 7"));
     let attempts = vec![attempt("prepare", 1, AttemptState::Succeeded), failing];
-    RunDetail {
-        run,
-       
-        actions: vec![action("prepare", ActionState::Succeeded), train, publish],
-        attempts,
-    }
+    RunDetail { run, actions: vec![action("prepare", ActionState::Succeeded), train, publish], attempts }
 }
 
 /// A server over a store with this run, and the log of its attempts.
