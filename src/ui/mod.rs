@@ -38,7 +38,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 24] = [
+const TEMPLATES: [(&str, &str); 25] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -57,6 +57,7 @@ const TEMPLATES: [(&str, &str); 24] = [
     ("run.html", include_str!("templates/run.html")),
     ("run_artifact.html", include_str!("templates/run_artifact.html")),
     ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
+    ("compare.html", include_str!("templates/compare.html")),
     ("run_events.html", include_str!("templates/run_events.html")),
     ("run_logs.html", include_str!("templates/run_logs.html")),
     ("run_metrics.html", include_str!("templates/run_metrics.html")),
@@ -94,6 +95,7 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
         .route("/actions/{name}/pause", post(pages::steer::pause_action))
         .route("/actions/{name}/resume", post(pages::steer::resume_action))
         .route("/runs/metrics", get(pages::metrics::show))
+        .route("/runs/compare", get(pages::compare::show))
         .route("/runs/{run}", get(pages::run::overview::show))
         .route("/runs/{run}/logs", get(pages::run::logs::show))
         .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))

@@ -11,6 +11,7 @@ export const SCREENS = [
   }],
   ['runs', { empty: ['/runs'], full: ['/runs', 'failed', 'cancelled', 'running'], penguins: ['/runs'] }],
   ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
+  ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
   ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm'], penguins: ['/actions/train'] }],
 ];

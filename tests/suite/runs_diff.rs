@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::pages;
 
 const MANIFEST: &str = r#"
 manifest_version = 1
@@ -58,6 +59,19 @@ fn two_runs_are_compared_with_and_without_a_host() {
         assert_eq!(same[list]["different"], 0, "{list}");
     }
     assert_eq!(same["inputs"], json!({ "items": [], "different": 0, "equal": 1, "left_out": 0 }));
+    let page = pages::page(&app, "/runs/compare?run=1&run=2");
+    let link = ["href=\"/api/v1/runs/1/diff/2\"", "<h2 id=\"timings\">Timings</h2>", "v1, 4 B", "v2, 6 B"];
+    pages::has(&page, &[&["<h1>Run 1 and run 2</h1>"][..], &link].concat());
+    pages::obeys(&page);
+    for (choice, status, why) in [
+        ("run=1", 400, "Two runs are compared, and 1 were chosen."),
+        ("run=1&run=2&run=1", 400, "Two runs are compared, and 3 were chosen."),
+        ("run=1&run=9", 404, "There is no run 9."),
+    ] {
+        let (found, page) = pages::html(&app, &format!("/runs/compare?{choice}"));
+        assert_eq!(found, status, "{page}");
+        pages::has(&page, &[why]);
+    }
     let (status, problem) = app.try_get("/api/v1/runs/1/diff/9").unwrap();
     assert_eq!((status, &problem["detail"]), (404, &"there is no run 9".into()));
     assert_eq!(app.cli_json(&["runs", "diff", "1", "latest", "PATH", "--json"]), diff);

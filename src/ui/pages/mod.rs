@@ -3,6 +3,7 @@
 pub(super) mod action;
 pub(super) mod approvals;
 mod attempts;
+pub(super) mod compare;
 pub(super) mod decision;
 mod graph;
 mod headline;
