@@ -383,6 +383,9 @@ fn numbers_in_params_are_exact_or_refused() {
     let (status, body) = put(&app, &id, "{\"params\":{\"seed\":1e400}}");
     let said = "the body is not valid: 1e400 does not fit into 64 bits: write it as a string";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
+    let (status, body) = put(&app, &id, " [{}, null]");
+    let said = "the body is not valid: it is a list; send an object";
+    assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
     let (status, body) = put(&app, "f81d4fae-7dec-4d0f-a765-00a0c91e6bf6", "{}");
     let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is not an id for a run: generate a UUID of version 7";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
