@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -21,6 +21,16 @@ pub(crate) fn anacostia() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anacostia"));
     for name in ["ANACOSTIA_FAULT", "ANACOSTIA_LOG", "ANACOSTIA_TOKEN", "NO_COLOR", "CLICOLOR_FORCE"] {
         command.env_remove(name);
+    }
+    // `nohup` and some terminals let the tests ignore these signals, and a host would inherit that.
+    // SAFETY: `signal` is async-signal-safe, and sets nothing of this process.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGHUP, libc::SIGINT] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
     }
     command
 }
