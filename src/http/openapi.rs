@@ -12,7 +12,7 @@ use super::problem::{MEDIA_TYPE, Result};
 use super::query::Query;
 use crate::base::bounds::MAX_PAGE;
 use crate::model::{ArtifactState, NodeKind, RunState};
-use crate::store::RunSort;
+use crate::store::{MAX_LINEAGE_DEPTH, RunSort};
 
 /// `GET /openapi.json`
 pub(super) async fn show(uri: Uri) -> Result<Json<Value>> {
@@ -100,6 +100,8 @@ const OPERATIONS: &[Operation] = &[
     get("/api/v1/artifacts/{id}", "One artifact.", &[], One("Artifact")),
     Operation { statuses: &["200", "206"],
         ..get("/api/v1/artifacts/{id}/content", "The content of an artifact.", &[], Raw("application/octet-stream")) },
+    get("/api/v1/artifacts/{id}/lineage", "What an artifact was made from, and what was made from it.",
+        &["depth", "direction"], One("Lineage")),
     get("/api/v1/metrics", "Metrics that actions recorded.", FACTS, List(None)),
     get("/api/v1/params", "Params that actions recorded.", FACTS, List(None)),
     get("/api/v1/tags", "Tags that actions set on runs.", FACTS, List(None)),
@@ -202,6 +204,14 @@ fn parameter(path: &str, name: &str) -> Value {
         }
         "run" => (json!({ "type": "string" }), "A run: its number or its id."),
         "after" => (json!({ "type": "string" }), "The id of the last message that was received."),
+        "depth" => (
+            json!({ "type": "integer", "minimum": 1, "maximum": MAX_LINEAGE_DEPTH, "default": 3 }),
+            "How many attempts in a row are followed.",
+        ),
+        "direction" => (
+            json!({ "enum": ["up", "down", "both"], "default": "both" }),
+            "`up`: what the artifact was made from; `down`: what was made from it.",
+        ),
         "path" => (json!({ "type": "string" }), "A path in the resource."),
         _ => (json!({ "type": "string" }), "Only with this value."),
     };
@@ -250,6 +260,16 @@ fn schemas() -> Value {
             "id": text, "resource": text, "path": text, "version": whole, "digest": maybe, "size": whole,
             "state": { "enum": artifact_states }, "reason": maybe, "run_id": maybe, "produced_by": maybe,
             "created_at": time, "tags": { "type": "array", "items": text }, "present": { "type": "boolean" },
+        })),
+        "Lineage": object(&json!({
+            "artifact": text, "depth": whole, "more": { "type": "boolean" },
+            "artifacts": { "type": "array", "items": reference("Artifact") },
+            "attempts": { "type": "array", "items": object(&json!({
+                "id": text, "run_id": text, "run_number": whole, "action": text,
+            })) },
+            "edges": { "type": "array", "items": object(&json!({
+                "attempt": text, "artifact": text, "kind": { "enum": ["read", "wrote"] }, "bytes": whole,
+            })) },
         })),
         "Input": { "allOf": [reference("Artifact"), object(&json!({ "given": { "type": "boolean" } }))] },
         "AwaitingApproval": object(&json!({ "run_id": text, "run_number": whole, "action": text, "approval": params })),

@@ -38,6 +38,7 @@ pub mod components;
 mod conformance;
 mod error;
 mod lease;
+mod lineage;
 mod lock;
 pub mod logs;
 mod open;
@@ -60,11 +61,12 @@ use crate::model::{
 
 pub use error::StoreError;
 pub use lease::{Holder, HostLease};
+pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only};
 pub use query::{
-    ATTEMPT_RUNS, ActionAttempt, ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, FilterError, LineageEdge,
-    NotificationQuery, PageRequest, ParamFilter, PublishedOutput, RunQuery, RunSort, SnapshotQuery, TagFilter,
-    TickQuery,
+    ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactQuery, ArtifactUse, AwaitingApproval,
+    FactQuery, FilterError, LineageEdge, NotificationQuery, PageRequest, ParamFilter, PublishedOutput, ResourceAccess,
+    RunQuery, RunSort, SnapshotQuery, TagFilter, TickQuery,
 };
 pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
@@ -375,6 +377,14 @@ pub trait MetadataStore: GuestRecords {
     /// Lists the attempts, of any run, that read or wrote an artifact, newest first. Empty if there
     /// is no such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
+
+    /// Returns the use in which an action wrote an artifact. `None` if no action has written it.
+    async fn writer(&self, artifact: ArtifactId) -> Result<Option<ArtifactUse>>;
+
+    /// Lists the newest attempts that read, wrote or were denied a resource, newest first, at most
+    /// `limit`. Looks at the newest [`ACCESSES_LOOKED_AT`] records only, so that no index has to
+    /// be written with each of them.
+    async fn resource_accesses(&self, resource: &str, limit: u32) -> Result<Vec<ResourceAccess>>;
 
     /// Lists the attempts of an action in the newest [`ATTEMPT_RUNS`] runs, newest run first. The
     /// bound takes the place of an index that every attempt would have to be written to: an action

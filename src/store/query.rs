@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::bounds::{MAX_FILTER_VALUE_CHARS, cut};
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{AccessKind, Approval, Artifact, ArtifactState, Attempt, RunState, StagedFile};
+use crate::model::{AccessKind, Approval, Artifact, ArtifactState, Attempt, Denial, RunState, StagedFile};
 
 /// Selects a page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -241,6 +241,40 @@ pub struct ArtifactUse {
     pub attempt: u32,
     /// How it used the artifact.
     pub kind: AccessKind,
+    /// Bytes in all calls.
+    pub bytes: u64,
+}
+
+/// How many of the newest reads and writes, and of the newest denied calls,
+/// [`resource_accesses`](super::MetadataStore::resource_accesses) looks at.
+pub const ACCESSES_LOOKED_AT: u64 = 10_000;
+
+/// What an attempt did with a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceAccess {
+    /// The run's number.
+    pub run_number: u64,
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// Its action.
+    pub action: String,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// When the attempt ended.
+    pub ended_at: Option<Timestamp>,
+    /// What it read there.
+    pub read: AccessSum,
+    /// What it wrote there.
+    pub wrote: AccessSum,
+    /// Its calls on the resource that were denied.
+    pub denied: Vec<Denial>,
+}
+
+/// Reads or writes in sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessSum {
+    /// Number of artifacts.
+    pub artifacts: u64,
     /// Bytes in all calls.
     pub bytes: u64,
 }

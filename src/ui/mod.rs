@@ -55,8 +55,8 @@ const TEMPLATES: [(&str, &str); 25] = [
     ("metrics.html", include_str!("templates/metrics.html")),
     ("problem.html", include_str!("templates/problem.html")),
     ("run.html", include_str!("templates/run.html")),
-    ("run_artifact.html", include_str!("templates/run_artifact.html")),
     ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
+    ("artifact.html", include_str!("templates/artifact.html")),
     ("compare.html", include_str!("templates/compare.html")),
     ("run_events.html", include_str!("templates/run_events.html")),
     ("run_logs.html", include_str!("templates/run_logs.html")),
@@ -94,13 +94,13 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
         .route("/actions/{name}", get(pages::action::show))
         .route("/actions/{name}/pause", post(pages::steer::pause_action))
         .route("/actions/{name}/resume", post(pages::steer::resume_action))
+        .route("/artifacts/{id}", get(pages::artifact::show))
+        .route("/artifacts/{id}/image", get(pages::artifact::image))
         .route("/runs/metrics", get(pages::metrics::show))
         .route("/runs/compare", get(pages::compare::show))
         .route("/runs/{run}", get(pages::run::overview::show))
         .route("/runs/{run}/logs", get(pages::run::logs::show))
         .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))
-        .route("/runs/{run}/artifacts/{id}", get(pages::run::preview::show))
-        .route("/runs/{run}/artifacts/{id}/image", get(pages::run::preview::image))
         .route("/runs/{run}/metrics", get(pages::run::metrics::show))
         .route("/runs/{run}/events", get(pages::run::events::show))
         .route("/runs/{run}/retry", post(pages::run::act::retry))

@@ -33,6 +33,13 @@ const browser = await chromium.launch({
 });
 after(() => browser.close());
 
+async function placeOf(address) {
+  const [, resource] = /^artifact:(.+)$/.exec(address) ?? [];
+  if (!resource) return address;
+  const answer = await fetch(new URL(`/api/v1/artifacts?resource=${resource}&limit=1`, url));
+  return `/artifacts/${(await answer.json()).items[0].id}`;
+}
+
 /** A page of the pipeline, and everything about it that must not happen. */
 export class Visit {
   /**
@@ -73,9 +80,9 @@ export class Visit {
     });
   }
 
-  /** Opens a page of the pipeline. */
+  /** Opens a page of the pipeline; `artifact:RESOURCE` is that of the newest artifact there. */
   async go(address, status = 200) {
-    const answer = await this.page.goto(new URL(address, url).href, { waitUntil: 'load' });
+    const answer = await this.page.goto(new URL(await placeOf(address), url).href, { waitUntil: 'load' });
     assert.equal(answer.status(), status, address);
   }
 

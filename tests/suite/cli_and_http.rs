@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 
@@ -75,6 +75,26 @@ fn cli_json_equals_the_http_response() {
         same(&["artifacts", "list", "PATH", "--run", "1", "--limit", "50", "--json"], "/api/v1/artifacts?run=1");
     let id = of_run["items"][0]["id"].as_str().unwrap();
     same(&["artifacts", "show", "inbox/a.txt", "PATH", "--json"], &format!("/api/v1/artifacts/{id}"));
+    let path = format!("/api/v1/artifacts/{id}/lineage");
+    let whole = same(&["artifacts", "lineage", "inbox/a.txt", "PATH", "--json"], &path);
+    assert_eq!(
+        (&whole["artifacts"][0]["id"], &whole["attempts"][0]["run_number"]),
+        (&json!(id), &json!(1)),
+        "{whole:#}"
+    );
+    let args = ["artifacts", "lineage", "inbox/a.txt", "PATH", "--up", "--depth", "20", "--json"];
+    let up = same(&args, &format!("{path}?direction=up&depth=20"));
+    assert_eq!((&up["attempts"], &up["more"]), (&json!([]), &json!(false)), "no action wrote it: {up:#}");
+    for (query, detail) in [
+        ("depth=0", "`depth` is not valid: it must be 1 to 20"),
+        (
+            "direction=sideways",
+            "`direction` is not valid: it is `up` (what the artifact was made from), `down` (what was made from it) or `both`",
+        ),
+    ] {
+        let (status, body) = app.try_get(&format!("{path}?{query}")).unwrap();
+        assert_eq!((status, &body["detail"]), (400, &json!(detail)), "{body:#}");
+    }
 }
 
 #[test]

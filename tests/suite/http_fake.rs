@@ -15,8 +15,8 @@ use anacostia::model::{
 use anacostia::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery,
-    UnfinishedRun, Visible,
+    PublishedOutput, Recorded, ResourceAccess, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
+    TickQuery, UnfinishedRun, Visible,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -228,6 +228,12 @@ impl MetadataStore for FakeStore {
     }
     async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn resource_accesses(&self, _resource: &str, _limit: u32) -> Stored<Vec<ResourceAccess>> {
+        Ok(Vec::new())
+    }
+    async fn writer(&self, _artifact: ArtifactId) -> Stored<Option<ArtifactUse>> {
+        Ok(None)
     }
     async fn params(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<ParamRecord>> {
         Ok(Page { items: Vec::new(), next_cursor: None })

@@ -261,7 +261,7 @@ fn artifacts_are_previewed_and_cannot_run() {
     server.store.inputs.lock().unwrap().insert(run.id, inputs.clone());
     let detail = RunDetail { run, actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);
-    let path = |at: usize| format!("/runs/1/artifacts/{}", inputs[at].id);
+    let path = |at: usize| format!("/artifacts/{}", inputs[at].id);
     let page = |at: usize| {
         let answer = server.get(&path(at));
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -5,12 +5,13 @@ use axum::extract::State;
 use axum::http::Uri;
 
 use super::List;
+use crate::base::ArtifactId;
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, artifact_id};
-use crate::model::{Artifact, ArtifactState};
+use crate::model::{Artifact, ArtifactState, Lineage};
 use crate::scheduler::View;
-use crate::store::ArtifactQuery;
+use crate::store::{ArtifactQuery, LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 
 /// `GET /api/v1/artifacts`
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<Artifact>>> {
@@ -50,8 +51,40 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
     Ok(Json(find(&app.view, &id).await?))
 }
 
+/// Number of attempts in a row that a lineage has if the client gives no `depth`.
+const DEFAULT_DEPTH: u32 = 3;
+
+/// `GET /api/v1/artifacts/{id}/lineage`
+pub(super) async fn lineage(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<Lineage>> {
+    let query = Query::parse(&uri, &["depth", "direction"])?;
+    let depth = query.value::<u32>("depth")?.unwrap_or(DEFAULT_DEPTH);
+    if !(1..=MAX_LINEAGE_DEPTH).contains(&depth) {
+        return Err(Problem::bad_parameter("depth", format!("it must be 1 to {MAX_LINEAGE_DEPTH}")));
+    }
+    let id = artifact_id(&id)?;
+    let lineage = walk_lineage(app.view.store.as_ref(), id, sides(&query)?, depth).await?;
+    Ok(Json(lineage.ok_or_else(|| no_artifact(id))?))
+}
+
+/// Reads `direction`.
+fn sides(query: &Query) -> Result<&'static [LineageSide]> {
+    match query.text("direction").unwrap_or("both") {
+        "both" => Ok(&[LineageSide::Before, LineageSide::After]),
+        "up" => Ok(&[LineageSide::Before]),
+        "down" => Ok(&[LineageSide::After]),
+        other => {
+            let why = "it is `up` (what the artifact was made from), `down` (what was made from it) or `both`";
+            Err(Problem::bad_parameter("direction", why).choices(other, ["up", "down", "both"]))
+        }
+    }
+}
+
+fn no_artifact(id: ArtifactId) -> Problem {
+    Problem::not_found(format!("there is no artifact {id}"))
+}
+
 /// Returns the artifact with the id in `text`.
 pub(super) async fn find(view: &View, text: &str) -> Result<Artifact> {
     let id = artifact_id(text)?;
-    view.store.artifact(id).await?.ok_or_else(|| Problem::not_found(format!("there is no artifact {id}")))
+    view.store.artifact(id).await?.ok_or_else(|| no_artifact(id))
 }

@@ -90,6 +90,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/artifacts", get(artifacts::list))
         .route("/api/v1/artifacts/{id}", get(artifacts::show))
         .route("/api/v1/artifacts/{id}/content", get(content::show))
+        .route("/api/v1/artifacts/{id}/lineage", get(artifacts::lineage))
         .route("/api/v1/metrics", get(facts::metrics))
         .route("/api/v1/params", get(facts::params))
         .route("/api/v1/tags", get(facts::tags))

@@ -7,7 +7,9 @@ use crate::model::{
     Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, HttpRequest,
     LogPosition, LogRange, Page, RequestOutcome, RunState,
 };
-use crate::store::{ActionAttempt, AttemptEnd, NewRun, PageRequest, RunStep, StoreError, Visible};
+use crate::store::{
+    AccessSum, ActionAttempt, AttemptEnd, NewRun, PageRequest, ResourceAccess, RunStep, StoreError, Visible,
+};
 
 fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
@@ -206,6 +208,42 @@ pub(super) async fn uses_of_an_artifact_are_listed(world: &mut World) {
     assert_eq!((&second.items[..], second.next_cursor), (&uses.items[1..], None));
     assert!(store.uses(b, all()).await.unwrap().items.is_empty());
     assert!(store.uses(ArtifactId::new(), all()).await.unwrap().items.is_empty());
+}
+
+pub(super) async fn accesses_of_a_resource_are_summed_for_each_attempt(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.resource_accesses("raw", 10).await.unwrap(), []);
+    record(store, vec![present("a", "A"), present("b", "B")]).await;
+    let read = |id, bytes| Access { artifact_id: id, kind: AccessKind::Read, bytes, calls: 1, digest: None };
+    let denial = |target: &str| Denial { call: "c".to_owned(), target: target.to_owned(), message: "no".to_owned() };
+    let mut accesses = Vec::new();
+    for (path, bytes) in [("a", 5), ("b", 7)] {
+        accesses.push(read(artifacts_at(store, "raw", path).await[0].id, bytes));
+    }
+    let mut attempts = Vec::new();
+    for denied in [vec![denial("models"), denial("raw")], vec![denial("models")]] {
+        let (_, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+        let reads = if attempts.is_empty() { accesses.clone() } else { Vec::new() };
+        let ended = AttemptEnd { accesses: reads, denials: denied, ..end(AttemptState::Failed) };
+        store.finish_attempt(fence, ended, RunStep::default(), at(50)).await.unwrap();
+        attempts.push(fence.attempt_id);
+    }
+    let nothing = AccessSum::default();
+    let expected = |attempt: usize, read, denied| ResourceAccess {
+        run_number: attempt as u64 + 1,
+        attempt_id: attempts[attempt],
+        action: "first".to_owned(),
+        attempt: 1,
+        ended_at: Some(at(50)),
+        read,
+        wrote: nothing,
+        denied,
+    };
+    let of_raw = expected(0, AccessSum { artifacts: 2, bytes: 12 }, vec![denial("raw")]);
+    assert_eq!(store.resource_accesses("raw", 10).await.unwrap(), [of_raw]);
+    let of_models = [1, 0].map(|attempt| expected(attempt, nothing, vec![denial("models")]));
+    assert_eq!(store.resource_accesses("models", 10).await.unwrap(), of_models);
+    assert_eq!(store.resource_accesses("models", 1).await.unwrap(), of_models[..1]);
 }
 
 pub(super) async fn attempts_of_an_action_are_listed_newest_run_first(world: &mut World) {

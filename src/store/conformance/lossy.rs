@@ -22,8 +22,8 @@ use crate::model::{
 use crate::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery,
-    UnfinishedRun, Visible,
+    PublishedOutput, Recorded, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
+    TickQuery, UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -116,6 +116,8 @@ lossy! {
         run_by_number(number: u64) -> Option<RunId>;
         lineage(run: RunId, page: PageRequest) -> Page<LineageEdge>;
         uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
+        writer(artifact: ArtifactId) -> Option<ArtifactUse>;
+        resource_accesses(resource: &str, limit: u32) -> Vec<ResourceAccess>;
         action_attempts(action: &str, page: PageRequest) -> Page<ActionAttempt>;
         denials(run: RunId) -> Vec<(AttemptId, Denial)>;
         requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;

@@ -13,6 +13,7 @@ mod events;
 mod facts;
 mod filters;
 pub(in crate::store) mod fixtures;
+mod lineage;
 mod lossy;
 mod notifications;
 mod paging;
@@ -131,7 +132,10 @@ suite! {
         accesses_and_usage_are_recorded,
         the_logs_of_unfinished_runs_are_listed,
         uses_of_an_artifact_are_listed,
+        accesses_of_a_resource_are_summed_for_each_attempt,
         attempts_of_an_action_are_listed_newest_run_first;
+    lineage:
+        lineage_leads_over_runs_in_both_directions;
     approvals:
         an_action_waits_on_record_until_it_is_decided,
         the_first_decision_stands,

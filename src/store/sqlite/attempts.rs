@@ -14,7 +14,8 @@ use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run, RunState, StagedFile,
+    AccessKind, Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run, RunState,
+    StagedFile,
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
@@ -295,28 +296,47 @@ pub(super) fn lineage(db: &Connection, run: RunId, request: &PageRequest) -> Wor
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
+/// The columns and joins of [`ArtifactUse`].
+macro_rules! select_uses {
+    () => {
+        "SELECT x.seq, r.id, r.number, t.id, t.action, t.number, x.kind, x.bytes
+        FROM artifacts a CROSS JOIN accesses x INDEXED BY accesses_artifact ON x.artifact = a.seq
+        CROSS JOIN attempts t ON t.seq = x.attempt CROSS JOIN runs r ON r.number = x.run
+        WHERE a.id = ?1 "
+    };
+}
+
 /// Lists the attempts that read or wrote an artifact, newest first.
 pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Work<Page<ArtifactUse>> {
     let before = page::before(request)?;
     let limit = page::limit(request);
-    let sql = "SELECT x.seq, r.id, r.number, t.id, t.action, t.number, x.kind, x.bytes
-        FROM artifacts a CROSS JOIN accesses x INDEXED BY accesses_artifact ON x.artifact = a.seq
-        CROSS JOIN attempts t ON t.seq = x.attempt CROSS JOIN runs r ON r.number = x.run
-        WHERE a.id = ?1 AND x.seq < ?2 ORDER BY x.seq DESC LIMIT ?3";
-    let mut statement = prepare(db, sql)?;
-    let rows = statement.query_map(params![id, before, limit + 1], |row| {
-        let found = ArtifactUse {
-            run_id: row.get(1)?,
-            run_number: row.get(2)?,
-            attempt_id: row.get(3)?,
-            action: row.get(4)?,
-            attempt: row.get(5)?,
-            kind: row.get(6)?,
-            bytes: row.get(7)?,
-        };
-        Ok((row.get(0)?, found))
-    })?;
+    let mut statement = prepare(db, concat!(select_uses!(), "AND x.seq < ?2 ORDER BY x.seq DESC LIMIT ?3"))?;
+    let rows = statement.query_map(params![id, before, limit + 1], |row| Ok((row.get(0)?, artifact_use(row)?)))?;
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+}
+
+/// Returns the use in which an action wrote an artifact. It is among the first ones, because
+/// nothing reads an artifact before it is published.
+pub(super) fn writer(db: &Connection, id: ArtifactId) -> Work<Option<ArtifactUse>> {
+    // An input that no action wrote may have many uses: SQLite looks at none of them, because the
+    // condition without columns of `x` comes first.
+    let sql = concat!(
+        select_uses!(),
+        "AND a.produced_by IS NOT NULL AND t.id = a.produced_by AND x.kind = ?2 ORDER BY x.seq LIMIT 1"
+    );
+    Ok(prepare(db, sql)?.query_row(params![id, AccessKind::Wrote], artifact_use).optional()?)
+}
+
+fn artifact_use(row: &Row<'_>) -> rusqlite::Result<ArtifactUse> {
+    Ok(ArtifactUse {
+        run_id: row.get(1)?,
+        run_number: row.get(2)?,
+        attempt_id: row.get(3)?,
+        action: row.get(4)?,
+        attempt: row.get(5)?,
+        kind: row.get(6)?,
+        bytes: row.get(7)?,
+    })
 }
 
 /// Lists the denied calls of every attempt of a run.

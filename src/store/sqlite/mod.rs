@@ -13,6 +13,7 @@
 //! [`Durability::Full`]: crate::model::Durability::Full
 //! [`Durability::Normal`]: crate::model::Durability::Normal
 
+mod access_log;
 mod advance;
 mod approvals;
 mod artifacts;
@@ -65,8 +66,8 @@ use super::presence::{LOOK_EVERY, Presence};
 use super::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, HostLease, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
-    TickQuery, UnfinishedRun, Visible,
+    PublishedOutput, Recorded, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
+    StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
@@ -419,6 +420,15 @@ impl MetadataStore for SqliteStore {
 
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>> {
         self.read("read who used an artifact", move |db| attempts::uses(db, artifact, &page)).await
+    }
+
+    async fn writer(&self, artifact: ArtifactId) -> Result<Option<ArtifactUse>> {
+        self.read("read who wrote an artifact", move |db| attempts::writer(db, artifact)).await
+    }
+
+    async fn resource_accesses(&self, resource: &str, limit: u32) -> Result<Vec<ResourceAccess>> {
+        let resource = resource.to_owned();
+        self.read("read who used a resource", move |db| access_log::of_resource(db, &resource, limit)).await
     }
 
     async fn action_attempts(&self, action: &str, page: PageRequest) -> Result<Page<ActionAttempt>> {

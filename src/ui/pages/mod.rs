@@ -2,12 +2,14 @@
 
 pub(super) mod action;
 pub(super) mod approvals;
+pub(super) mod artifact;
 mod attempts;
 pub(super) mod compare;
 pub(super) mod decision;
 mod graph;
 mod headline;
 pub(super) mod home;
+mod lineage;
 pub(super) mod metrics;
 mod nodes;
 mod params_form;

@@ -16,7 +16,7 @@ use crate::base::{ByteSize, Clock as _, RunId, SystemClock};
 use crate::manifest::{ActionSpec, Pipeline, ResourceSpec};
 use crate::model::{Artifact, ArtifactState, NodeKind};
 use crate::scheduler::{View, preview_triggers};
-use crate::store::{ArtifactQuery, PageRequest, TickQuery};
+use crate::store::{AccessSum, ArtifactQuery, PageRequest, ResourceAccess, TickQuery};
 use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
 use crate::ui::{Pages, text, tone};
 
@@ -24,6 +24,8 @@ use crate::ui::{Pages, text, tone};
 const ARTIFACTS: u32 = 25;
 /// Ticks on a page.
 const TICKS: u32 = 12;
+/// Attempts in the access log.
+const ACCESSES: u32 = 15;
 /// Most paths that are shown of files that cannot be recorded yet.
 const UNRECORDED: usize = 20;
 
@@ -56,6 +58,20 @@ struct Content {
     ticks: Vec<TickRow>,
     first_ticks: Option<String>,
     next_ticks: Option<String>,
+    accesses: Vec<AccessRow>,
+}
+
+/// What an attempt did here.
+#[derive(Debug, Serialize)]
+struct AccessRow {
+    run: u64,
+    action: String,
+    attempt: u32,
+    href: String,
+    at: Option<text::Moment>,
+    read: Option<String>,
+    wrote: Option<String>,
+    denied: Vec<String>,
 }
 
 /// An action that uses it.
@@ -163,6 +179,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         ticks,
         first_ticks: params.text("ticks").map(|_| params.link(&path, &["ticks"], &[])),
         next_ticks: next_ticks.map(|cursor| params.link(&path, &["ticks"], &[("ticks", &cursor)])),
+        accesses: view.store.resource_accesses(name, ACCESSES).await?.into_iter().map(access_row).collect(),
     })
 }
 
@@ -229,4 +246,22 @@ async fn ticks(view: &View, name: &str, params: &Params) -> Result<(Vec<TickRow>
     let page = view.store.ticks(query, request).await?;
     let numbers = run_numbers(view, page.items.iter().filter_map(|tick| tick.run_id).collect()).await?;
     Ok((page.items.into_iter().map(|tick| TickRow::of(tick, &numbers)).collect(), page.next_cursor))
+}
+
+fn access_row(access: ResourceAccess) -> AccessRow {
+    let ResourceAccess { run_number: run, attempt_id, action, attempt, ended_at, read, wrote, denied } = access;
+    let summed = |sum: AccessSum| {
+        (sum.artifacts > 0)
+            .then(|| format!("{}, {}", text::count(sum.artifacts, "artifact", "artifacts"), ByteSize(sum.bytes)))
+    };
+    AccessRow {
+        run,
+        action,
+        attempt,
+        href: format!("/runs/{run}/logs?attempt={attempt_id}"),
+        at: ended_at.map(text::both),
+        read: summed(read),
+        wrote: summed(wrote),
+        denied: denied.into_iter().map(|denial| format!("{}: {}", denial.call, denial.message)).collect(),
+    }
 }

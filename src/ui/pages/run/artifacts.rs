@@ -70,18 +70,18 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
         inputs: inputs.items.iter().map(|artifact| input(&detail, artifact)).collect(),
         uses_first: first("uses"),
         uses_next: next("uses", uses.next_cursor),
-        uses: uses.items.iter().map(|edge| used(number, edge)).collect(),
+        uses: uses.items.iter().map(used).collect(),
     };
     Ok((detail, content))
 }
 
 fn input(detail: &RunDetail, artifact: &Artifact) -> Input {
-    Input { item: item(detail.run.number, artifact), given: artifact.is_given_to(detail.run.id) }
+    Input { item: item(artifact), given: artifact.is_given_to(detail.run.id) }
 }
 
-fn used(run: u64, edge: &LineageEdge) -> Use {
+fn used(edge: &LineageEdge) -> Use {
     Use {
-        item: item(run, &edge.artifact),
+        item: item(&edge.artifact),
         action: edge.action.clone(),
         attempt: edge.attempt_id.to_string(),
         wrote: edge.kind == AccessKind::Wrote,

@@ -7,7 +7,6 @@ pub(in crate::ui) mod events;
 pub(in crate::ui) mod logs;
 pub(in crate::ui) mod metrics;
 pub(in crate::ui) mod overview;
-pub(in crate::ui) mod preview;
 
 mod attempts;
 mod lines;

@@ -15,6 +15,7 @@ use crate::model::{AccessKind, Artifact, Attempt, LogRange, MetricRecord, ParamR
 use crate::scheduler::View;
 use crate::store::{FactQuery, LineageEdge, PageRequest};
 use crate::ui::page::{self, Result};
+use crate::ui::pages::artifact::address;
 use crate::ui::svg::timeline::{self, Output, Timeline};
 use crate::ui::{Pages, text};
 
@@ -103,18 +104,17 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
     let facts = || FactQuery { run: Some(run), ..FactQuery::default() };
     let metrics = store.metrics(facts(), first(FACTS)).await?;
     let (more_metrics, values) = (metrics.next_cursor.is_some(), last_values(metrics.items));
-    let number = detail.run.number;
     let live = Live { progress: view.control.progress(), outages: view.control.outages() };
     let params = detail.run.params.as_object().map(|params| params.iter().map(whole).collect());
     let content = Content {
         top: Top::gather(view, &detail, Tab::Overview).await?,
-        timeline: timeline::draw(&detail, &written.iter().map(|edge| output(number, edge)).collect::<Vec<_>>(), now),
+        timeline: timeline::draw(&detail, &written.iter().map(output).collect::<Vec<_>>(), now),
         failure: excerpt(view, &detail).await,
         actions: attempts::rows(&detail, &live, now),
         inputs_count: store.count_inputs(run).await?,
-        inputs: inputs.items.iter().map(|artifact| item(number, artifact)).collect(),
+        inputs: inputs.items.iter().map(item).collect(),
         more_outputs: more_edges || written.len() > SHOWN as usize,
-        outputs: written.iter().take(SHOWN as usize).map(|edge| item(number, &edge.artifact)).collect(),
+        outputs: written.iter().take(SHOWN as usize).map(|edge| item(&edge.artifact)).collect(),
         params: params.unwrap_or_default(),
         more_facts: more_metrics || values.len() > SHOWN as usize,
         facts: values.into_iter().take(SHOWN as usize).collect(),
@@ -142,28 +142,24 @@ fn whole((name, value): (&String, &serde_json::Value)) -> (String, String) {
     (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
-fn output(run: u64, edge: &LineageEdge) -> Output {
+fn output(edge: &LineageEdge) -> Output {
     let artifact = &edge.artifact;
     Output {
         attempt: edge.attempt_id,
         name: format!("{} in {}, version {}", artifact.path, artifact.resource, artifact.version),
         at: artifact.created_at,
-        href: preview_path(run, artifact),
+        href: address(artifact.id),
     }
 }
 
-fn preview_path(run: u64, artifact: &Artifact) -> String {
-    format!("/runs/{run}/artifacts/{}", artifact.id)
-}
-
-/// Returns an artifact in short, as a page of this run shows it.
-pub(super) fn item(run: u64, artifact: &Artifact) -> Item {
+/// Returns an artifact in short.
+pub(super) fn item(artifact: &Artifact) -> Item {
     Item {
         resource: artifact.resource.clone(),
         path: artifact.path.clone(),
         version: artifact.version,
         size: ByteSize(artifact.size).to_string(),
-        href: preview_path(run, artifact),
+        href: address(artifact.id),
         tags: artifact.tags.clone(),
         present: artifact.present,
     }

@@ -1,4 +1,4 @@
-//! `/runs/{run}/artifacts/{id}`: one artifact with a preview, and the attempts that used it.
+//! `/artifacts/{id}`: one artifact with a preview, its lineage, and the attempts that used it.
 //!
 //! What is in an artifact is foreign. Text is escaped like any other. Only images are shown as what
 //! they are, from an address whose answer has a policy of its own: even a picture that is opened
@@ -7,19 +7,19 @@
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::top::{self, Tab, Top};
+use super::lineage::{self, LineageView};
 use crate::base::{ArtifactId, ByteSize, escape};
-use crate::model::{AccessKind, Artifact, RunDetail};
+use crate::model::{AccessKind, Artifact};
 use crate::sandbox::open_version;
 use crate::scheduler::View;
 use crate::store::{ArtifactUse, PageRequest};
-use crate::ui::page::{self, Refusal, Result};
+use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
 use crate::ui::peek::{self, Image, Peek};
-use crate::ui::{Pages, text};
+use crate::ui::{Pages, text, tone};
 
 /// Bytes of an artifact that a preview reads.
 const PREVIEW_BYTES: u64 = 64 << 10;
@@ -32,15 +32,17 @@ const USES: u32 = 50;
 
 #[derive(Debug, Serialize)]
 struct Content {
-    top: Top,
     id: String,
     resource: String,
     path: String,
     version: u64,
     size: String,
     digest: Option<String>,
+    tone: &'static str,
     artifact_state: &'static str,
     reason: Option<String>,
+    /// The number of the run that claimed it.
+    claimed_by: Option<u64>,
     created: text::Moment,
     tags: Vec<String>,
     present: bool,
@@ -51,6 +53,7 @@ struct Content {
     cut: bool,
     /// The address of the image, if it is one.
     image: Option<String>,
+    lineage: Option<LineageView>,
     uses: Vec<Use>,
     more_uses: bool,
 }
@@ -65,14 +68,14 @@ struct Use {
     bytes: String,
 }
 
-/// `GET /runs/{run}/artifacts/{id}`
-pub(in crate::ui) async fn show(State(pages): State<Pages>, Path((name, id)): Path<(String, String)>) -> Response {
-    let gathered = gather(&pages.view, &name, &id).await;
-    page::answer(&pages, gathered.map(|(detail, content)| (top::head(&detail, "run_artifact.html"), content))).await
+/// `GET /artifacts/{id}`
+pub(in crate::ui) async fn show(State(pages): State<Pages>, Path(id): Path<String>, uri: Uri) -> Response {
+    let head = |content: &Content| Head::below(Section::Pipeline, "artifact.html", &content.path);
+    page::answer(&pages, gather(&pages.view, &id, &uri).await.map(|content| (head(&content), content))).await
 }
 
-/// `GET /runs/{run}/artifacts/{id}/image`: the content, if it is an image.
-pub(in crate::ui) async fn image(State(pages): State<Pages>, Path((_, id)): Path<(String, String)>) -> Response {
+/// `GET /artifacts/{id}/image`: the content, if it is an image.
+pub(in crate::ui) async fn image(State(pages): State<Pages>, Path(id): Path<String>) -> Response {
     let content = async {
         let artifact = find(&pages.view, &id).await?;
         let bytes = read(&pages.view, &artifact, MAX_IMAGE_BYTES).await.map_err(Refusal::Missing)?;
@@ -103,8 +106,8 @@ async fn find(view: &View, id: &str) -> Result<Artifact> {
     view.store.artifact(id).await?.ok_or_else(missing)
 }
 
-async fn gather(view: &View, name: &str, id: &str) -> Result<(RunDetail, Content)> {
-    let (detail, artifact) = (top::find(view, name).await?, find(view, id).await?);
+async fn gather(view: &View, id: &str, uri: &Uri) -> Result<Content> {
+    let (artifact, params) = (find(view, id).await?, Params::of(uri)?);
     let read = read(view, &artifact, PREVIEW_BYTES).await;
     let (peek, blind) = match read {
         Ok(bytes) => (Some(peek::of(&artifact.path, &bytes, artifact.size)), None),
@@ -112,16 +115,22 @@ async fn gather(view: &View, name: &str, id: &str) -> Result<(RunDetail, Content
     };
     let is_image = matches!(peek, Some(Peek::Image));
     let uses = view.store.uses(artifact.id, PageRequest { cursor: None, limit: USES }).await?;
-    let content = Content {
-        top: Top::gather(view, &detail, Tab::Artifacts).await?,
+    let claimed_by = match artifact.run_id {
+        Some(run) => view.store.run_summary(run).await?.map(|run| run.number),
+        None => None,
+    };
+    Ok(Content {
         id: artifact.id.to_string(),
         size: ByteSize(artifact.size).to_string(),
         digest: artifact.digest.map(|digest| digest.to_string()),
+        tone: tone::of_artifact(artifact.state),
         artifact_state: artifact.state.as_str(),
+        claimed_by,
         created: text::both(artifact.created_at),
         present: artifact.present,
         cut: artifact.size > PREVIEW_BYTES && !is_image,
-        image: is_image.then(|| format!("/runs/{}/artifacts/{}/image", detail.run.number, artifact.id)),
+        image: is_image.then(|| format!("{}/image", address(artifact.id))),
+        lineage: lineage::gather(view, artifact.id, &params).await?,
         resource: artifact.resource,
         path: artifact.path,
         version: artifact.version,
@@ -131,8 +140,12 @@ async fn gather(view: &View, name: &str, id: &str) -> Result<(RunDetail, Content
         blind,
         more_uses: uses.next_cursor.is_some(),
         uses: uses.items.into_iter().map(used).collect(),
-    };
-    Ok((detail, content))
+    })
+}
+
+/// Returns the address of the page of an artifact.
+pub(super) fn address(id: ArtifactId) -> String {
+    format!("/artifacts/{id}")
 }
 
 fn used(used: ArtifactUse) -> Use {
