@@ -60,7 +60,7 @@ fn is_at_path(root: &Dir, file: &File) -> io::Result<bool> {
 /// Why the lock could not be taken.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Another holder has it, whose name this is.
+    /// Another holder has the lock; this is its name.
     HeldBy(String),
     /// Taking it failed.
     Failed(io::Error),
