@@ -1,7 +1,7 @@
 //! Takes uploads of other programs.
 //!
-//! An upload is acknowledged once its artifact is on record. So a program that was not answered
-//! sends it again, and the same bytes make no second version.
+//! An upload is acknowledged once its artifact is on record. A program that gets no answer sends
+//! the upload again; the same bytes make no second version.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) async fn watch(
     stop: &CancellationToken,
 ) -> Result<()> {
     endpoint.kept.remove_drafts().await?;
-    // It counts what is kept.
+    // `trim` also counts the content that is kept.
     endpoint.kept.trim(known).await?;
     let _open = Open(&endpoint.uploads);
     endpoint.uploads.set(Some(Arc::clone(&sink)));
