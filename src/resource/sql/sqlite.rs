@@ -34,7 +34,7 @@ pub(super) struct Sqlite {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self(match error {
-            // Without the text of the statement, most of which the host has written.
+            // Leaves out the text of the statement, because the host wrote most of it.
             rusqlite::Error::SqlInputError { msg, .. } => msg,
             error => error.to_string(),
         })
@@ -55,8 +55,8 @@ impl Sqlite {
     /// Opens the file, which must exist.
     pub(super) fn open(path: &Path, rows: &SqlRows) -> Answer<Self> {
         let file = file_at(path)?;
-        // Not only for reading, because the first to open a database after a crash of another
-        // program has to repair it.
+        // Not read-only, because the first connection after a crash of another program has to
+        // repair the database.
         let db =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(BUSY)?;
@@ -114,7 +114,7 @@ fn utf8<'a>(text: &'a [u8], column: &str) -> Answer<&'a str> {
     })
 }
 
-/// Returns a value as JSON: a blob as base64, a number that JSON does not have as text.
+/// Returns a value as JSON: a blob as base64, and infinity as text.
 fn json(value: ValueRef<'_>, column: &str) -> Answer<Value> {
     Ok(match value {
         ValueRef::Null => Value::Null,
@@ -143,7 +143,7 @@ fn base64(bytes: &[u8]) -> String {
 
 #[async_trait]
 impl Source for Sqlite {
-    // It has no times, only numbers and text.
+    // SQLite has no times, only numbers and text.
     async fn greatest(&mut self, _: bool) -> Answer<Option<Mark>> {
         self.greatest_where("?1 is null and ?2 is null", (None, None))
     }

@@ -34,13 +34,13 @@ use crate::resource::{
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest time between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// The number of rows up to which reading them again costs nothing that matters.
+/// Up to this many rows, the cost of reading them again does not matter.
 const FEW_ROWS: usize = 1_000;
 /// A limit that no table reaches.
 const ALL: u64 = i64::MAX.unsigned_abs();
 /// How often to remove kept rows that no run needs.
 pub(super) const TRIM_EVERY: Duration = Duration::from_mins(1);
-/// Full sweeps in each overlap, if there are more rows than that.
+/// Full sweeps in each overlap, if there are more than [`FEW_ROWS`] rows.
 const FULL_PER_OVERLAP: u32 = 4;
 
 /// Watches one database.
@@ -57,7 +57,7 @@ pub(super) struct Watcher {
     pub(super) stop: CancellationToken,
 }
 
-/// How far the watch is.
+/// The state of the watch.
 struct Progress {
     cursor: Cursor,
     window: Window,
@@ -103,7 +103,7 @@ impl From<Failure> for End {
 #[derive(Default)]
 struct Found {
     batch: Batch,
-    /// How often each row was read, from `from` on.
+    /// How often each row at or above `from` was read.
     read: HashMap<RowId, u32>,
     /// Rows below `from`, which no later look reads.
     settled: Vec<RowId>,
@@ -152,7 +152,7 @@ impl Watcher {
         }
     }
 
-    /// Reads how far earlier watches were.
+    /// Restores the progress of earlier watches.
     async fn restore(&self, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<Progress> {
         let cursor = self.begin(known, cursor).await?;
         let identity = Identity::new(&self.rows.key, &self.rows.high_water);
@@ -181,7 +181,7 @@ impl Watcher {
         let read = cursor.and_then(|text| Cursor::read(text, self.of));
         let begun = match read {
             Some(cursor) => cursor,
-            // Batches of an earlier time under this name keep their numbers.
+            // Earlier batches of a resource of this name keep their numbers.
             None => Cursor::new(self.of, last_number(known).await? + 1),
         };
         if cursor.is_some() && begun.is_new() {
@@ -232,7 +232,7 @@ impl Watcher {
             }
             let rest = self.rest(source.as_mut(), progress);
             tokio::pin!(rest);
-            // Also while nothing changes.
+            // Trim even while nothing changes.
             loop {
                 tokio::select! {
                     biased;
@@ -245,8 +245,8 @@ impl Watcher {
         }
     }
 
-    /// Forgets the rows of the batches of earlier watches that no look will read: a batch is read
-    /// as a whole, and may have more of them than the window has room for.
+    /// Forgets the rows from the batches of earlier watches that no look will read again. The
+    /// window got all rows of each batch, which may be more than it has room for.
     async fn sift(&self, source: &mut dyn Source, progress: &mut Progress) -> std::result::Result<(), Failure> {
         if progress.window.len() > MANY_ROWS {
             let look = Look { from: progress.cursor.from.as_ref(), settled: None, limit: ALL };
@@ -303,7 +303,7 @@ impl Watcher {
         let mut greatest = None;
         if full {
             progress.full = Some(Instant::now());
-            // Before the rows are read, so that each of them up to this value can be read.
+            // Asked before the rows are read, so that the look sees all rows up to this value.
             greatest = source.greatest(progress.window.len() <= MANY_ROWS).await?;
             progress.cursor.note_greatest(greatest.as_ref(), SystemClock.now());
         }
@@ -347,7 +347,7 @@ impl Watcher {
     ) -> std::result::Result<Found, Failure> {
         let settled = progress.cursor.settled(SystemClock.now(), self.rows.overlap).filter(|_| full).cloned();
         let (window, identity) = (&progress.window, &progress.identity);
-        // So many that not all of them can be known already.
+        // Of this many rows, more than `max_rows` must be new.
         let limit = window.total().saturating_add(self.rows.max_rows).saturating_add(1);
         let look = Look { from, settled: settled.as_ref(), limit };
         let mut found = Found::default();
@@ -365,8 +365,8 @@ impl Watcher {
         Ok(found)
     }
 
-    /// Puts what a look has found on record. `complete` says that a look without end was the whole
-    /// of a full sweep, so that it has read every row that may be read again.
+    /// Puts what a look has found on record. `complete` says that this look began a full sweep. If
+    /// it was not stopped, it has read every row that may be read again.
     async fn deliver(
         &self,
         progress: &mut Progress,
@@ -379,7 +379,7 @@ impl Watcher {
             Some(path) => Some(self.keep(number, path, &batch).await?),
             None => None,
         };
-        // From here on nothing fails but the recording, after which this progress is not used.
+        // From here on only the recording can fail, and then this progress is not used any more.
         for id in &settled {
             progress.window.forget(id);
         }
@@ -418,7 +418,7 @@ impl Watcher {
         Ok(Observation::Present { path, digest: Some(digest), size, stamp: number.to_string() })
     }
 
-    /// Stores the content of a batch, whose rows this file has as JSON lines.
+    /// Stores the content of a batch. `file` holds its rows as JSON lines.
     async fn store(&self, file: PathBuf, lines: &str) -> Result<Stored> {
         match self.rows.format {
             SqlFormat::Jsonl => {
@@ -449,8 +449,8 @@ impl Watcher {
         }
     }
 
-    /// Notices rows that came too late: below the value where looks begin. `again` is the greatest
-    /// value if no row is at or above that: the values of the column have begun again.
+    /// Detects rows that came too late: below the value where looks begin. If no row is at or above
+    /// it, the values of the column have started over, and `again` is the greatest.
     async fn look_below(
         &self,
         source: &mut dyn Source,
@@ -557,7 +557,7 @@ impl Progress {
         self.full.is_none_or(|began| began.elapsed() >= every)
     }
 
-    /// Notes that delivering waits for rows to settle, from the rows `after` this value on.
+    /// Notes that rows `after` this value are delivered only once other rows have settled.
     fn hold(&mut self, after: Option<&Mark>) {
         let Some(mark) = after.filter(|_| self.held.is_none()) else { return };
         self.held = Some(WaitingPath {
