@@ -24,8 +24,8 @@ use crate::base::{ByteSize, Digest, escape};
 
 use super::{SandboxError, engine};
 
-/// The hidden verb that starts the program as the compiler: `anacostia __compile OUT`, with the
-/// component on standard input.
+/// The hidden subcommand that starts the program as the compiler: `anacostia __compile OUT`, with
+/// the component on standard input.
 pub const COMPILE_VERB: &str = "__compile";
 
 /// Bounds on one compilation.
@@ -51,7 +51,7 @@ const MAX_FUNCTIONS: u32 = 200_000;
 const MAX_BODY_BYTES: usize = 4 << 20;
 /// The maximum number of modules and components inside a component.
 const MAX_PARTS: usize = 1_000;
-/// Maximum number of bytes that are kept of the compiler's error output.
+/// Maximum number of bytes of the compiler's error output that are kept.
 const MAX_COMPLAINT_BYTES: usize = 4096;
 
 /// Reads a component, which must have this digest, and checks it as far as is possible without

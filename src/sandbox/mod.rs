@@ -81,7 +81,7 @@ pub use version::open_version;
 
 /// The maximum number of components that are loaded at once. Others wait.
 const MAX_LOADS: usize = 2;
-/// The number of trigger components that run at once while every place for actions is taken.
+/// The number of trigger components that run at once while every slot for actions is taken.
 pub const DECIDING_AT_ONCE: u32 = 48;
 
 /// Configures a [`Sandbox`].

@@ -106,7 +106,8 @@ impl GuestState {
     }
 }
 
-/// Only trigger components are linked to this interface.
+/// Returns the error for a guest without a question. Only trigger components can import this
+/// interface.
 fn no_question() -> wasmtime::Error {
     wasmtime::Error::msg("only a trigger component has a question")
 }

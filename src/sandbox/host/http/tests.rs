@@ -47,7 +47,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With these grants and these answers to look-ups.
+    /// Creates a bench with these grants and these answers to lookups.
     async fn new(http: &[&str], answers: &[&[&'static str]]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let network = Arc::new(Scripted {
