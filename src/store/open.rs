@@ -72,8 +72,8 @@ impl HostLease for WithState {
     }
 
     async fn lost(&self) -> String {
-        // Whoever removes the folder with the lock removes the log, whose loss is noticed by
-        // itself.
+        // Whoever removes the folder with the lock also removes the log, which reports its own
+        // loss.
         self.lease.lost().await
     }
 }
