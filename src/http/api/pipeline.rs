@@ -38,7 +38,7 @@ pub(super) struct PipelineBody {
     host: HostBody,
 }
 
-/// What the host has loaded, and runs use that start now. The files may have changed since.
+/// What the host has loaded: runs that start now use it. The files may have changed since.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LoadedBody {
     /// The digest of the manifest.
