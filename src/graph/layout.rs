@@ -34,7 +34,7 @@ const BEND: i32 = 4;
 /// Where the edges lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// To the right: the columns stand beside each other.
+    /// To the right: the columns are side by side.
     Right,
     /// Down: what is called a column here is a row.
     Down,
@@ -85,7 +85,7 @@ pub struct Layout {
     pub height: i32,
     /// The box of each node.
     pub boxes: Vec<Corner>,
-    /// The way of each edge.
+    /// The path of each edge.
     pub routes: Vec<Route>,
 }
 

@@ -47,7 +47,7 @@ pub struct ConditionSeen {
     pub seen: String,
     /// Whether it is met.
     pub met: bool,
-    /// Of `all` and `any`: the conditions in it.
+    /// For `all` and `any`: the conditions inside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<ConditionSeen>,
 }

@@ -78,8 +78,8 @@ impl HostLease for WithState {
     }
 }
 
-/// Opens a store for reading, also beside a host that is running. `None` if nothing was ever
-/// recorded there.
+/// Opens a store for reading, even while a host is running. `None` if nothing was ever recorded
+/// there.
 ///
 /// # Errors
 /// When it cannot be read, or another version of this program made it.

@@ -180,7 +180,7 @@ pub struct SnapshotQuery {
     pub after: Option<String>,
     /// Only this path.
     pub path: Option<String>,
-    /// Only this artifact, at whatever path it lay when the run was created.
+    /// Only this artifact, whatever its path was when the run was created.
     pub artifact: Option<ArtifactId>,
 }
 

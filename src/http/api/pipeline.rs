@@ -22,8 +22,8 @@ pub(super) struct PipelineBody {
     name: String,
     /// `running`, or `paused` if nothing new starts.
     state: &'static str,
-    /// The resources and actions that are paused, also those that the manifest in force does not
-    /// have.
+    /// The resources and actions that are paused, including those that the manifest in force does
+    /// not have.
     paused_nodes: Vec<Pause>,
     join: Join,
     max_concurrent_runs: u32,

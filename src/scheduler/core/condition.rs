@@ -55,8 +55,8 @@ pub(super) struct Verdict {
     pub(super) asking: bool,
     /// Whether a component has failed to decide.
     pub(super) failed: bool,
-    /// Whether something that it saw is new since the trigger fired last. A trigger whose
-    /// conditions are met fires only if something is new, or it would fire again at once.
+    /// Whether something that it saw is new since the trigger last fired. A trigger whose
+    /// conditions are met fires only if something is new; otherwise it would fire again at once.
     pub(super) fresh: bool,
     /// What each condition saw.
     pub(super) seen: Vec<ConditionSeen>,

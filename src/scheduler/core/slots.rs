@@ -4,7 +4,7 @@
 //! or not at all, so nothing is held while something else is waited for, and no two actions can
 //! keep each other waiting. Tickets are granted in the order in which they were taken: one that
 //! waits reserves a place in each of its names before later ones, so an action that needs two names
-//! is not passed over for ever by those that need one of them.
+//! is not passed over forever by those that need one of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -166,7 +166,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
     resources.into_iter().chain(of_pipelines(pipeline, situation)).map(of).collect()
 }
 
-/// Returns what a run claims that no single resource triggered: all new artifacts, even if there
+/// Returns what a run claims if it is not about a single resource: all new artifacts, even if there
 /// are none, except those in resources that are `paused`.
 #[must_use]
 pub fn all_new(pipeline: &Pipeline, paused: &BTreeMap<String, String>) -> Vec<Claim> {

@@ -1,5 +1,5 @@
 //! Reads the end of a log first: a person who opens the log of a long attempt wants to see its last
-//! lines at once, however many stand before them.
+//! lines at once, however many come before them.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};

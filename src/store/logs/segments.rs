@@ -110,7 +110,7 @@ impl SegmentLog {
         Ok(log)
     }
 
-    /// Opens the segments for reading only, beside a host that writes them.
+    /// Opens the segments for reading only, while a host may write them.
     pub(super) fn open_read_only(folder: &Path) -> Result<Self> {
         std::fs::read_dir(folder).map_err(|error| unavailable("open the log in", folder, &error))?;
         let (segment_bytes, max_bytes) = (MAX_SEGMENT_BYTES, u64::MAX);

@@ -105,7 +105,7 @@ pub(super) fn snapshot(db: &Connection, query: &SnapshotQuery, request: &PageReq
     Ok(Page { items, next_cursor })
 }
 
-/// The path at which an artifact lay at the sequence `at`; `None` if it was not there yet. The cost
+/// The path at which an artifact was at the sequence `at`; `None` if it was not there yet. The cost
 /// grows with how many were renamed since.
 fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<Option<String>> {
     let sql = "SELECT path FROM artifacts WHERE id = ?1 AND resource = ?2 AND placed <= ?3";
@@ -118,8 +118,8 @@ fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<O
     Ok(prepare(db, sql)?.query_row(params![id, resource, at], |row| row.get(0)).optional()?)
 }
 
-/// What the given actions published to a resource in a run, by path; where two wrote a path, what
-/// was written last.
+/// What the given actions published to a resource in a run, by path; if two wrote a path, the last
+/// version.
 pub(super) fn outputs(db: &Connection, run: RunId, resource: &str, actions: &[String]) -> Work<Vec<Artifact>> {
     let Some((run, _)) = run_of(db, run)? else { return Ok(Vec::new()) };
     let range = Range { from: String::new(), to: LAST.to_owned() };

@@ -55,7 +55,7 @@ impl Fail {
     }
 }
 
-/// Does `work`. If it panics, it has failed, and the thread goes on: a fault in one transaction
+/// Does `work`. If it panics, it has failed, and the thread continues: a fault in one transaction
 /// must not end all recording.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Work<T>) -> Work<T> {
     // What the work has changed is rolled back, so nothing half-done is seen.
