@@ -50,8 +50,8 @@ impl Writer {
         }
     }
 
-    /// Writes that an action waits for approval, as `event` says. `None` if it does not any more: a
-    /// message about what is decided already would only cost its reader time.
+    /// Writes that an action waits for approval, as `event` says. `None` if it no longer waits,
+    /// because nobody needs a message about a decided approval.
     pub(super) fn about_approval(&self, spec: &NotifySpec, event: &Event, run: &RunDetail) -> Option<Notification> {
         let (number, name) = (run.run.number, event.action.as_deref()?);
         let action = run.actions.iter().find(|action| action.name == name)?;
@@ -122,7 +122,7 @@ impl Writer {
 fn action_lines(run: &RunDetail) -> Vec<String> {
     let failed = |state| state == ActionState::Failed;
     let mut actions: Vec<_> = run.actions.iter().filter(|action| !action.not_triggered()).collect();
-    // A message has few lines, and the failed actions are what it is about.
+    // Put the failed actions first: a message has few lines, and they are what it is about.
     actions.sort_by_key(|action| !failed(action.state));
     let more = actions.len().saturating_sub(MAX_ACTIONS);
     let mut lines: Vec<String> = actions

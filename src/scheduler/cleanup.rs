@@ -89,7 +89,7 @@ struct Moments {
     phase: watch::Receiver<Phase>,
     every: Duration,
     after_runs: u64,
-    /// When everything is due at the latest.
+    /// When a full round is due at the latest.
     at: Instant,
     /// The number of runs that have ended since the last full round.
     ended: u64,

@@ -112,7 +112,7 @@ impl Dispatcher {
                 () = sleep_until(until, self.shared.clock.moment()) => {}
                 () = self.statuses.changed() => {}
                 Ok(()) = left.changed() => {}
-                // It may concern a trigger. Drivers look at pauses themselves.
+                // A pause may concern a trigger. Drivers look at pauses themselves.
                 _ = pauses.changed() => {}
                 _ = phase.changed() => {}
             }

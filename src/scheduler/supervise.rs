@@ -39,7 +39,7 @@ async fn keep_going<F>(
     let mut pause = first_pause;
     loop {
         let began = Instant::now();
-        // A set, and not a handle: whoever drops this future aborts the task too.
+        // A set, not a handle, so that dropping this future also aborts the task.
         let mut task = JoinSet::new();
         task.spawn(begin());
         let why = match task.join_next().await {

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::{Result, StoreError};
 
-/// Checks that this user may write each of these files and folders. What is not there is not
-/// checked: making it reports its own error.
+/// Checks that this user may write each of these files and folders. Skips those that do not exist:
+/// creating them reports its own error.
 ///
 /// # Errors
 /// [`StoreError::ReadOnly`], which names the first that may not be written.

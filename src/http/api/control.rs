@@ -118,7 +118,7 @@ pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, bod
     }
     let unusable = |why: &dyn std::fmt::Display| Problem::bad_request(format!("the body is not valid: {why}"));
     let text = std::str::from_utf8(&bytes).map_err(|why| unusable(&why))?;
-    // The derived reader of an object would take a list as its members in order.
+    // The derived deserializer would accept a list, and take its items as the members in order.
     if text.trim_start().starts_with('[') {
         return Err(unusable(&"it is a list; send an object"));
     }

@@ -1,4 +1,4 @@
-//! Triggers over time: what each kind of condition does, also across restarts.
+//! Triggers over time: what each kind of condition does, including across restarts.
 
 mod components;
 
