@@ -51,11 +51,11 @@ impl Schedule {
         let is_word = text.trim_start().starts_with('@');
         // The library would accept a seventh field, for the year.
         if !is_word && !(5..=6).contains(&text.split_whitespace().count()) {
-            return Err(refuse("it has neither five fields nor, with seconds in front, six"));
+            return Err(refuse("it must have five fields, or six with seconds first"));
         }
         let cron: Cron = text.parse().map_err(|error: croner::errors::CronError| {
             if is_word {
-                return refuse("it is none of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`");
+                return refuse("it must be `@hourly`, `@daily`, `@weekly`, `@monthly` or `@yearly`");
             }
             let why = error.to_string();
             let why = why.split_once(": ").map_or(&*why, |(_, why)| why);

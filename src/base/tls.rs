@@ -9,8 +9,8 @@ use tokio_rustls::rustls::crypto::ring;
 /// trusted one.
 const UNKNOWN: [&str; 2] = ["invalid peer certificate: UnknownIssuer", "invalid peer certificate: BadSignature"];
 /// What this program says about it.
-const UNTRUSTED: &str = "the server's certificate is from an authority that this machine does not trust; install the \
-                         certificate of that authority, or name a file with it in SSL_CERT_FILE";
+const UNTRUSTED: &str = "the server's certificate is from an authority that this machine does not trust; install that \
+                         authority's certificate, or set SSL_CERT_FILE to a file that contains it";
 
 /// Makes *ring* the implementation of cryptography of this process. Clients that libraries create
 /// (`reqwest`, `object_store`) need one, and have no default of their own. Call this before the

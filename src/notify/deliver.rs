@@ -107,7 +107,7 @@ impl Deliverer {
         let (name, why) = (&self.spec.name, error.unwrap_or_default());
         match state {
             NotificationState::Delivered => tracing::info!("{name} was notified: {}", it.title),
-            NotificationState::GivenUp => tracing::error!("{name} was not notified (\"{}\"): {why}", it.title),
+            NotificationState::GivenUp => tracing::error!("gave up notifying {name} (\"{}\"): {why}", it.title),
             // Log this once for each notification; further failures are on record.
             NotificationState::Waiting if it.attempts == 0 => {
                 tracing::warn!("{name} could not be notified (\"{}\"): {why}; it is tried again", it.title);

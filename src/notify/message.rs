@@ -107,8 +107,8 @@ impl Writer {
     pub(super) fn about_unreachable(&self, spec: &NotifySpec, resource: &str, why: &str) -> Notification {
         let title = format!("{}: {resource} cannot be reached", self.pipeline);
         let text = format!(
-            "The resource {resource} of the pipeline {} cannot be reached: {}\n\nWhat arrives there meanwhile is recorded, \
-             and outputs are published, once it can be reached again.\n\nPipeline: {}/\n",
+            "The resource {resource} of the pipeline {} cannot be reached: {}\n\nOnce it can be reached again, new \
+             artifacts are recorded and waiting outputs are published.\n\nPipeline: {}/\n",
             self.pipeline,
             cut(why, MAX_DETAIL),
             self.address

@@ -71,10 +71,10 @@ impl Kept {
             self.trim(known).await?;
         }
         Ok(self.is_full().then(|| WaitingPath {
-            path: "what is new".to_owned(),
+            path: "new content".to_owned(),
             reason: format!(
-                "waiting, because {} of content is kept that runs need, the most that `max_kept` allows: runs have not \
-                 claimed it, or have not ended",
+                "waiting, because runs need {} of kept content, the most that `max_kept` allows: they have not claimed it \
+                 or have not ended",
                 ByteSize(self.most)
             ),
             since: SystemClock.now(),
@@ -184,7 +184,10 @@ impl Kept {
         ResourceError::Gone {
             resource: self.resource.clone(),
             path: escape(content.path.as_bytes()),
-            why: format!("the host keeps {} of content that no run needs, and this was older", ByteSize(self.limit)),
+            why: format!(
+                "the host keeps only {} of content that no run needs, and removed this because it was older",
+                ByteSize(self.limit)
+            ),
         }
     }
 
@@ -302,7 +305,7 @@ impl Draft {
         let (file, hasher, bytes) = (Arc::clone(&self.file), self.hasher.take(), bytes.to_owned());
         let size = bytes.len() as u64;
         let write = blocking(move || {
-            let mut hasher = hasher.ok_or_else(|| io::Error::other("a write before has failed"))?;
+            let mut hasher = hasher.ok_or_else(|| io::Error::other("an earlier write failed"))?;
             (&*file).write_all(&bytes)?;
             hasher.update(&bytes);
             Ok(hasher)
@@ -478,8 +481,8 @@ mod tests {
         let full = kept.full(&both).await.unwrap().unwrap();
         assert_eq!(
             full.reason,
-            "waiting, because 12 B of content is kept that runs need, the most that `max_kept` allows: runs have not \
-             claimed it, or have not ended"
+            "waiting, because runs need 12 B of kept content, the most that `max_kept` allows: they have not claimed it \
+             or have not ended"
         );
         assert!(kept.full(&Needed(vec![second.digest])).await.unwrap().is_none());
         assert!(kept.open(&content(first)).await.is_err(), "what no run needs makes room");
@@ -510,7 +513,8 @@ mod tests {
         let gone = kept.open(&content(stored[1])).await.err().unwrap();
         assert_eq!(
             gone.to_string(),
-            "`a.json` in api is not kept any more: the host keeps 10 B of content that no run needs, and this was older"
+            "`a.json` in api is not kept any more: the host keeps only 10 B of content that no run needs, and removed \
+             this because it was older"
         );
     }
 }

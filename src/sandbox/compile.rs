@@ -160,7 +160,7 @@ fn compile_here(out: &Path) -> Result<(), String> {
 /// time is over.
 fn end_with_host() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|why| format!("the compiler cannot be tied to the host: {why}"))?;
+        .map_err(|why| format!("the compiler cannot be set to end with the host: {why}"))?;
     // The host may have died before the signal was set.
     let host = std::env::var(HOST_VARIABLE).ok();
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());

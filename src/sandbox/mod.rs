@@ -181,7 +181,7 @@ impl Sandbox {
         let mut linker_for_triggers = Linker::new(&engine);
         host::link_for_triggers(&mut linker_for_triggers)?;
         let ticker = Ticker::start(engine.clone())
-            .map_err(|why| SandboxError::Engine(format!("the thread that ticks cannot be started: {why}")))?;
+            .map_err(|why| SandboxError::Engine(format!("the epoch thread cannot be started: {why}")))?;
         let shared = Shared {
             cache: open_cache(&config, &engine)?,
             engine,

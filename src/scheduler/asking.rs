@@ -65,7 +65,7 @@ impl Dispatcher {
             log(&name, line);
         }
         if let Err(ErrorInfo { code, message, .. }) = &report.decision {
-            tracing::warn!("{name} has not decided, and is asked again later ({component}): {code}: {message}");
+            tracing::warn!("{name} ({component}) failed to decide, and will be asked again: {code}: {message}");
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) async fn run_cleanup(cleaner: Cleaner, shared: Arc<Shared>, stop: Can
             }
         }
     };
-    supervise("giving back disk space", stop, begin, |_| {}).await;
+    supervise("the task that frees disk space", stop, begin, |_| {}).await;
 }
 
 impl Cleaner {

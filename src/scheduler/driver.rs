@@ -133,7 +133,7 @@ impl Driver {
         for attempt in unfinished {
             if let Some(why) = self.unrecoverable(&attempt) {
                 // An error would end the host, again at every start, because of a single run.
-                tracing::error!("run #{} is left as it is: {why}", self.run.number);
+                tracing::error!("run #{} stays unfinished: {why}", self.run.number);
                 return Ok(self.stepper.core.state());
             }
             self.recover(attempt, HOST_DIED).await?;
@@ -236,7 +236,7 @@ impl Driver {
         let resources = &self.stepper.definition.services.resources;
         let missing = files.iter().flatten().find(|file| !resources.contains_key(&file.resource))?;
         Some(format!(
-            "`{}` of attempt {id} goes to {}, which its manifest does not have; it stays staged",
+            "`{}` of attempt {id} cannot be published: its manifest has no resource {}; it stays staged",
             missing.path, missing.resource
         ))
     }

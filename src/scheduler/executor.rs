@@ -209,7 +209,7 @@ pub(super) async fn make_visible(
                 Err(error) => {
                     pause = longer(pause);
                     shared.outages.failed(attempt, resource.name(), &error.to_string());
-                    tracing::error!("{error}; it is tried again in {:.0} s", pause.as_secs_f64());
+                    tracing::error!("{error}; trying again in {:.0} s", pause.as_secs_f64());
                 }
             }
             if *phase.borrow() == Phase::HandingBack {

@@ -113,7 +113,7 @@ pub enum FilterError {
     #[error("`{0}` has no name before `=`")]
     NoName(String),
     /// Its value is too long.
-    #[error("the value of `{0}` is too long: runs are found by values of at most {MAX_FILTER_VALUE_CHARS} characters")]
+    #[error("the value of `{0}` is too long: a filter value has at most {MAX_FILTER_VALUE_CHARS} characters")]
     TooLong(String),
     /// It is not an order.
     #[error("`{0}` is not an order of runs: newest, oldest, longest or shortest")]
@@ -297,7 +297,7 @@ mod tests {
         let told = |text: &str| text.parse::<ParamFilter>().unwrap_err().to_string();
         assert_eq!(told("lr"), "`lr` has no value: write NAME=VALUE, such as lr=0.1");
         assert_eq!(told("=1"), "`=1` has no name before `=`");
-        assert_eq!(told(&long), "the value of `lr` is too long: runs are found by values of at most 256 characters");
+        assert_eq!(told(&long), "the value of `lr` is too long: a filter value has at most 256 characters");
         assert_eq!("".parse::<TagFilter>().unwrap_err().to_string(), "`=` has no name before `=`");
         assert_eq!(
             "best".parse::<RunSort>().unwrap_err().to_string(),

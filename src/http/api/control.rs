@@ -91,7 +91,7 @@ pub(super) async fn trigger(
         return Err(Problem::not_found(format!("there is no resource `{}`", shown(&name))).choices(&name, names));
     };
     if !resource.watch {
-        return Err(Problem::conflict(format!("`{name}` is not watched, so nothing in it is new")));
+        return Err(Problem::conflict(format!("`{name}` is not watched, so it has no new artifacts")));
     }
     let body: StartBody = read(&headers, body).await?;
     if body.rerun_of.is_some() || body.inputs.is_some() {

@@ -85,8 +85,7 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     let more = after.has_more(attempts) || !ended;
     if items.is_empty() && !more && !removed.is_empty() {
         return Err(Problem::gone(
-            "the log lines that were asked for have been removed to make room for newer ones: `[pipeline] logs` in the \
-             manifest says how many bytes are kept",
+            "the requested log lines were removed to make room for newer ones; raise `logs` in `[pipeline]` to keep more",
         ));
     }
     Ok(Json(LogBody { items, next_cursor: more.then(|| after.to_string()), removed }))

@@ -297,7 +297,7 @@ impl Resource for Folder {
             })
             .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
         match end.await {
-            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("what is seen there cannot be recorded".to_owned())),
+            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("the host cannot record its changes".to_owned())),
             Ok(Err(unread)) => Err(unread),
             // The thread panicked before it could send its result.
             Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),

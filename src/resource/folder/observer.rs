@@ -255,8 +255,8 @@ impl Observer {
         }
         let files = self.index.count_files();
         Err(End::Lost(format!(
-            "the folder is empty, and {files} of its files are on record, which were on another disk: mount that; if \
-             they are gone for good, put any file into the folder"
+            "the folder is empty, but {files} of its files are on record from another disk: mount that disk; if they \
+             are gone for good, put any file into the folder"
         )))
     }
 
@@ -480,7 +480,7 @@ fn is_folder(stat: &rustix::fs::Stat) -> bool {
 
 fn why_lost(lost: &Lost) -> String {
     match lost {
-        Lost::Set => "more changed at once than is watched one by one".to_owned(),
+        Lost::Set => "too many files changed at once to follow each change".to_owned(),
         Lost::Queue => "the system's queue of events has overflowed (fs.inotify.max_queued_events)".to_owned(),
         Lost::Limit => {
             "there are more folders than the system allows watches: raise fs.inotify.max_user_watches".to_owned()

@@ -143,9 +143,9 @@ impl Client {
         // URLs may have secrets in them.
         let error = error.without_url();
         Failure::new(if error.is_redirect() {
-            "the server redirects to another server, or too often: put the new address into `url`".to_owned()
+            "the server redirects to another server, or too many times: set `url` to the new address".to_owned()
         } else if error.is_connect() {
-            format!("the server cannot be connected to: {}{through}", innermost(&error))
+            format!("cannot connect to the server: {}{through}", innermost(&error))
         } else if error.is_body() || error.is_decode() {
             format!("the body ended early: {}", innermost(&error))
         } else {
@@ -159,7 +159,7 @@ fn read(value: &HttpValue, what: &str, name: &str) -> Result<String, Failure> {
         HttpValue::Plain(text) => Ok(text.clone()),
         HttpValue::Secret(SecretSource::Env(variable)) => std::env::var(variable).map_err(|_| {
             Failure::new(format!(
-                "the {what} `{name}` is the variable `{variable}` of the host's environment, which is not set"
+                "the {what} `{name}` comes from the environment variable `{variable}`, which is not set for the host"
             ))
         }),
     }

@@ -112,7 +112,7 @@ async fn deliver(endpoint: &Endpoint, outage: &Waiting<'_>, file: &StagedFile, s
         tracing::error!(
             resource = &*endpoint.name,
             path = file.path,
-            "the answer to an output cannot be noted in {}: {error}; that is tried again in {:.1} s",
+            "the server's answer cannot be written to {}: {error}; trying again in {:.1} s",
             endpoint.spool.path().display(),
             wait.as_secs_f64()
         );
@@ -165,7 +165,7 @@ fn request(
     let HttpForm::Send { url, method } = &endpoint.spec.form else {
         return Err(Failure::new("it takes no outputs"));
     };
-    let mut url = Url::parse(url).map_err(|error| Failure::new(format!("`url` is not one: {error}")))?;
+    let mut url = Url::parse(url).map_err(|error| Failure::new(format!("`url` is not a valid URL: {error}")))?;
     let method = match method {
         HttpMethod::Put => {
             let mut segments =

@@ -32,7 +32,7 @@ pub(super) async fn watch(
     stop: &CancellationToken,
 ) -> Result<()> {
     let HttpForm::Poll { url, path, interval, paging } = &endpoint.spec.form else { return Ok(()) };
-    let url = Url::parse(url).map_err(|error| endpoint.unusable(&format!("`url` is not one: {error}")))?;
+    let url = Url::parse(url).map_err(|error| endpoint.unusable(&format!("`url` is not a valid URL: {error}")))?;
     let source = Source { url, path, paging: paging.as_ref() };
     let mut progress = Progress::read(cursor, source.digest());
     let mut rounds = Rounds { sink, failures: 0, last: None, is_held: false };

@@ -143,7 +143,7 @@ impl Client {
         // A cache or proxy in between may repeat the answer to another request.
         if listing.start_after.as_deref().is_some_and(|echo| echo != after) || listing.prefix.as_deref() != Some(prefix)
         {
-            return Err(generic("it answered a listing with that of another part of the bucket"));
+            return Err(generic("it returned the listing of another part of the bucket"));
         }
         Ok(listing)
     }

@@ -55,7 +55,7 @@ pub(super) fn add(builder: AmazonS3Builder, spec: &S3Spec) -> Result<AmazonS3Bui
 
 fn value(source: &SecretSource) -> Result<String, String> {
     let SecretSource::Env(name) = source;
-    variable(name).ok_or_else(|| format!("the variable {name}, which has a key of it, is not set in the environment"))
+    variable(name).ok_or_else(|| format!("the environment variable {name}, which holds one of its keys, is not set"))
 }
 
 fn variable(name: &str) -> Option<String> {

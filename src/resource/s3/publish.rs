@@ -122,7 +122,7 @@ async fn displace(bucket: &Bucket, key: &Path, file: &StagedFile) -> Answer<()> 
         resource = file.resource,
         path = file.path,
         aside = name,
-        "an object that someone put where an output goes was copied to another name"
+        "an object at the key of an output was copied to another name"
     );
     Ok(())
 }

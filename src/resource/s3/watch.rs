@@ -75,7 +75,7 @@ pub(super) async fn watch(
                 (Err(why), backoff(failures, bucket.interval))
             }
             Err(Failure::Refused) => {
-                let why = "what is seen there cannot be recorded".to_owned();
+                let why = "the host cannot record its changes".to_owned();
                 return Err(ResourceError::Unusable { resource: bucket.name.to_string(), why });
             }
         };

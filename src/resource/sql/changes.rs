@@ -128,7 +128,7 @@ fn only(files: &[StagedFile]) -> Result<Option<&StagedFile>> {
         [] => Ok(None),
         [file] => Ok(Some(file)),
         [file, ..] => {
-            let why = "an attempt has one journal of statements, and this has more".to_owned();
+            let why = "the attempt has more than one journal of statements".to_owned();
             Err(ResourceError::Unusable { resource: file.resource.clone(), why })
         }
     }

@@ -111,7 +111,8 @@ pub(super) fn check_count(wanted: usize, given: usize) -> Outcome<()> {
     if wanted == given {
         return Ok(());
     }
-    Err(Refusal::invalid(format!("the number of its parameters is {wanted}, and {given} were passed")))
+    let parameters = if wanted == 1 { "parameter" } else { "parameters" };
+    Err(Refusal::invalid(format!("it takes {wanted} {parameters}, but {given} were passed")))
 }
 
 /// Returns the id before which markers are removed. Ids of attempts are in the order of time, so

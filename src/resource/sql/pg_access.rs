@@ -367,8 +367,8 @@ async fn make_markers(client: &Client) -> Outcome<()> {
     }
     let Failure(why) = why.into();
     let why = format!(
-        "the host records there what it has changed, and its table cannot be created: {why}; let someone who may do so \
-         execute `{create}`, and grant `select, insert, delete` on it to the user of `url`"
+        "the table in which the host records its changes cannot be created: {why}; ask a user with that right to \
+         execute `{create}`, and to grant `select, insert, delete` on it to the user of `url`"
     );
     Err(Refusal::Statement { code: "denied", why })
 }

@@ -103,7 +103,9 @@ fn mark(value: ValueRef<'_>) -> Answer<Option<Mark>> {
         ValueRef::Real(value) => Mark::Real(value),
         ValueRef::Text(text) => Mark::Text(utf8(text, "the high-water column")?.to_owned()),
         ValueRef::Blob(_) => {
-            return Err(Failure("the high-water column has a blob in it: take a column of numbers or text".to_owned()));
+            return Err(Failure(
+                "the high-water column contains a blob: choose a column of numbers or text".to_owned(),
+            ));
         }
     }))
 }
@@ -182,7 +184,7 @@ impl Source for Sqlite {
 
     async fn may_have_changed(&mut self) -> Answer<bool> {
         if file_at(&self.path)? != self.file {
-            return Err(Failure(format!("another file is at {} now: it is opened", self.path.display())));
+            return Err(Failure(format!("{} was replaced by another file: opening the new one", self.path.display())));
         }
         let version = data_version(&self.db)?;
         Ok(std::mem::replace(&mut self.version, version) != version)

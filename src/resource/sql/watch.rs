@@ -137,7 +137,7 @@ impl Watcher {
                 end = self.session(database, known, &mut progress) => end,
             };
             match end {
-                End::Refused => return Err(self.unusable("what is seen there cannot be recorded")),
+                End::Refused => return Err(self.unusable("the host cannot record its changes")),
                 End::Failed(why) => {
                     // After a session that has worked, the pauses are short again.
                     let worked = matches!(progress.status, Some(Status::Watching | Status::Reconciling));
@@ -168,7 +168,10 @@ impl Watcher {
                         window.add(id, number);
                     }
                 }
-                Err(why) => tracing::warn!("batch {number} of {} is lost ({why}): its rows may come again", self.name),
+                Err(why) => tracing::warn!(
+                    "batch {number} of {} cannot be read ({why}): its rows may be delivered again",
+                    self.name
+                ),
             }
         }
         let is_restored = window.len() > 0;
@@ -186,8 +189,8 @@ impl Watcher {
         };
         if cursor.is_some() && begun.is_new() {
             tracing::warn!(
-                "{} was another database, table, query or `high_water` before, or another kind of resource: all its \
-                 rows are delivered, from the first on",
+                "the database, table, query or `high_water` of {} changed, or its kind did: all its rows are \
+                 delivered, from the first on",
                 self.name
             );
         }
@@ -481,29 +484,23 @@ impl Watcher {
     /// Warns of rows that came too late, and returns what to show.
     fn late(&self, from: &Mark, mark: &Mark) -> WaitingPath {
         let column = &self.rows.high_water;
-        self.below(
-            mark,
-            format!(
-                "not delivered, because `{column}` had reached {from} more than `overlap` before: if {from} is wrong, \
-                 correct it there, otherwise lengthen `overlap`; under another name of the resource, all rows are \
-                 delivered"
-            ),
-        )
+        let why = format!(
+            "not delivered: they appeared more than `overlap` after `{column}` had reached {from}. If {from} is wrong, \
+             correct it in the database; otherwise lengthen `overlap`. To deliver all rows, rename the resource"
+        );
+        self.below(mark, why)
     }
 
     fn begun_again(&self, from: &Mark, mark: &Mark) -> WaitingPath {
         let column = &self.rows.high_water;
-        self.below(
-            mark,
-            format!(
-                "not read, because `{column}` had reached {from}: if the column has begun again, give the \
-                 resource another name"
-            ),
-        )
+        let why = format!(
+            "not read, because `{column}` had already reached {from}: if its values started over, rename the resource"
+        );
+        self.below(mark, why)
     }
 
     fn below(&self, mark: &Mark, reason: String) -> WaitingPath {
-        tracing::warn!("what {} has up to {mark} in `{}` is {reason}", self.name, self.rows.high_water);
+        tracing::warn!("rows of {} with `{}` up to {mark} are {reason}", self.name, self.rows.high_water);
         let path = crate::base::escape(format!("rows up to {mark}").as_bytes());
         WaitingPath { path, reason, since: SystemClock.now() }
     }
@@ -563,7 +560,8 @@ impl Progress {
         self.held = Some(WaitingPath {
             path: crate::base::escape(format!("rows after {mark}").as_bytes()),
             reason: format!(
-                "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
+                "waiting, because {MAX_ROWS} rows arrived within `overlap`: shorten `overlap`, or choose a \
+                 `high_water` column with finer values"
             ),
             since: SystemClock.now(),
         });

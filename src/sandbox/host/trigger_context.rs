@@ -92,7 +92,7 @@ impl GuestState {
             return Ok(());
         }
         let list: Vec<String> = resources.iter().map(|name| format!("`{name}`")).collect();
-        let message = format!("a run of this trigger takes nothing from it: the trigger is about {}", list.join(", "));
+        let message = format!("it is not one of this trigger's resources ({})", list.join(", "));
         Err(CallError::Refused(self.gate.deny(call, resource, message)))
     }
 

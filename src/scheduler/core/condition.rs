@@ -213,12 +213,12 @@ pub(super) const NOTHING_NEW: &str = "nothing new";
 
 /// What `quiet_for` sees.
 pub(super) fn quiet_seen(quiet: bool) -> &'static str {
-    if quiet { "no new artifact for that long" } else { "a new artifact within it" }
+    if quiet { "no new artifact for that long" } else { "a new artifact arrived within that time" }
 }
 
 /// What `max_wait` sees.
 pub(super) fn wait_seen(over: bool) -> &'static str {
-    if over { "the oldest waits for longer" } else { "the oldest waits for less" }
+    if over { "the oldest has waited longer" } else { "the oldest has waited less" }
 }
 
 /// Describes a number of new artifacts.
@@ -284,7 +284,7 @@ fn on_metric(condition: &Condition, test: MetricTest, mark: Mark, metric: &Metri
     if is_own {
         seen.push_str(", which this trigger led to");
     } else if met && metric.seq <= mark.seq {
-        seen.push_str(", as when it fired last");
+        seen.push_str(", unchanged since it last fired");
     }
     let fresh = met && !is_own && metric.seq > mark.seq;
     let led_by = if met { metric.fired_by.clone() } else { Vec::new() };

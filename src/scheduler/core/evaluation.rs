@@ -257,7 +257,7 @@ fn counted(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) ->
     if now < quiet_at && !situation.draining {
         let until = patience_ends.map_or(quiet_at, |end| end.min(quiet_at));
         let span = TimeSpan(trigger.quiet_for);
-        let reason = format!("{}, waits for {span} without a new one", artifacts(pending.count));
+        let reason = format!("{}, waits until none has arrived for {span}", artifacts(pending.count));
         return Evaluation::not_ready(reason, Some(until));
     }
     Evaluation::ready(artifacts(pending.count), false)
@@ -365,7 +365,7 @@ mod tests {
             max_wait: Some(Duration::from_secs(12)),
             ..Trigger::default()
         };
-        let reason = "2 new artifacts, waits for 5s without a new one".to_owned();
+        let reason = "2 new artifacts, waits until none has arrived for 5s".to_owned();
         assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(moment(9))));
         assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(moment(12))));
         let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();

@@ -340,7 +340,7 @@ impl RunCore {
             RunWhen::AnyFailed if before.iter().any(|(place, _)| self.failed_at_or_before(*place)) => {
                 Some((ActionState::Ready, None))
             }
-            RunWhen::AnyFailed => Some((ActionState::Skipped, Some("nothing before it failed".to_owned()))),
+            RunWhen::AnyFailed => Some((ActionState::Skipped, Some("no action before it failed".to_owned()))),
         }
     }
 

@@ -73,7 +73,7 @@ impl Slots {
             let why = match (in_use < limit, in_use + before < limit) {
                 (_, true) => return None,
                 (false, _) => format!("{name} ({in_use} of {limit} in use)"),
-                (true, false) => format!("{name} (another action waits for it longer)"),
+                (true, false) => format!("{name} (another action has waited longer)"),
             };
             Some(why)
         });
@@ -166,7 +166,7 @@ mod tests {
         let both = take(&mut slots, &["gpu", "api"]);
         assert_eq!(slots.waits_for(both).unwrap(), "waits for gpu (1 of 1 in use)");
         let later = take(&mut slots, &["api"]);
-        assert_eq!(slots.waits_for(later).unwrap(), "waits for api (another action waits for it longer)");
+        assert_eq!(slots.waits_for(later).unwrap(), "waits for api (another action has waited longer)");
         let free = take(&mut slots, &["no_limit"]);
         assert_eq!(slots.waits_for(free), None);
         assert_eq!(slots.give_back(gpu), [both]);

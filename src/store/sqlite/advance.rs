@@ -63,10 +63,7 @@ pub(super) fn follow(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp)
     };
     let moves = !step.actions.is_empty() || !step.starts.is_empty() || step.run.is_some();
     if run.state.ended() && moves {
-        return Err(Fail::conflict(format!(
-            "run {} has ended as {}: it takes no step any more",
-            run.number, run.state
-        )));
+        return Err(Fail::conflict(format!("run {} has already ended as {}", run.number, run.state)));
     }
     take(tx, &mut run, step, now)
 }

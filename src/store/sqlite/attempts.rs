@@ -51,7 +51,7 @@ pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     });
     let Some((attempt, epoch, token)) = found.optional()? else { return refuse("it is not on record".to_owned()) };
     if (epoch, token) != (fence.epoch, fence.token) {
-        return refuse(format!("its token is {epoch}.{token} by now, not {}.{}", fence.epoch, fence.token));
+        return refuse(format!("its token is now {epoch}.{token}, not {}.{}", fence.epoch, fence.token));
     }
     Ok(attempt)
 }

@@ -50,7 +50,7 @@ pub(super) fn look(db: &Connection) -> Result<Standing> {
     }
     if application != i64::from(APPLICATION_ID) {
         return Err(StoreError::Corrupt(
-            "it is a database of another program; let `metadata_store.path` name a file that does not exist yet"
+            "the database belongs to another program; set `metadata_store.path` to a file that does not exist yet"
                 .to_owned(),
         ));
     }

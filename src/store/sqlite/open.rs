@@ -83,7 +83,7 @@ impl SqliteStore {
             Standing::Ours(version) => {
                 return Err(name(
                     StoreError::Corrupt(format!(
-                        "it has version {version} of the schema, this anacostia has {}; start it once with `anacostia run`, which migrates it",
+                        "its schema has version {version}, and this anacostia needs {}; run `anacostia run` once to migrate it",
                         SCRIPTS.len()
                     )),
                     path,

@@ -144,7 +144,7 @@ fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     let same_actions = on_record.iter().map(|action| &action.name).eq(new.actions.iter().map(|action| &action.name));
     let same_run = same_actions && prepare(tx.db, sql)?.exists(values)?;
     if !same_run || given(tx.db, run.number)? != new.given.iter().copied().collect() {
-        return Err(Fail::conflict(format!("run {} exists already, and is a different run", new.id)));
+        return Err(Fail::conflict(format!("run {} already exists, and was created with different arguments", new.id)));
     }
     let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
     let (inputs, _) = first_inputs(tx.db, &run, false)?;

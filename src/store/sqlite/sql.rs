@@ -68,7 +68,7 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, doing: &'static str) -> Store
     use rusqlite::Error as E;
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => {
-            return StoreError::Conflict(format!("failed to {doing}: it clashes with what is on record ({error})"));
+            return StoreError::Conflict(format!("failed to {doing}: it conflicts with the record ({error})"));
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             return StoreError::Corrupt(format!("failed to {doing}: {error}"));

@@ -313,7 +313,8 @@ fn rows_beyond_what_the_host_can_tell_apart_wait_for_the_overlap() {
     lab.app.start();
     let waiting = lab.wait_for_waiting();
     assert_eq!(waiting["path"], "rows after 250000", "{waiting}");
-    let reason = "waiting, because 250000 rows have come within `overlap`: make it shorter, or `high_water` finer";
+    let reason = "waiting, because 250000 rows arrived within `overlap`: shorten `overlap`, or choose a `high_water` \
+                  column with finer values";
     assert_eq!(waiting["reason"], reason);
     wait_until("the rest to be on record", || {
         let artifacts = lab.app.get_all("/api/v1/artifacts?resource=readings");
