@@ -54,7 +54,7 @@ fn no_row_is_read_at_the_bound_of_kept_content_until_runs_have_ended() {
         lab.add(1..=9);
         let waiting = lab.wait_for_waiting();
         assert!(
-            waiting["reason"].as_str().unwrap().starts_with("waiting, because 60 B of content is kept"),
+            waiting["reason"].as_str().unwrap().starts_with("waiting, because runs need 60 B of kept content"),
             "{waiting}"
         );
         lab.app.restart();
