@@ -1,7 +1,7 @@
 //! The binary. It sets the global allocator; everything else is in the library.
 //!
-//! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one
-//! thread and freed by another, which the C library's allocator serves more slowly.
+//! Rust and SQLite both use `mimalloc`: records are many small allocations, made by one thread and
+//! freed by another, which the C library's allocator serves more slowly.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -7,8 +7,8 @@ use super::{bounds, tls};
 /// The longest text. Some services answer with pages of HTML.
 const MAX_BYTES: usize = 300;
 
-/// Returns the text of the innermost cause of an error, on one line. The texts around it repeat it,
-/// with URLs in them.
+/// Returns the text of the innermost cause of an error, on one line. The errors around it repeat
+/// that text, and add URLs.
 #[must_use]
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;

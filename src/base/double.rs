@@ -25,21 +25,21 @@ pub fn of_word(word: &str) -> Option<f64> {
     WORDS.into_iter().find(|(text, _)| *text == word).map(|(_, of)| of)
 }
 
-/// Returns the double that a program means which prints one that is not finite: the words, and
-/// `nan` and `inf` in any case and with any sign, as C and Python print them.
+/// Returns the double that a program's text for a non-finite one means: the words, and `nan` and
+/// `inf` in any case and with any sign, as C and Python print them.
 #[must_use]
 pub fn of_spelling(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is = |word: &str| unsigned.eq_ignore_ascii_case(word);
     let infinity = || if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY };
-    // NaN has no sign that means anything.
+    // The sign of a NaN has no meaning.
     if is("nan") { Some(f64::NAN) } else { (is("inf") || is("infinity")).then(infinity) }
 }
 
 /// Formats the number for display: the shortest text that parses to the same number, or the word.
 #[must_use]
 pub fn text(value: f64) -> String {
-    // Where the decimal form has many zeros, an exponent says more.
+    // An exponent is easier to read than many zeros.
     let far = value != 0.0 && !(1e-5..1e16).contains(&value.abs());
     word(value).map_or_else(|| if far { format!("{value:e}") } else { value.to_string() }, str::to_owned)
 }

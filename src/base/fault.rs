@@ -3,8 +3,8 @@
 //!
 //! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes
 //! `publish.renamed`. `ANACOSTIA_FAULT=panic:publish.renamed:3` makes the thread or task that
-//! passes it for the third time panic; with `3+` instead of `3`, also all later ones. The points
-//! exist only in debug builds; in a release build [`point`] does nothing.
+//! passes it for the third time panic; with `3+` instead of `3`, all later ones panic too. The
+//! points exist only in debug builds; in a release build [`point`] does nothing.
 //!
 //! `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of each of these
 //! writes after it is committed, as can happen on a connection to a server.

@@ -11,7 +11,7 @@ pub fn is_large_integer(token: &str) -> bool {
 }
 
 /// Returns whether a JSON token is a number that 64 bits cannot hold: a large integer, or a number
-/// with a fraction or an exponent that would become infinite, or 0 without being 0.
+/// with a fraction or an exponent that would become infinite, or 0 although it is not 0.
 #[must_use]
 pub fn is_beyond_64_bits(token: &str) -> bool {
     let digits = token.strip_prefix('-').unwrap_or(token);

@@ -9,8 +9,8 @@ use hyper_util::client::proxy::matcher::Matcher;
 const VARIABLES: [[&str; 2]; 3] =
     [["HTTP_PROXY", "http_proxy"], ["HTTPS_PROXY", "https_proxy"], ["ALL_PROXY", "all_proxy"]];
 
-/// Names the proxy of a request that could not be connected, for the end of the error: it may be
-/// the proxy that is away. Empty if there is none.
+/// Names the proxy of a request that could not be connected, to append to the error, because the
+/// proxy itself may be unreachable. Empty if there is none.
 #[must_use]
 pub fn through(error: &reqwest::Error) -> String {
     static ENVIRONMENT: OnceLock<Matcher> = OnceLock::new();
@@ -25,8 +25,8 @@ fn named(matcher: &Matcher, url: &str) -> Option<String> {
     Some(format!("{}://{}", found.uri().scheme_str()?, found.uri().authority()?))
 }
 
-/// Returns the variables of the environment that should name a proxy, and do not. Libraries pass
-/// over them without a word.
+/// Returns the variables of the environment that should name a proxy, and do not. Libraries
+/// silently ignore them.
 #[must_use]
 pub fn misread() -> Vec<&'static str> {
     let read = |name: &str| std::env::var(name).ok();

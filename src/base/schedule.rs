@@ -49,13 +49,13 @@ impl Schedule {
             return Err(refuse(if text.len() > 200 { "it is too long" } else { "it is empty" }));
         }
         let is_word = text.trim_start().starts_with('@');
-        // The library takes a seventh field, which is a year.
+        // The library would accept a seventh field, for the year.
         if !is_word && !(5..=6).contains(&text.split_whitespace().count()) {
-            return Err(refuse("it has neither five fields nor, with seconds in front, six"));
+            return Err(refuse("it must have five fields, or six with seconds first"));
         }
         let cron: Cron = text.parse().map_err(|error: croner::errors::CronError| {
             if is_word {
-                return refuse("it is none of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`");
+                return refuse("it must be `@hourly`, `@daily`, `@weekly`, `@monthly` or `@yearly`");
             }
             let why = error.to_string();
             let why = why.split_once(": ").map_or(&*why, |(_, why)| why);
@@ -71,7 +71,7 @@ impl Schedule {
     }
 
     /// Returns a time for people, by the clocks of its time zone and in UTC: `2026-03-02 06:00
-    /// Europe/Berlin (05:00 UTC)`. The date is in both if it is another one in UTC.
+    /// Europe/Berlin (05:00 UTC)`. If the date is another one in UTC, both have it.
     #[must_use]
     pub fn shown(&self, at: Timestamp) -> String {
         let utc = at.in_utc();
@@ -88,7 +88,7 @@ impl Schedule {
     /// Returns the first time after `at` at which it is due. `None` if there is none.
     #[must_use]
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
-        // A schedule knows whole seconds only.
+        // A schedule is due at whole seconds only.
         let second = at.as_micros().div_euclid(1_000_000);
         let after = jiff::Timestamp::from_second(second).ok()?.to_zoned(self.time_zone.clone());
         let next = self.cron.find_next_occurrence(&after, false).ok()?;

@@ -12,11 +12,11 @@ use super::{TimeSpan, Timestamp};
 pub enum When {
     /// At this time.
     At(Timestamp),
-    /// So long before now.
+    /// This long before now.
     Ago(TimeSpan),
 }
 
-/// The error for a text that is no point in time.
+/// The error for a text that is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a time: write a date such as 2026-03-01, a time such as 2026-03-01T12:00:00Z, or how long ago it was, such as 24h"
@@ -47,7 +47,7 @@ impl FromStr for When {
         if let Ok(time) = text.parse() {
             return Ok(Self::At(time));
         }
-        // Without an offset: the records are in UTC, and so is what is compared with them.
+        // A time without an offset is in UTC, like the records that it is compared with.
         let civil: Option<jiff::civil::DateTime> = text.parse().ok();
         let utc = civil.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok());
         utc.map(|zoned| Self::At(Timestamp::from_micros(zoned.timestamp().as_microsecond())))

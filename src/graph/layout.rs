@@ -1,11 +1,12 @@
 //! Where to draw the nodes and edges of a graph, in layers.
 //!
-//! Nodes stand in columns, each after all nodes that lead to it. An edge crosses the gaps between
-//! columns as a curve and passes a column on a straight line that is kept free for it, so no edge
-//! runs through a box. Crate `rust_sugiyama` orders each column, so that few edges cross, and
-//! aligns what belongs together. It returns no bends: each edge that passes columns gets a small
-//! node in each of them, and these positions are the bends. What the crate returns is moved apart
-//! where it is too close, so the promises above do not depend on it.
+//! Nodes are placed in columns, each after all nodes that lead to it. An edge crosses the gaps
+//! between columns as a curve, and passes a column on a straight line that is kept free for it, so
+//! no edge runs through a box. The crate `rust_sugiyama` orders each column so that few edges
+//! cross, and aligns connected nodes. It returns no bends, so each edge that passes columns gets a
+//! small node in each of them, and the positions of these are the bends. Where the crate places
+//! things too close together, this module moves them apart, so the promises above do not depend on
+//! the crate.
 //!
 //! The layout depends only on its arguments, and its time is bounded by [`MAX_PLACES`].
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 use rust_sugiyama::configure::{Config, RankingType};
 
-/// Most nodes and bends of a layout. Beyond that a drawing could not be read either.
+/// The most nodes and bends of a layout. A larger drawing would be unreadable anyway.
 pub const MAX_PLACES: usize = 6_000;
 /// Up to this many nodes and bends, the crate takes the time to swap neighbours.
 const MAX_SWAPPED: usize = 1_500;
@@ -33,7 +34,7 @@ const BEND: i32 = 4;
 /// Where the edges lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// To the right: the columns stand beside each other.
+    /// To the right: the columns are side by side.
     Right,
     /// Down: what is called a column here is a row.
     Down,
@@ -62,11 +63,11 @@ pub struct Point {
 /// The box of a node, by its upper left corner. All boxes have the size of [`Shape`].
 pub type Corner = Point;
 
-/// The way of an edge: curves across gaps, connected by straight lines past columns.
+/// The path of an edge: curves across gaps, connected by straight lines past columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Where each curve begins and ends, from the edge's source to its target. A straight line
-    /// leads from the end of a curve to the begin of the next. Curves leave and arrive in the
+    /// leads from the end of a curve to the beginning of the next. Curves leave and arrive in the
     /// direction of the layout.
     pub curves: Vec<(Point, Point)>,
     /// Whether it leads against the direction, because it closes a cycle.
@@ -84,7 +85,7 @@ pub struct Layout {
     pub height: i32,
     /// The box of each node.
     pub boxes: Vec<Corner>,
-    /// The way of each edge.
+    /// The path of each edge.
     pub routes: Vec<Route>,
 }
 
@@ -104,7 +105,7 @@ pub fn lay_out(nodes: usize, edges: &[(usize, usize)], shape: Shape) -> Option<L
     Some(draw(&columns, &across, &flow, nodes, &forward))
 }
 
-/// An edge in the direction of the layout, and whether that is against its own.
+/// An edge in the direction of the layout, and whether it was turned around.
 #[derive(Debug, Clone, Copy)]
 struct Forward {
     from: usize,
@@ -112,7 +113,8 @@ struct Forward {
     is_back: bool,
 }
 
-/// Turns the edges that close a cycle. `None` for an edge that is none.
+/// Turns around the edges that close a cycle. `None` for an edge from a node to itself, or of a
+/// node that does not exist.
 fn orient(nodes: usize, edges: &[(usize, usize)]) -> Vec<Option<Forward>> {
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); nodes];
     let mut oriented = Vec::with_capacity(edges.len());
@@ -146,8 +148,8 @@ fn reaches(next: &[Vec<usize>], from: usize, to: usize) -> bool {
     false
 }
 
-/// Returns the column of each node: the first one after all nodes that lead to it. A node to which
-/// none leads stands directly before the first that it leads to.
+/// Returns the column of each node: the first one after all nodes that lead to it. A node without
+/// predecessors is placed directly before its first successor.
 fn layers(nodes: usize, edges: &[Option<Forward>]) -> Vec<usize> {
     let (mut before, mut after) = (vec![0_usize; nodes], vec![Vec::new(); nodes]);
     for edge in edges.iter().flatten() {
@@ -186,7 +188,7 @@ struct Columns {
     nodes: usize,
     /// The column of each place.
     layers: Vec<usize>,
-    /// For each edge, the places on its way: its nodes, with its bends between them.
+    /// For each edge, the places on its path: its nodes, with its bends between them.
     chains: Vec<Vec<usize>>,
     /// All steps from place to place.
     steps: Vec<(u32, u32)>,
@@ -206,8 +208,9 @@ impl Columns {
             }
             columns.chains.push(chain);
         }
-        // The crate lays out connected parts apart from each other, and moves each as far to the
-        // left as it goes. A place before all others holds them together in the given columns.
+        // The crate lays out connected parts separately, and moves each as far to the left as
+        // possible. An additional place before all others connects them, which keeps the given
+        // columns.
         let sources: Vec<usize> = (0..nodes).filter(|node| has_before.get(*node) == Some(&false)).collect();
         if sources.len() > 1 {
             let root = columns.add(usize::MAX)?;
@@ -273,7 +276,7 @@ impl Columns {
         across
     }
 
-    /// Makes sure that nothing in a column overlaps, without another order.
+    /// Makes sure that nothing in a column overlaps, and keeps the order.
     fn move_apart(&self, across: &mut [i32], of_box: i32) {
         let mut columns: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (place, layer) in self.layers.iter().enumerate() {
@@ -326,7 +329,7 @@ impl Flow {
 
 /// Turns places into boxes and routes.
 fn draw(columns: &Columns, across: &[i32], flow: &Flow, nodes: usize, edges: &[Option<Forward>]) -> Layout {
-    // What only holds the others together is not drawn, and needs no room at the border.
+    // The place that only connects the others is not drawn, and needs no room at the border.
     let drawn = || (0..nodes).chain(columns.chains.iter().flatten().copied());
     let half = |place: usize| if place < nodes { flow.across / 2 } else { BEND };
     let middle = |place: usize| across.get(place).copied().unwrap_or_default();

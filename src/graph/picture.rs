@@ -1,8 +1,8 @@
 //! Which nodes and edges of a pipeline are drawn, and where.
 //!
 //! Two nodes that share data are connected through the resource that holds it, so the edge of
-//! `after` between them is left out: it would say the same again. So is the edge of an action that
-//! is after another one through a third.
+//! `after` between them is left out, because it would repeat that. So is the edge between two
+//! actions that are also connected through a third.
 
 use std::collections::BTreeSet;
 
@@ -33,13 +33,13 @@ pub struct PictureNode {
 /// What an edge means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Link {
-    /// The action at its end runs after the node at its begin, and reads nothing from it.
+    /// The action at its end runs after the node at its beginning, and reads nothing from it.
     After,
     /// The action reads the resource.
     Reads,
     /// The action writes the resource.
     Writes,
-    /// The store has on record what arrives in the resource, or starts the action.
+    /// The store records what arrives in the resource, or the action has no other node before it.
     Root,
 }
 
@@ -110,8 +110,8 @@ impl Picture {
     }
 
     fn add_edges(&mut self, pipeline: &Pipeline) {
-        // In the order in which they count if they close a cycle: what leads back is what reads a
-        // resource that is only written later.
+        // The order matters if edges close a cycle, because then the last one leads back. That
+        // should be the read of a resource that is only written later.
         let mut edges = Vec::new();
         let mut add = |from: Option<usize>, to: Option<usize>, link| {
             if let (Some(from), Some(to)) = (from, to) {
@@ -158,9 +158,9 @@ impl Picture {
 /// Which actions come before which.
 struct Order {
     graph: Graph,
-    /// For each action a set of those before it, as bits.
+    /// For each action the set of those before it, as bits.
     before: Vec<Vec<u64>>,
-    /// The same without those that are only directly before it.
+    /// The same, but only those before it through another action.
     not_only_directly: Vec<Vec<u64>>,
 }
 
@@ -194,11 +194,11 @@ impl Order {
         sets.get(action).and_then(|set| set.get(one / 64)).is_some_and(|word| word & (1 << (one % 64)) != 0)
     }
 
-    /// Returns whether other edges say already that `action` is after the action `name`.
+    /// Returns whether other edges already show that `action` is after the action `name`.
     fn is_told(&self, pipeline: &Pipeline, name: &str, action: &ActionSpec) -> bool {
         let (place, one) = (self.graph.place(&action.name), self.graph.place(name));
         let is_later = |writer: &ActionSpec| Self::has(&self.before, self.graph.place(&writer.name), place);
-        // If it is written later too, the edge from it leads back.
+        // If a later action writes the resource too, the edge from the resource leads back.
         let leads_on = |resource: &String| {
             let mut writers = pipeline.actions.iter().filter(|other| other.writes.contains(resource));
             !writers.any(is_later)
@@ -288,7 +288,7 @@ mod tests {
             .map(|(edge, _)| edge)
             .collect();
         assert_eq!(back, ["models Reads evaluate"]);
-        // So the order of the two is drawn by itself.
+        // So the order of the two has an edge of its own.
         assert!(edges(&picture).contains(&"train After evaluate".to_owned()));
         assert_eq!(picture.edges.iter().filter(|edge| edge.link == Link::Reads).count(), 2);
     }

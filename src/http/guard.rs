@@ -90,7 +90,7 @@ impl Guard {
                 .ok_or_else(|| Problem::bad_request(format!("`{}` is not a host", shown(text))))?;
             if !self.hosts.allow(&asked) {
                 return Err(Problem::misdirected(format!(
-                    "`{}` is not a name of this server; reach it by the address that it is bound to, or add the name to `hosts` of `[server]`",
+                    "this server does not answer for `{}`; use the address that it is bound to, or add the name to `hosts` in `[server]`",
                     shown(text)
                 )));
             }

@@ -13,8 +13,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection must have been idle before it makes room. A new one gets this long to send
-/// its request.
+/// How long a connection must have been idle before it is closed to make room. A new one gets this
+/// long to send its request.
 const MIN_IDLE: Duration = Duration::from_millis(250);
 
 /// When a connection became idle, and its number, which distinguishes those of one instant.
@@ -32,8 +32,8 @@ impl IdleConnections {
         Arc::new(seat)
     }
 
-    /// Asks the connection that has been idle for longest to close, if at `now` it has been so for
-    /// long enough.
+    /// Asks the connection that has been idle the longest to close, if it has been idle for at
+    /// least [`MIN_IDLE`] at `now`.
     pub(super) fn close_longest(&self, now: Instant) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(longest) = all.first_entry().filter(|entry| entry.key().0 + MIN_IDLE <= now) {
@@ -59,7 +59,7 @@ impl Seat {
         Busy(Arc::clone(self))
     }
 
-    /// Returns whether no request is at work.
+    /// Returns whether no request is in progress.
     pub(super) fn is_idle(&self) -> bool {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -88,12 +88,12 @@ impl Drop for Seat {
     }
 }
 
-/// A request at work.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Seat>);
 
 impl Busy {
-    /// Returns the body of the answer, with whose end the request ends.
+    /// Wraps the body of the answer: the request ends when the body is dropped, sent or not.
     pub(super) fn until_sent(self, body: Body) -> Body {
         Body::new(Sending { body, _busy: self })
     }

@@ -33,7 +33,7 @@ struct Operation {
     answer: Content,
 }
 
-/// What a body is.
+/// The content of a body.
 #[derive(Clone, Copy)]
 enum Content {
     /// A JSON object that this document does not describe.
@@ -166,7 +166,7 @@ fn described(operation: &Operation) -> Value {
     described
 }
 
-/// Says which parameters of the query are required: what a POST takes there, it needs.
+/// Marks the query parameters of a POST as required, because it needs all that it takes.
 fn required(operation: &Operation, mut parameters: Vec<Value>) -> Vec<Value> {
     if operation.method == "post" {
         for parameter in parameters.iter_mut().filter_map(Value::as_object_mut) {

@@ -9,7 +9,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::problem::Problem;
 
-/// Answers with the fallback of `pages` if a browser asks for a page, and else with the problem.
+/// Answers with the fallback of `pages` if a browser asks for a page, otherwise with the problem.
 pub(super) async fn page_or(pages: Router, request: Request, problem: Problem) -> Response {
     if !wants_page(&request) {
         return problem.into_response();
@@ -20,7 +20,7 @@ pub(super) async fn page_or(pages: Router, request: Request, problem: Problem) -
     }
 }
 
-/// Returns whether a browser asks for a page. The addresses of the API are for programs, also when
+/// Returns whether a browser asks for a page. The addresses of the API are for programs, even when
 /// somebody opens one in a browser.
 fn wants_page(request: &Request) -> bool {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);

@@ -104,7 +104,7 @@ async fn next(
     }
 }
 
-/// Waits for a free place, for which idle connections are closed.
+/// Waits for a free place, and closes idle connections to get one.
 async fn place(places: &Arc<Semaphore>, idle: &IdleConnections) -> Option<OwnedSemaphorePermit> {
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
         return Some(place);

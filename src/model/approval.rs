@@ -39,7 +39,7 @@ impl Decision {
         Self { verdict, by: text(by), note: text(note), at }
     }
 
-    /// Returns whether it says the same as another, whenever each was made.
+    /// Returns whether it says the same as another, regardless of when each was made.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.verdict == other.verdict && self.by == other.by && self.note == other.note

@@ -16,7 +16,7 @@ string_enum! {
         AwaitingApproval = "awaiting_approval",
         /// No watched resource has received a new artifact for some time, or one of them has not.
         NothingNew = "nothing_new",
-        /// A watched resource cannot be reached, or one that outputs are to be published to.
+        /// A resource that is watched, or that outputs are published to, cannot be reached.
         ResourceUnreachable = "resource_unreachable",
     }
 }
@@ -58,7 +58,7 @@ pub struct Notification {
     pub text: String,
     /// The state of the delivery.
     pub state: NotificationState,
-    /// How often it was sent, also without success.
+    /// How often it was sent, with or without success.
     pub attempts: u32,
     /// Why the last attempt failed.
     pub error: Option<String>,

@@ -1,9 +1,9 @@
-//! The difference between two runs. Pure: from the records of both to the lists that the API, the
-//! command line and the pages show.
+//! The difference between two runs: a pure function from the records of both to the lists that the
+//! API, the command line and the pages show.
 //!
 //! Params, components, metrics and timings are listed whole, with what differs first, because the
-//! equal ones say what the runs have in common. Of inputs and outputs, which may be thousands, only
-//! those are listed that differ; the equal ones are counted.
+//! equal ones say what the runs have in common. There may be thousands of inputs and outputs, so
+//! only those that differ are listed, and the equal ones are counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ pub struct RunRecords {
     pub metrics: BTreeMap<(String, String), f64>,
     /// What its actions wrote, with the action.
     pub outputs: Vec<(String, Artifact)>,
-    /// What was too much to read, in words such as `inputs`.
+    /// The kinds of records of which there were too many to read, such as `inputs`.
     pub incomplete: Vec<&'static str>,
 }
 
@@ -88,7 +88,7 @@ pub struct DiffRun {
     pub created_at: Timestamp,
     /// The time from its start to its end, in microseconds; `null` until it has ended.
     pub took_us: Option<u64>,
-    /// What was too much to compare all of it, in words such as `inputs`.
+    /// The kinds of records of which there were too many to compare, such as `inputs`.
     pub incomplete: Vec<&'static str>,
 }
 
@@ -150,7 +150,7 @@ pub struct MetricDiff {
     /// Its last value in the second run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<Number>,
-    /// The second value less the first, if both are finite.
+    /// The second value minus the first, if both are finite.
     pub change: Option<Number>,
     /// The change in per cent of the absolute first value, which is not zero.
     pub change_percent: Option<Number>,
@@ -174,7 +174,7 @@ pub struct TimingDiff {
     /// In the second run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<ActionRecord>,
-    /// The second time less the first, in microseconds.
+    /// The second time minus the first, in microseconds.
     pub change_us: Option<i64>,
     /// The change in per cent of the first time, which is not zero.
     pub change_percent: Option<Number>,
@@ -328,7 +328,7 @@ fn timings(a: &RunRecords, b: &RunRecords) -> DiffList<TimingDiff> {
             b: b.cloned(),
         }
     });
-    // Two times are never equal, except by chance: what differs is where an action ended otherwise.
+    // Times are equal only by chance, so what counts as different is another end state.
     let same = |item: &TimingDiff| item.a.as_ref().map(|it| it.state) == item.b.as_ref().map(|it| it.state);
     list(items.collect(), same)
 }

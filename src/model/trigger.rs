@@ -47,7 +47,7 @@ pub struct ConditionSeen {
     pub seen: String,
     /// Whether it is met.
     pub met: bool,
-    /// Of `all` and `any`: the conditions in it.
+    /// For `all` and `any`: the conditions inside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<ConditionSeen>,
 }
@@ -58,10 +58,10 @@ pub struct ConditionSeen {
 pub struct TriggerMark {
     /// The trigger.
     pub trigger: String,
-    /// The condition, as its key and what it waits for: `every 1h`. A condition that is edited is
+    /// The condition, as its key and what it waits for: `every 1h`. An edited condition counts as
     /// another one.
     pub condition: String,
-    /// The time up to which it is accounted for: of the last fire, or when the host first saw it.
+    /// The time up to which it is accounted for: when it last fired, or when the host first saw it.
     pub at: Timestamp,
     /// The record up to which it is accounted for: an event for `after_run`, or a metric.
     pub seq: u64,

@@ -61,13 +61,13 @@ struct State {
     told_silence: BTreeSet<(String, Option<String>)>,
     /// Since when resources are unreachable.
     unreachable: BTreeMap<String, Instant>,
-    /// Who was told of which resource that it is unreachable: the resource and the receiver.
+    /// The outages that were reported, as pairs of the resource and the receiver.
     told_outages: BTreeSet<(String, String)>,
-    /// Resources that may be reached again, and were told to be unreachable.
+    /// Resources with a reported outage that may be reachable again.
     back: BTreeSet<String>,
-    /// The attempts whose outputs have waited for a resource of which somebody was told, and those
-    /// that had open outputs when this watch began. It is as large as the number of attempts that
-    /// wait until the resource is back.
+    /// The attempts whose outputs have waited for a resource with a reported outage, and those that
+    /// had unpublished outputs when this watch began. There are as many as attempts that wait until
+    /// the resource is back.
     waited: BTreeSet<AttemptId>,
 }
 
@@ -118,7 +118,7 @@ impl State {
 
     fn silence(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
         self.note_arrivals(shared);
-        // Until a resource was looked through, nobody knows whether something has arrived in it.
+        // Until a resource has been reconciled, nobody knows whether something has arrived in it.
         let known = |name: &String| statuses.get(name).is_some_and(|status| !matches!(status, Status::Reconciling));
         let mut new = Vec::new();
         for spec in &shared.specs {
@@ -147,15 +147,15 @@ impl State {
         self.as_of = arrivals.values().map(|(event, _)| *event).max().unwrap_or(0).max(self.as_of);
     }
 
-    /// Returns what is to be told about resources that cannot be reached: by their watch, or by
-    /// outputs that are to be published there.
+    /// Returns the notifications about resources that their watch, or outputs to be published
+    /// there, cannot reach.
     fn unreachable(
         &mut self,
         shared: &Shared,
         statuses: &BTreeMap<String, Status>,
         mut away: BTreeMap<String, String>,
     ) -> Vec<Notification> {
-        // A watch that has not reported yet, or reconciles, says nothing by itself.
+        // A watch that has not reported yet, or is reconciling, shows nothing.
         let mut unclear: BTreeSet<&String> = self.watched.iter().filter(|name| !statuses.contains_key(*name)).collect();
         for (name, status) in statuses {
             match status {
@@ -182,9 +182,10 @@ impl State {
         new
     }
 
-    /// Records which resources can be reached again. One is not while outputs that have waited for
-    /// it are open: after a restart, it takes a moment until their first try has failed. Outputs
-    /// that came later do not count, because a busy resource always has some.
+    /// Records which resources can be reached again. A resource does not count as reachable while
+    /// outputs that have waited for it are unpublished: after a restart, it takes a moment until
+    /// their first try has failed. Outputs that came later do not count, because a busy resource
+    /// always has some.
     async fn note_reachable(&mut self, shared: &Shared) -> Result<(), StoreError> {
         if self.back.is_empty() {
             return Ok(());
@@ -202,8 +203,8 @@ impl State {
     }
 }
 
-/// Returns of what a receiver is told that nothing new arrives there: each of its resources, or
-/// `None` for all that are watched together.
+/// Returns what `nothing_new_for` of a receiver is about: each of its resources, or `None` for all
+/// watched resources together.
 fn subjects(spec: &NotifySpec) -> Vec<Option<&str>> {
     if spec.resources.is_empty() { vec![None] } else { spec.resources.iter().map(|name| Some(name.as_str())).collect() }
 }

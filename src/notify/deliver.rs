@@ -22,8 +22,8 @@ use crate::model::{Delivery, Notification, NotificationState};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// How many failures in a row, of two notifications, show that the receiver is down when the host
-/// stops.
+/// How many failures in a row show that the receiver is down, while the host stops. They are of
+/// different notifications, because a failed one is put aside then.
 const DOWN: u32 = 2;
 
 /// Delivers to one receiver.
@@ -35,7 +35,8 @@ pub(super) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Delivers until `drain`, and then once more what waits, until the receiver is down.
+    /// Delivers until `drain`. Then tries each waiting notification once more, unless the receiver
+    /// is down.
     ///
     /// # Errors
     /// When the store fails.
@@ -106,8 +107,8 @@ impl Deliverer {
         let (name, why) = (&self.spec.name, error.unwrap_or_default());
         match state {
             NotificationState::Delivered => tracing::info!("{name} was notified: {}", it.title),
-            NotificationState::GivenUp => tracing::error!("{name} was not notified (\"{}\"): {why}", it.title),
-            // Once for each notification: further failures are on record.
+            NotificationState::GivenUp => tracing::error!("gave up notifying {name} (\"{}\"): {why}", it.title),
+            // Log this once for each notification; further failures are on record.
             NotificationState::Waiting if it.attempts == 0 => {
                 tracing::warn!("{name} could not be notified (\"{}\"): {why}; it is tried again", it.title);
             }
@@ -141,7 +142,7 @@ struct Order {
 }
 
 impl Order {
-    /// Returns how many of the oldest to look at, so that two of them are not put aside.
+    /// Returns how many of the oldest to look at, so that at least two of them are not put aside.
     fn enough(&self) -> u32 {
         u32::try_from(self.aside.len()).unwrap_or(u32::MAX).saturating_add(2)
     }
@@ -181,7 +182,7 @@ impl Order {
     }
 }
 
-/// Waits until then; without a time, for ever.
+/// Waits until `at`; forever if it is `None`.
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
@@ -190,7 +191,7 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// Returns the pause after this many failures: doubled each time, with jitter, so that many hosts
-/// do not come back to a receiver at the same moment.
+/// do not return to a receiver at the same moment.
 fn pause(failures: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)

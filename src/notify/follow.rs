@@ -80,8 +80,8 @@ fn note_arrival(shared: &Shared, event: &Event) {
     }
 }
 
-/// Returns the notifications that an event leads to. An event that is older than a delivery is
-/// tried again for leads to none: its receiver was added later, or no host has run for long.
+/// Returns the notifications that an event leads to. An event older than `retry_for` of a receiver
+/// leads to none for it: the receiver was added later, or no host was running for a long time.
 async fn notifications(shared: &Shared, event: &Event) -> Result<Vec<Notification>, StoreError> {
     let Some(cause) = cause(event) else { return Ok(Vec::new()) };
     let age = now().since(event.time);

@@ -50,8 +50,8 @@ impl Writer {
         }
     }
 
-    /// Writes that an action waits for approval, as `event` says. `None` if it does not any more: a
-    /// message about what is decided already would only cost its reader time.
+    /// Writes that an action waits for approval, as `event` says. `None` if it no longer waits,
+    /// because nobody needs a message about a decided approval.
     pub(super) fn about_approval(&self, spec: &NotifySpec, event: &Event, run: &RunDetail) -> Option<Notification> {
         let (number, name) = (run.run.number, event.action.as_deref()?);
         let action = run.actions.iter().find(|action| action.name == name)?;
@@ -107,8 +107,8 @@ impl Writer {
     pub(super) fn about_unreachable(&self, spec: &NotifySpec, resource: &str, why: &str) -> Notification {
         let title = format!("{}: {resource} cannot be reached", self.pipeline);
         let text = format!(
-            "The resource {resource} of the pipeline {} cannot be reached: {}\n\nWhat arrives there meanwhile is recorded, \
-             and outputs are published, once it can be reached again.\n\nPipeline: {}/\n",
+            "The resource {resource} of the pipeline {} cannot be reached: {}\n\nOnce it can be reached again, new \
+             artifacts are recorded and waiting outputs are published.\n\nPipeline: {}/\n",
             self.pipeline,
             cut(why, MAX_DETAIL),
             self.address
@@ -122,7 +122,7 @@ impl Writer {
 fn action_lines(run: &RunDetail) -> Vec<String> {
     let failed = |state| state == ActionState::Failed;
     let mut actions: Vec<_> = run.actions.iter().filter(|action| !action.not_triggered()).collect();
-    // A message has few lines, and the failed actions are what it is about.
+    // Put the failed actions first: a message has few lines, and they are what it is about.
     actions.sort_by_key(|action| !failed(action.state));
     let more = actions.len().saturating_sub(MAX_ACTIONS);
     let mut lines: Vec<String> = actions

@@ -1,15 +1,16 @@
 //! Floor 7: tells people and programs what happened, by webhook, Slack or e-mail.
 //!
-//! Nothing here is in the way of a run. The scheduler does not know this module: a *follower* reads
-//! the events that are on record already, and records in one transaction which notifications follow
+//! Notifications never delay a run. The scheduler does not know this module: a *follower* reads the
+//! events that are on record already, and records in one transaction which notifications follow
 //! from them and how far it has read. *Conditions* records what no event says: silence, and
 //! resources that cannot be reached. A *deliverer* for each receiver sends what waits for it,
 //! oldest first, so a receiver that hangs delays its own messages only.
 //!
 //! The queue is the store, so a notification survives `kill -9` from the event on, and is delivered
 //! at least once: a host that dies between the receiver's answer and the record sends it again,
-//! with the same id. A temporary failure is tried again with growing pauses for `retry_for`; what
-//! no repetition changes (an unknown recipient, a status such as 404) is given up at once.
+//! with the same id. After a temporary failure, the deliverer tries again with growing pauses for
+//! `retry_for`. After a permanent one (an unknown recipient, a status such as 404), it gives up at
+//! once.
 //!
 //! Rejected: sending from the scheduler when a run ends (a crash in between would lose it), and a
 //! queue in memory (its bound would have to drop messages).
@@ -39,8 +40,8 @@ use shared::Shared;
 /// How long deliveries may take when the host stops. What is left waits for the next start.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// Records where the first host that notifies begins: with what happens from now on. Called before
-/// the host does anything, so that no crash moves the beginning.
+/// Records the newest event, after which the first host with receivers begins to notify. Called
+/// before the host does anything, so that a crash does not move that point.
 ///
 /// # Errors
 /// When the store cannot be read or written.
@@ -56,9 +57,9 @@ pub async fn begin(store: &dyn MetadataStore, pipeline: &Pipeline) -> Result<(),
 pub struct Notifier {
     followers: Vec<JoinHandle<()>>,
     deliverers: Vec<JoinHandle<()>>,
-    /// Ends the followers, after what is on record.
+    /// Ends the followers once they have read what is on record.
     finish: CancellationToken,
-    /// Ends the deliverers, after one try of what waits.
+    /// Ends the deliverers after one more try of what waits.
     drain: CancellationToken,
     /// Ends the deliverers at once.
     abandon: CancellationToken,

@@ -52,8 +52,8 @@ fn explain(error: &io::Error) -> String {
         io::ErrorKind::QuotaExceeded => "this user's disk quota is used up: make room".to_owned(),
         io::ErrorKind::PermissionDenied => format!("{error}: give this user access to it"),
         io::ErrorKind::ReadOnlyFilesystem => format!("{error}: mount it for writing"),
-        io::ErrorKind::NotADirectory => format!("{error}: a file lies where a folder must be, move it away"),
-        io::ErrorKind::IsADirectory => format!("{error}: a folder lies where a file is to be, move it away"),
+        io::ErrorKind::NotADirectory => format!("{error}: a file is where a folder must be; move it"),
+        io::ErrorKind::IsADirectory => format!("{error}: a folder is where a file must be; move it"),
         io::ErrorKind::CrossesDevices => format!("{error}: another file system is mounted inside of the folder"),
         _ => error.to_string(),
     }

@@ -1,12 +1,12 @@
-//! Keeps content in the state folder, for kinds of resources that cannot give it a second time: the
-//! answer that an API gives today may not be there tomorrow.
+//! Keeps content in the state folder, for kinds of resources that cannot provide it again: an API
+//! may not give the same answer twice.
 //!
 //! Content is in `resources/<name>/` under its digest, so storing it again changes nothing. It is
 //! stored before its artifact is put on record: a host that dies in between leaves content that no
 //! record names, which is removed like other content that no run needs.
 //!
-//! What runs need is not removed, so it has a bound of its own: a watch that finds [`Kept::full`]
-//! takes nothing more until runs have ended.
+//! Content that runs need is not removed, so it has a bound of its own: while [`Kept::full`]
+//! returns a reason, the watch takes nothing more until runs have ended.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Permissions};
@@ -24,7 +24,7 @@ use super::{Content, KnownPaths, Reader, ResourceError, Result, WaitingPath};
 use crate::base::bounds::MAX_CHUNK_BYTES;
 use crate::base::{ByteSize, Clock as _, Digest, Hasher, SystemClock, escape};
 
-/// How soon a watch looks again whether runs have ended, while there is no room for more content.
+/// How soon a watch checks again whether runs have ended, while there is no room for more content.
 pub(super) const FULL_WAIT: Duration = Duration::from_secs(1);
 /// The content was not counted yet.
 const UNCOUNTED: u64 = u64::MAX;
@@ -38,26 +38,26 @@ pub(super) struct Kept {
     folder: PathBuf,
     /// How many bytes of content are kept that no run needs.
     limit: u64,
-    /// From how many bytes of content on nothing more is taken.
+    /// The number of bytes of content at which nothing more is taken.
     most: u64,
-    /// The bytes of content: as [`Kept::trim`] has counted them, and what was stored since.
-    /// [`UNCOUNTED`] before.
+    /// The bytes of content: those that [`Kept::trim`] counted, and those stored since.
+    /// [`UNCOUNTED`] before the first count.
     bytes: AtomicU64,
-    /// Held for reading from storing content until its artifact is on record, and for writing while
-    /// content is removed.
+    /// Read-locked from storing content until its artifact is on record; write-locked while content
+    /// is removed.
     recording: RwLock<()>,
 }
 
 impl Kept {
-    /// The content of the resource of this name, below the state folder.
+    /// Returns the content of the resource of this name, below the state folder.
     pub(super) fn new(resource: &str, state: &Path, limit: u64, most: u64) -> Self {
         let folder = state.join("resources").join(resource);
         let (resource, bytes) = (resource.to_owned(), AtomicU64::new(UNCOUNTED));
         Self { resource, folder, limit, most, bytes, recording: RwLock::default() }
     }
 
-    /// Returns whether nothing more is taken, as far as that is known without a look at the disk:
-    /// before [`Self::trim`] has counted, nothing is.
+    /// Returns whether no more content is taken. Does not look at the disk: until [`Self::trim`]
+    /// has counted the content, returns `true`.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= self.most
     }
@@ -71,10 +71,10 @@ impl Kept {
             self.trim(known).await?;
         }
         Ok(self.is_full().then(|| WaitingPath {
-            path: "what is new".to_owned(),
+            path: "new content".to_owned(),
             reason: format!(
-                "waiting, because {} of content is kept that runs need, the most that `max_kept` allows: runs have not \
-                 claimed it, or have not ended",
+                "waiting, because runs need {} of kept content, the most that `max_kept` allows: they have not claimed it \
+                 or have not ended",
                 ByteSize(self.most)
             ),
             since: SystemClock.now(),
@@ -107,8 +107,8 @@ impl Kept {
 
     /// Stores content that is complete. It is then either there as a whole, or not at all.
     ///
-    /// Syncs it with either durability. It cannot be got a second time once it is on record, so a
-    /// power cut must not leave a record without it.
+    /// Always syncs it, whichever durability is set: it cannot be fetched again once it is on
+    /// record, so a power cut must not leave a record without it.
     ///
     /// # Errors
     /// As [`Self::draft`].
@@ -128,8 +128,8 @@ impl Kept {
         Ok(stored)
     }
 
-    /// Stores the content of a file on the same file system, which is synced, and must not be
-    /// written to again.
+    /// Stores the content of a file on the same file system, as a hard link. The file must be
+    /// synced, and must not be written to again.
     pub(super) async fn link(&self, file: PathBuf, digest: Digest) -> Result<()> {
         let (place, folder) = (self.place(digest), self.folder.clone());
         let link = blocking(move || {
@@ -184,7 +184,10 @@ impl Kept {
         ResourceError::Gone {
             resource: self.resource.clone(),
             path: escape(content.path.as_bytes()),
-            why: format!("the host keeps {} of content that no run needs, and this was older", ByteSize(self.limit)),
+            why: format!(
+                "the host keeps only {} of content that no run needs, and removed this because it was older",
+                ByteSize(self.limit)
+            ),
         }
     }
 
@@ -194,12 +197,12 @@ impl Kept {
     /// [`ResourceError::Gone`] if it is not kept any more.
     pub(super) async fn check(&self, content: &Content) -> Result<()> {
         let place = self.place(content.digest.ok_or_else(|| self.gone(content))?);
-        // What cannot be examined now may be there: the run finds out.
+        // If the file cannot be examined now, it may still be there: the run finds out.
         let there = blocking(move || place.try_exists()).await.unwrap_or(true);
         if there { Ok(()) } else { Err(self.gone(content)) }
     }
 
-    /// Removes what a host left that died while it stored content. Call it before the first
+    /// Removes what a host left behind if it died while it stored content. Call it before the first
     /// [`Self::draft`].
     ///
     /// # Errors
@@ -218,8 +221,8 @@ impl Kept {
     }
 
     /// Removes the oldest content that no run needs, until the rest of it fits into the limit. If
-    /// there is no room for more, it gets at most half of what runs leave. `known` says what runs
-    /// need.
+    /// there is no room for more content, that rest may take at most half of the space that runs do
+    /// not need. `known` says what runs need.
     ///
     /// # Errors
     /// As [`Self::draft`], and those of `known`.
@@ -267,7 +270,7 @@ impl Kept {
 
     fn add(&self, more: u64) {
         let add = |bytes: u64| (bytes != UNCOUNTED).then(|| bytes.saturating_add(more));
-        // There is nothing to add to what is not counted.
+        // Before the first count, there is no number to add to.
         let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
@@ -293,7 +296,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Appends bytes, and hashes them, where that holds up no other task.
+    /// Appends bytes and hashes them, on a blocking thread.
     ///
     /// # Errors
     /// [`ResourceError::Unavailable`] or [`ResourceError::Full`]. After an error every later call
@@ -302,7 +305,7 @@ impl Draft {
         let (file, hasher, bytes) = (Arc::clone(&self.file), self.hasher.take(), bytes.to_owned());
         let size = bytes.len() as u64;
         let write = blocking(move || {
-            let mut hasher = hasher.ok_or_else(|| io::Error::other("a write before has failed"))?;
+            let mut hasher = hasher.ok_or_else(|| io::Error::other("an earlier write failed"))?;
             (&*file).write_all(&bytes)?;
             hasher.update(&bytes);
             Ok(hasher)
@@ -409,7 +412,7 @@ impl Reader for KeptReader {
     }
 }
 
-/// Runs calls that wait for the disk where they hold up no other task.
+/// Runs calls that wait for the disk on a blocking thread.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -478,8 +481,8 @@ mod tests {
         let full = kept.full(&both).await.unwrap().unwrap();
         assert_eq!(
             full.reason,
-            "waiting, because 12 B of content is kept that runs need, the most that `max_kept` allows: runs have not \
-             claimed it, or have not ended"
+            "waiting, because runs need 12 B of kept content, the most that `max_kept` allows: they have not claimed it \
+             or have not ended"
         );
         assert!(kept.full(&Needed(vec![second.digest])).await.unwrap().is_none());
         assert!(kept.open(&content(first)).await.is_err(), "what no run needs makes room");
@@ -510,7 +513,8 @@ mod tests {
         let gone = kept.open(&content(stored[1])).await.err().unwrap();
         assert_eq!(
             gone.to_string(),
-            "`a.json` in api is not kept any more: the host keeps 10 B of content that no run needs, and this was older"
+            "`a.json` in api is not kept any more: the host keeps only 10 B of content that no run needs, and removed \
+             this because it was older"
         );
     }
 }

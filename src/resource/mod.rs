@@ -50,10 +50,10 @@ pub struct Capabilities {
     /// Whether it can read from an offset. If not, requests for a range of the content are answered
     /// with all of it.
     pub ranges: bool,
-    /// Whether publishing there is done outside of this machine's files, so that a power cut that
-    /// undid the commit point would leave outputs of which nothing is on record. The commit point
-    /// of an attempt with such outputs is synced with every durability, and so is what it needs:
-    /// the staged files.
+    /// Whether publishing changes data that a power cut on this machine does not undo, such as
+    /// objects in a bucket. A power cut that undid the commit point would then leave published
+    /// outputs that are not on record. So the host always syncs the commit point of an attempt with
+    /// such outputs, and its staged files, whichever durability is set.
     pub synced: bool,
 }
 
@@ -88,7 +88,8 @@ pub struct Content {
     pub stamp: String,
 }
 
-/// Holds what [`Resource::prepare`] has done, until it is dropped.
+/// The result of [`Resource::prepare`]. Dropping it undoes what `prepare` did, unless the files are
+/// published by then.
 pub type Prepared = Box<dyn Send + Sync>;
 
 /// A place where data lives, such as a folder. No method blocks the polling thread for longer than
@@ -169,9 +170,9 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>>;
 
     /// Sets [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can
-    /// distinguish the content to replace from a file that someone puts there later; uploads what
-    /// takes long. The host calls this right before the commit point. A resource that never
-    /// replaces content does not need to implement this.
+    /// distinguish the content to replace from a file that someone puts there later. Kinds that
+    /// upload large files do so here. The host calls this right before the commit point. A resource
+    /// that never replaces content does not need to implement this.
     async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         let _ = files;
         Ok(())
@@ -191,7 +192,7 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// Syncs finished files of one attempt to disk, with their names, where they are now: staged or
     /// visible. The host calls this before each synced commit point of an attempt, because some of
     /// its outputs may be in a resource with [`Capabilities::synced`] and others in this one. A
-    /// kind that syncs its staged files with every durability does not need to implement this.
+    /// kind that always syncs its staged files does not need to implement this.
     ///
     /// # Errors
     /// [`ResourceError::Unavailable`] if that is not possible now.
@@ -230,8 +231,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
-    /// Returns why `publish` waits, for each attempt for which it does so before it returns. A kind
-    /// that reports each failure as an error does not need to implement this.
+    /// Returns, for each attempt whose `publish` call waits, why it waits. A kind that reports each
+    /// failure as an error does not need to implement this.
     fn outages(&self) -> BTreeMap<AttemptId, Outage> {
         BTreeMap::new()
     }
@@ -247,8 +248,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     }
 
     /// Removes content of outputs that is kept on this machine and that no run needs, as `known`
-    /// says. The host calls this when runs have ended, and from time to time. What a watch keeps it
-    /// removes itself. A kind that keeps no outputs does not need to implement this.
+    /// says. The host calls this when runs have ended, and from time to time. A watch removes the
+    /// content that it keeps itself. A kind that keeps no outputs does not need to implement this.
     ///
     /// # Errors
     /// [`ResourceError::Unavailable`] if that is not possible now.
@@ -363,7 +364,8 @@ pub trait ObservationSink: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordOutcome {
     /// The batch is on record, except for the observations with these indices: an output was
-    /// published at their path after the look. The watch looks at these paths again a moment later.
+    /// published at their path after the watch looked. The watch looks at these paths again a
+    /// moment later.
     Recorded {
         /// Indices into the batch.
         outdated: Vec<usize>,

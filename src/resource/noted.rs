@@ -1,7 +1,7 @@
-//! Notes about staged files: what a server has answered to their publication.
+//! Notes about staged files: what the server answered when they were published.
 //!
 //! A note is beside the staged file and is removed with it. It is on disk before the attempt goes
-//! on, so that no later try repeats a request that was answered, also not that of a later process.
+//! on, so that no later try, even after a restart, repeats a request that was answered.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -28,7 +28,7 @@ pub(super) async fn read(staged: &Path) -> io::Result<Option<String>> {
     text.await
 }
 
-/// Writes the note about a staged file, whole or not at all.
+/// Writes the note about a staged file atomically.
 pub(super) async fn write(staged: &Path, text: String) -> io::Result<()> {
     let note = place(staged);
     blocking(move || {

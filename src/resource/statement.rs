@@ -20,7 +20,7 @@ pub enum SqlValue {
     Integer(i64),
     /// A number in double precision.
     Real(Double),
-    /// Text, or a value of a type that has no case of its own.
+    /// Text, or a value of a type that has no variant of its own.
     Text(String),
     /// Bytes.
     Bytes(Bytes),
@@ -111,8 +111,8 @@ pub enum SqlTables {
 }
 
 impl SqlTables {
-    /// Returns whether a table is among them. Databases that know named tables compare their names
-    /// without case.
+    /// Returns whether a table is among them. Databases whose grants can name tables ignore the
+    /// case of the names.
     #[must_use]
     pub fn contains(&self, table: &str) -> bool {
         match self {
@@ -135,7 +135,7 @@ pub struct SqlGrant {
 /// A resource that is a database: what actions do with it, besides reading artifacts.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// Starts a query. It ends when the rows are dropped, and so does this call.
+    /// Starts a query. Dropping the rows, or the future of this call, ends the query.
     ///
     /// # Errors
     /// [`Statement`](super::ResourceError::Statement) and

@@ -46,7 +46,7 @@ fn secrets(order: &AttemptOrder) -> Result<Vec<(String, String)>, ErrorInfo> {
             Err(_) => Err(ErrorInfo::permanent(
                 "secret_missing",
                 format!(
-                    "the secret `{name}` of `{}` is the variable `{variable}` of the host's environment, which is not set",
+                    "the secret `{name}` of `{}` comes from the environment variable `{variable}`, which is not set for the host",
                     order.action
                 ),
             )),

@@ -82,7 +82,7 @@ impl Cache {
             }
             Err(why) => {
                 if why.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!("{} is not used, and compiled again: {why}", file.display());
+                    tracing::warn!("{} cannot be used, so the component is compiled again: {why}", file.display());
                 }
                 None
             }
@@ -182,7 +182,7 @@ fn try_load(file: &Path, engine: &Engine) -> io::Result<Component> {
         File::options().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(file)?;
     let found = code.metadata()?;
     if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-        return Err(io::Error::other("it is not a file of this user alone"));
+        return Err(io::Error::other("it is not a regular file that only this user can write"));
     }
     let mut wanted = String::new();
     File::open(sum_of(file))?.take(200).read_to_string(&mut wanted)?;

@@ -24,8 +24,8 @@ use crate::base::{ByteSize, Digest, escape};
 
 use super::{SandboxError, engine};
 
-/// The hidden verb that starts the program as the compiler: `anacostia __compile OUT`, with the
-/// component on standard input.
+/// The hidden subcommand that starts the program as the compiler: `anacostia __compile OUT`, with
+/// the component on standard input.
 pub const COMPILE_VERB: &str = "__compile";
 
 /// Bounds on one compilation.
@@ -51,7 +51,7 @@ const MAX_FUNCTIONS: u32 = 200_000;
 const MAX_BODY_BYTES: usize = 4 << 20;
 /// The maximum number of modules and components inside a component.
 const MAX_PARTS: usize = 1_000;
-/// Maximum number of bytes that are kept of the compiler's error output.
+/// Maximum number of bytes of the compiler's error output that are kept.
 const MAX_COMPLAINT_BYTES: usize = 4096;
 
 /// Reads a component, which must have this digest, and checks it as far as is possible without
@@ -160,7 +160,7 @@ fn compile_here(out: &Path) -> Result<(), String> {
 /// time is over.
 fn end_with_host() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|why| format!("the compiler cannot be tied to the host: {why}"))?;
+        .map_err(|why| format!("the compiler cannot be set to end with the host: {why}"))?;
     // The host may have died before the signal was set.
     let host = std::env::var(HOST_VARIABLE).ok();
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());

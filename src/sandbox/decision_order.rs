@@ -50,7 +50,7 @@ pub enum Decision {
 /// The answer of a trigger component.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecisionReport {
-    /// What it has decided, or why it has not.
+    /// The decision, or why there is none.
     pub decision: Result<Decision, ErrorInfo>,
     /// Its log lines, masked and escaped, within the `log` limit.
     pub lines: Vec<LogLine>,
@@ -59,7 +59,7 @@ pub struct DecisionReport {
 }
 
 impl DecisionReport {
-    /// Returns the report of a question that the host has failed to ask, with why.
+    /// Returns the report for a component that the host failed to ask. `why` is the reason.
     #[must_use]
     pub fn failed(why: &str) -> Self {
         let message = format!("the host failed while it asked the component: {why}");
@@ -73,8 +73,9 @@ impl DecisionReport {
 }
 
 impl DecisionOrder {
-    /// Returns the order of an attempt with the same limits and without any grant. Its action is
-    /// named after the table of the component, which no action is: messages about limits name it.
+    /// Returns the order of an attempt with the same limits and without any grant. Its action has
+    /// the name of the component's table, which is not the name of any real action. Messages about
+    /// limits show this name.
     pub(super) fn attempt(&self) -> AttemptOrder {
         AttemptOrder {
             pipeline: self.pipeline.clone(),

@@ -152,7 +152,7 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Begins a slice of a guest. The slice ends when the guard is dropped, also if the guest's
+    /// Begins a slice of a guest. The slice ends when the guard is dropped, even if the guest's
     /// code panics in the host.
     pub(super) fn enter(&self) -> Slice<'_> {
         self.shared.running.fetch_add(1, SeqCst);

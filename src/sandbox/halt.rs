@@ -1,5 +1,5 @@
-//! Reasons for which the host stops a guest. They pass through wasm as a trap, and are typed again
-//! on the other side.
+//! Reasons for which the host stops a guest. They pass through wasm as a trap, which the host
+//! converts back to a [`Halt`].
 
 use crate::manifest::Limits;
 use crate::model::ErrorInfo;

@@ -108,7 +108,7 @@ impl Calls<'_> {
             Ending::Stopped(Cause::HandedBack) => return Outcome::HandedBack,
             Ending::Stopped(Cause::Cancelled) => Some(ErrorInfo::permanent(
                 "cancelled",
-                "it had not ended when the time of a cancelled attempt was over",
+                "it was still running when the grace period of the cancelled attempt ended",
             )),
             Ending::Stopped(Cause::WallTime) => Some(limits::wall(action, limits)),
             Ending::Guest(Err(why)) if why.downcast_ref().is_some_and(Halt::ends_attempt) => {

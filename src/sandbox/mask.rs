@@ -17,8 +17,8 @@ const SHORTEST: usize = 4;
 /// Holds the values to mask.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Masker {
-    /// Sorted by length, longest first, so that a secret inside another one does not leave the rest
-    /// of that one.
+    /// Sorted by length, longest first, so that masking a secret that is part of a longer one does
+    /// not leave the rest of the longer one.
     values: Vec<String>,
 }
 
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(Masker::default().mask("x"), "x");
     }
 
-    /// Takes an hour if each secret that is found costs a look at all the rest of the text.
+    /// Takes an hour if each match searches all the rest of the text.
     #[test]
     fn masking_takes_time_linear_in_the_text() {
         let masker = Masker::new(["aaaa", "zzzz is nowhere"].into_iter());

@@ -81,7 +81,7 @@ pub use version::open_version;
 
 /// The maximum number of components that are loaded at once. Others wait.
 const MAX_LOADS: usize = 2;
-/// The number of trigger components that run at once while every place for actions is taken.
+/// The number of trigger components that run at once while every slot for actions is taken.
 pub const DECIDING_AT_ONCE: u32 = 48;
 
 /// Configures a [`Sandbox`].
@@ -181,7 +181,7 @@ impl Sandbox {
         let mut linker_for_triggers = Linker::new(&engine);
         host::link_for_triggers(&mut linker_for_triggers)?;
         let ticker = Ticker::start(engine.clone())
-            .map_err(|why| SandboxError::Engine(format!("the thread that ticks cannot be started: {why}")))?;
+            .map_err(|why| SandboxError::Engine(format!("the epoch thread cannot be started: {why}")))?;
         let shared = Shared {
             cache: open_cache(&config, &engine)?,
             engine,

@@ -73,7 +73,7 @@ fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
     }
     if state.memory.refused() {
         let memory = limits::memory(&state.order.action, &state.order.limits);
-        reasons = format!("{reasons} (memory was refused to it: {})", memory.message);
+        reasons = format!("{reasons} (it was refused memory: {})", memory.message);
     }
     ErrorInfo { message: with_reasons(&state.masker, &error.message, &reasons), ..error }
 }

@@ -63,7 +63,7 @@ impl Watch {
     pub(super) fn is_over(&self) -> Option<&'static str> {
         let now = Instant::now();
         if self.grace.is_some_and(|grace| grace <= now) {
-            return Some("the time that a cancelled attempt has left is over");
+            return Some("the grace period of the cancelled attempt is over");
         }
         (self.deadline <= now).then_some("the limit of wall time is reached")
     }

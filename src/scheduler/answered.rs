@@ -9,15 +9,15 @@ use crate::sandbox::DecisionReport;
 /// A question to a trigger component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
-    /// The component that is asked, as answers are kept.
+    /// The key under which the component's answers are kept.
     pub(super) asked: Asked,
-    /// Its name among the components of the pipeline.
+    /// The component's name in the pipeline.
     pub(super) name: String,
     /// The number of the question.
     pub(super) number: u64,
-    /// The component.
+    /// The digest of the component.
     pub(super) component: Digest,
 }
 
-/// The end of the task that asks.
+/// The result of the task that asks.
 pub(super) type AnswerEnd = Result<(Id, DecisionReport), JoinError>;

@@ -1,7 +1,7 @@
 //! Asks trigger components, and notes their answers.
 //!
-//! Each question is a task of its own, which sends the answer back: the dispatcher goes on
-//! meanwhile, however long a component thinks.
+//! Each question runs in a task of its own, which sends the answer back, so the dispatcher
+//! continues however long a component takes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::manifest::{Condition, Decider, Pipeline};
 use crate::model::{ErrorInfo, LogLevel, LogLine, LogStream};
 use crate::sandbox::{Decision, DecisionOrder};
 
-/// Maximum length of an error in a tick, in bytes. The host's log has all of it.
+/// Maximum length of an error in a tick, in bytes. The host's log has the full text.
 const MAX_ERROR_BYTES: usize = 500;
 
 impl Dispatcher {
@@ -33,8 +33,8 @@ impl Dispatcher {
             let answers = self.history.answers_mut();
             let number = answers.ask(ask.asked.clone(), ask.basis.clone());
             let Some(order) = order else {
-                // A checked manifest excludes it. A question that stays open would be asked again
-                // at once.
+                // Checking the manifest prevents this. Still, a question without an answer would be
+                // asked again at once.
                 let said = Said::Failed("failed: its component is not loaded".to_owned());
                 answers.answer(&ask.asked, number, said, Duration::ZERO, now);
                 continue;
@@ -46,7 +46,7 @@ impl Dispatcher {
         }
     }
 
-    /// Notes an answer. Its log lines are written if it differs from the answer before.
+    /// Notes an answer. Writes its log lines if it differs from the previous answer.
     pub(super) fn answered(&mut self, end: AnswerEnd, work: &mut AtWork) {
         let Some((question, report)) = work.remove_question(end) else { return };
         let Question { asked, name, number, component } = question;
@@ -57,18 +57,19 @@ impl Dispatcher {
         };
         let now = self.shared.clock.moment();
         if !self.history.answers_mut().answer(&asked, number, said, report.took, now) {
-            // It may be asked ten times a second: saying the same must not fill the disk.
+            // A component may be asked ten times a second, and repeated answers must not fill the
+            // disk.
             return;
         }
         for line in &report.lines {
             log(&name, line);
         }
         if let Err(ErrorInfo { code, message, .. }) = &report.decision {
-            tracing::warn!("{name} has not decided, and is asked again later ({component}): {code}: {message}");
+            tracing::warn!("{name} ({component}) failed to decide, and will be asked again: {code}: {message}");
         }
     }
 
-    /// Returns the components of triggers in force, as answers are kept.
+    /// Returns the answerers of the trigger components in force, by the key of their answers.
     pub(super) fn answerable(&self) -> BTreeMap<Asked, Answerer> {
         let definition = self.library.current();
         answerers(&definition.pipeline, &definition.components)
@@ -82,14 +83,14 @@ impl Dispatcher {
     }
 }
 
-/// What gives the answers of a trigger component. If it is replaced, they say nothing any more.
+/// What determines the answers of a trigger component. If it changes, earlier answers are void.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answerer {
     component: Option<Digest>,
     params: String,
 }
 
-/// Returns what gives the answers of each trigger component, as answers are kept.
+/// Returns the answerer of each trigger component, by the key of its answers.
 fn answerers(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> BTreeMap<Asked, Answerer> {
     let all = triggers(pipeline)
         .flat_map(|(name, when)| when.iter().flat_map(Condition::flat).map(move |condition| (name, condition)));
@@ -106,8 +107,8 @@ fn params(pipeline: &Pipeline, decider: &Decider) -> String {
     serde_json::Value::Object(pipeline.params_with(&decider.params)).to_string()
 }
 
-/// Returns what to ask. `None` if the component is not one of the definition, which a plan of it
-/// excludes.
+/// Returns what to ask. `None` if the definition lacks the component, which a plan of the same
+/// definition excludes.
 fn order(
     definition: &Definition,
     ask: &Ask,
@@ -119,7 +120,7 @@ fn order(
     let (table, resources) = if let Some(resource) = &ask.resource {
         (format!("resources.{resource}.trigger"), vec![resource.clone()])
     } else {
-        // It sees what its run would claim.
+        // The component sees what its run would claim.
         let claims = all_new(pipeline, paused);
         (format!("triggers.{}", ask.asked.0), claims.into_iter().map(|claim| claim.resource).collect())
     };

@@ -20,7 +20,7 @@ use crate::store::{StoreError, UnfinishedAttempt, UnfinishedRun};
 /// Why a driver ended before its run had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DriverError {
-    /// The store refused what the driver asked of it.
+    /// The store refused a write or a read of the driver.
     #[error("{0}")]
     Refused(StoreError),
     /// The driver panicked, with this message.
@@ -106,14 +106,14 @@ impl AtWork {
         }
     }
 
-    /// Tells all drivers to end where only a person can continue their run.
+    /// Tells every driver to end as soon as only a person can continue its run.
     pub(super) fn leave(&self) {
         for tell in self.runs.values() {
             tell.send_modify(|told| told.leave = true);
         }
     }
 
-    /// Returns whether nothing would continue by itself, given the runs that are left to people.
+    /// Returns whether nothing continues without a person. `left` are the runs that wait for one.
     pub(super) fn is_idle(&self, left: &BTreeSet<RunId>) -> bool {
         let works = !self.pausing.is_empty() || !self.restoring.is_empty() || !self.asking.is_empty();
         !works && self.runs.keys().all(|run| left.contains(run))
@@ -125,9 +125,9 @@ impl AtWork {
         self.questions.insert(task.id(), question);
     }
 
-    /// Removes the task of a question that has ended. A task that panicked leaves its question
-    /// without a decision, but not open: an open one would be waited for without end. `None` for an
-    /// unknown task.
+    /// Removes the task of a question that has ended. If the task panicked, closes its question
+    /// without a decision; otherwise the host would wait for it forever. `None` for an unknown
+    /// task.
     pub(super) fn remove_question(&mut self, end: AnswerEnd) -> Option<(Question, DecisionReport)> {
         let (task, report) = match end {
             Ok((task, report)) => (task, report),
@@ -136,8 +136,8 @@ impl AtWork {
         Some((self.questions.remove(&task)?, report))
     }
 
-    /// Removes a driver that has ended. Returns its run and the state of that. `None` for an
-    /// unknown task.
+    /// Removes a driver that has ended. Returns its run and the run's state. `None` for an unknown
+    /// task.
     pub(super) fn remove_driver(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
         let (task, state) = match end {
             Ok((task, state)) => (task, state.map_err(DriverError::Refused)),
@@ -169,8 +169,9 @@ impl AtWork {
         before.is_none_or(|before| !before.says_the_same(tick))
     }
 
-    /// Returns whether the previous tick of a trigger gave a reason that is over, as this one says:
-    /// an outage, or a pause. Readers would take it for today's.
+    /// Returns whether a tick shows that the reason in the trigger's previous tick, such as an
+    /// outage or a pause, is over. If it were not recorded, readers would believe that the old
+    /// reason still holds.
     pub(super) fn ends_a_reason(&self, tick: &Tick) -> bool {
         self.last_ticks.get(&tick.trigger).is_some_and(|before| before.reason != tick.reason)
     }

@@ -57,7 +57,7 @@ pub(super) async fn run_cleanup(cleaner: Cleaner, shared: Arc<Shared>, stop: Can
             }
         }
     };
-    supervise("giving back disk space", stop, begin, |_| {}).await;
+    supervise("the task that frees disk space", stop, begin, |_| {}).await;
 }
 
 impl Cleaner {
@@ -89,7 +89,7 @@ struct Moments {
     phase: watch::Receiver<Phase>,
     every: Duration,
     after_runs: u64,
-    /// When everything is due at the latest.
+    /// When a full round is due at the latest.
     at: Instant,
     /// The number of runs that have ended since the last full round.
     ended: u64,

@@ -14,7 +14,7 @@ use crate::resource::{Outage, Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
 
-/// What a run works on that is started by hand.
+/// The inputs of a run that is started by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inputs {
     /// All new artifacts, which it claims; there may be none.
@@ -65,7 +65,7 @@ pub trait Control: Send + Sync {
     /// While a resource is paused, no run claims what is in it. While an action is paused, no
     /// attempt of it starts. Does not check that the name exists.
     async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Result<Pause, StoreError>;
-    /// Resumes a resource or an action. What is not paused stays unchanged.
+    /// Resumes a resource or an action. Does nothing if it is not paused.
     async fn resume_node(&self, kind: NodeKind, name: &str) -> Result<(), StoreError>;
     /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow
     /// receiver misses some, and gets an error that says so.

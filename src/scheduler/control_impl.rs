@@ -105,7 +105,8 @@ impl HostControl {
         Ok(ManualRun { given: Some(given), ..ManualRun::claiming(id, params, None) })
     }
 
-    /// Refuses a run on an artifact whose content is not kept any more: it could not read it.
+    /// Refuses a run on an artifact whose content is no longer kept, because the run could not read
+    /// it.
     async fn check_kept(&self, artifact: &Artifact) -> Result<(), StoreError> {
         let Some(resource) = self.resources.get(&artifact.resource) else { return Ok(()) };
         let Artifact { path, size, digest, stamp, .. } = artifact;

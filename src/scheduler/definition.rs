@@ -143,8 +143,8 @@ impl Definition {
         names.into_iter().map(|name| (name.clone(), grant(name))).collect()
     }
 
-    /// Returns the ancestors that may publish something, because guests need not ask for outputs of
-    /// the others.
+    /// Returns the ancestors that may publish something. Guests need not ask for the outputs of the
+    /// other ones, because there are none.
     fn publishing_ancestors(&self, place: usize) -> Vec<String> {
         let writes = |name: &String| self.pipeline.actions.iter().any(|it| it.name == *name && !it.writes.is_empty());
         self.graph.ancestors(place).into_iter().filter(writes).collect()

@@ -1,4 +1,4 @@
-//! Disk work that is done apart from tasks, and its failures.
+//! Runs disk work on blocking threads, and describes its failures.
 
 use std::io;
 

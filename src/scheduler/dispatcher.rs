@@ -112,7 +112,7 @@ impl Dispatcher {
                 () = sleep_until(until, self.shared.clock.moment()) => {}
                 () = self.statuses.changed() => {}
                 Ok(()) = left.changed() => {}
-                // It may concern a trigger. Drivers look at pauses themselves.
+                // A pause may concern a trigger. Drivers look at pauses themselves.
                 _ = pauses.changed() => {}
                 _ = phase.changed() => {}
             }
@@ -218,7 +218,7 @@ impl Dispatcher {
         let read = read_on(&shared, || shared.store.unfinished(run));
         match self.wait_for(work, read).await {
             Err(error @ (StoreError::Corrupt(_) | StoreError::Conflict(_))) => {
-                tracing::error!("run {run} cannot be read, and is left as it is: {error}");
+                tracing::error!("run {run} cannot be read, and stays unfinished: {error}");
                 Ok(None)
             }
             answer => answer,
@@ -309,7 +309,7 @@ impl Dispatcher {
                 }
             }
             Err(error) => {
-                tracing::error!("the manifest {revision}, which a run began under, cannot be used any more: {error}");
+                tracing::error!("manifest {revision} of an unfinished run can no longer be used: {error}");
                 for run in runs {
                     self.give_up(run, GiveUp::Cancelled, work).await?;
                 }
@@ -334,7 +334,7 @@ impl Dispatcher {
             }
             Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
             Err(error) => {
-                tracing::error!("run #{number} is left as it is: {error}");
+                tracing::error!("run #{number} stays unfinished: {error}");
                 work.tally.stuck += 1;
             }
         }

@@ -47,8 +47,8 @@ struct ActiveAttempt {
     fence: Fence,
     stop: watch::Sender<Stop>,
     task: Id,
-    /// The named limits that it uses, until its end is on record: what starts in its place starts
-    /// after its end, also on record.
+    /// The named limits that it uses. They are given back only once its end is on record, so that
+    /// on record, too, what takes its place starts after its end.
     ticket: Option<Ticket>,
 }
 
@@ -81,8 +81,8 @@ impl Driver {
         Self { stepper, run, inputs: None, first: None, active: BTreeMap::new(), attempts: JoinSet::new() }
     }
 
-    /// Creates a driver for a run that was just created. Starts the attempts of its first step, if
-    /// `inputs`, its first inputs, are all.
+    /// Creates a driver for a run that was just created. `inputs` are its first inputs; if there
+    /// are no others, starts the attempts of its first step.
     pub(super) fn begun(
         stepper: Stepper,
         run: Run,
@@ -133,7 +133,7 @@ impl Driver {
         for attempt in unfinished {
             if let Some(why) = self.unrecoverable(&attempt) {
                 // An error would end the host, again at every start, because of a single run.
-                tracing::error!("run #{} is left as it is: {why}", self.run.number);
+                tracing::error!("run #{} stays unfinished: {why}", self.run.number);
                 return Ok(self.stepper.core.state());
             }
             self.recover(attempt, HOST_DIED).await?;
@@ -236,7 +236,7 @@ impl Driver {
         let resources = &self.stepper.definition.services.resources;
         let missing = files.iter().flatten().find(|file| !resources.contains_key(&file.resource))?;
         Some(format!(
-            "`{}` of attempt {id} goes to {}, which its manifest does not have; it stays staged",
+            "`{}` of attempt {id} cannot be published: its manifest has no resource {}; it stays staged",
             missing.path, missing.resource
         ))
     }
@@ -306,7 +306,7 @@ impl Driver {
             Err(error) => return Err(error),
         };
         self.take_decisions().await?;
-        // Whatever kept the store from recording it, the action must not wait on.
+        // An action that still awaits approval after a refused write would wait forever.
         refused.filter(|_| self.stepper.core.awaiting().any(|it| it == action)).map_or(Ok(()), Err)
     }
 

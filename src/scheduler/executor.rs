@@ -196,7 +196,7 @@ pub(super) async fn make_visible(
             let published = tokio::select! {
                 biased;
                 published = publish(resource.as_ref(), attempt, &of_resource, synced) => published,
-                // A server may be away for as long as it likes.
+                // A server may be unreachable for any length of time.
                 () = handing_back(&shared.phase) => return Close::Left,
             };
             match published {
@@ -209,7 +209,7 @@ pub(super) async fn make_visible(
                 Err(error) => {
                     pause = longer(pause);
                     shared.outages.failed(attempt, resource.name(), &error.to_string());
-                    tracing::error!("{error}; it is tried again in {:.0} s", pause.as_secs_f64());
+                    tracing::error!("{error}; trying again in {:.0} s", pause.as_secs_f64());
                 }
             }
             if *phase.borrow() == Phase::HandingBack {
@@ -248,8 +248,8 @@ async fn publish(
     Ok(visible)
 }
 
-/// Returns the pause after another failure: about twice the last one. Random, so that many hosts do
-/// not come back to a service at once.
+/// Returns the pause after another failure: about twice the last one. It is random, so that many
+/// hosts do not return to a service at the same moment.
 fn longer(pause: Duration) -> Duration {
     (pause * 2).clamp(TRY_AGAIN, LONGEST_PAUSE).mul_f64(0.75 + 0.25 * fastrand::f64())
 }

@@ -330,7 +330,7 @@ fn watch_resource(
                     resource.watch(known, cursor, Arc::clone(&recorder) as Arc<dyn ObservationSink>, stop).await;
                 match (watched, recorder.refusal()) {
                     (Err(error), _) => Err(error.to_string()),
-                    (Ok(()), Some(why)) => Err(format!("what was seen could not be recorded: {why}")),
+                    (Ok(()), Some(why)) => Err(format!("failed to record the observations: {why}")),
                     (Ok(()), None) => Ok(()),
                 }
             }

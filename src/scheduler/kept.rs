@@ -1,5 +1,5 @@
-//! What is on record about a resource, for the resource itself; and when it removes content that it
-//! keeps on this machine and that no run needs.
+//! Gives a resource what is on record about it, and decides when it removes content that it keeps
+//! on this machine and that no run needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::model::{KnownPath, Page};
 use crate::resource::{KnownPaths, ResourceError};
 use crate::store::{PageRequest, StoreError};
 
-/// How often content is removed at least. It is removed when runs end, too.
+/// The longest time between two removals. A removal also follows the end of a run.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// How long to wait after the end of a run, so that a burst of runs is followed by one look.
+/// How long to wait after the end of a run, so that one removal follows a burst of runs.
 const COALESCE: Duration = Duration::from_secs(1);
 
 /// Reads what is on record about a resource.
@@ -83,11 +83,11 @@ async fn keep_trimming(shared: Arc<Shared>, resources: Arc<Resources>, stop: Can
                 if matches!(end, Err(RecvError::Closed)) {
                     return;
                 }
-                // A stop ends it early.
+                // A stop ends the wait early.
                 let _ = tokio::time::timeout(COALESCE, stop.cancelled()).await;
             }
         }
-        // Those that have ended meanwhile are in the records too.
+        // The next removal also covers the runs that have ended meanwhile.
         while ends.try_recv().is_ok() {}
     }
 }

@@ -1,5 +1,5 @@
-//! The stored components that runs are bound to: how long they are stored, and what follows for a
-//! retry.
+//! The stored components that runs are bound to: how long they are stored, and which runs can
+//! therefore be retried.
 //!
 //! A run that succeeded never runs again. An unfinished run may need its components at any time. A
 //! run that failed or was cancelled can be retried for as long as its components are stored. All
@@ -31,8 +31,8 @@ const RETRIABLE: [RunState; 2] = [RunState::Failed, RunState::Cancelled];
 pub struct KeptComponents {
     store: Arc<dyn MetadataStore>,
     components: Arc<dyn ComponentStore>,
-    /// Held while components are removed, and while a run is retried, so that the components of a
-    /// run are not removed at the moment at which it begins to need them.
+    /// Held while components are removed, and while a run is retried, so that a run's components
+    /// are not removed just when it begins to need them.
     turn: Arc<Mutex<()>>,
 }
 
@@ -79,7 +79,7 @@ impl KeptComponents {
         }
         let _turn = self.turn.lock().await;
         if !unneeded.is_empty() {
-            // Runs may have been retried since, and reading all of those that can be takes a while.
+            // Runs may have been retried since: reading all that can be retried takes a while.
             let needed = self.of_unfinished().await?;
             unneeded.retain(|digest, _| !needed.contains(digest));
         }
@@ -153,7 +153,7 @@ impl Revisions {
         Self { query, seen: BTreeSet::new(), cursor: None, is_read: false }
     }
 
-    /// Returns those of the next page of runs, `None` after the last.
+    /// Returns the revisions of the next page of runs, `None` after the last.
     async fn next(&mut self, store: &dyn MetadataStore) -> Result<Option<Vec<Digest>>> {
         if self.is_read {
             return Ok(None);

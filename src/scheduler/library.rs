@@ -194,7 +194,8 @@ impl RevisionBuilder {
         let variable = |name: &str| std::env::var(name).ok();
         let pipeline = crate::manifest::parse_pinned(&record.manifest, folder, file, &variable)
             .map_err(|problems| StartError::Manifest(problems.to_string()))?;
-        // The triggers of the manifest in force decide when runs start, not those of this one.
+        // The triggers of the manifest in force decide when runs start, not those of a restored
+        // one.
         let of_actions = record.components.into_iter().filter(|(name, _)| pipeline.action(name).is_some());
         let components: BTreeMap<String, Digest> = of_actions.collect();
         self.load(&components).await?;

@@ -1,4 +1,4 @@
-//! The messages to the dispatcher, which is all that their senders know of it.
+//! The messages to the dispatcher. Senders need to know nothing else about it.
 
 use tokio::sync::oneshot;
 

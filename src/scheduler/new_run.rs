@@ -1,4 +1,4 @@
-//! The runs that the dispatcher creates: by a trigger, by hand, or once more.
+//! The runs that the dispatcher creates: by a trigger, by hand, or as a repetition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::manifest::Pipeline;
 use crate::model::{Artifact, Run};
 use crate::store::{NewRun, RunStep};
 
-/// Why a run starts that claims all new artifacts.
+/// The reason of a run that is started by hand and claims all new artifacts.
 const BY_HAND: &str = "started by hand";
 
 /// A run that someone starts by hand.
@@ -67,8 +67,8 @@ impl ManualRun {
         }
     }
 
-    /// Returns whether these are the artifacts that it is given. A run that repeats another needs
-    /// no comparison: the inputs of a run never change.
+    /// Returns whether these are the artifacts that it is given. A run that repeats another is not
+    /// compared, because the inputs of a run never change.
     pub(super) fn gives(&self, inputs: &[Artifact]) -> bool {
         self.given.as_ref().filter(|given| given.rerun_of.is_none()).is_none_or(|given| {
             let asked: BTreeSet<ArtifactId> = given.artifacts.iter().map(|(artifact, _)| *artifact).collect();
@@ -76,9 +76,9 @@ impl ManualRun {
         })
     }
 
-    /// Returns why it cannot start: because one of the resources that it is about is paused.
-    /// `paused` has since when and why, by resource. A run on all new artifacts leaves these out,
-    /// unless nothing is left.
+    /// Returns why it cannot start, if one of the resources that it is about is paused. `paused`
+    /// says since when and why, by resource. A run on all new artifacts leaves out paused
+    /// resources, and cannot start only if all are paused.
     pub(super) fn paused(&self, pipeline: &Pipeline, paused: &BTreeMap<String, String>) -> Option<String> {
         if self.given.is_none() && self.resource.is_none() && all_new(pipeline, paused).is_empty() {
             let mut watched = pipeline.resources.iter().filter(|resource| resource.watch);

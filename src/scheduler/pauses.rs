@@ -29,12 +29,12 @@ impl Pauses {
     }
 }
 
-/// Holds the pauses in force, and says when they change.
+/// Holds the pauses in force, and announces their changes.
 #[derive(Debug)]
 pub(super) struct PauseBoard {
     pauses: watch::Sender<Arc<Pauses>>,
     /// Held from the write of a change until the change is in force. Without it, two changes could
-    /// come into force in another order than they are on record.
+    /// come into force in a different order from the record.
     turn: Mutex<()>,
 }
 
@@ -53,14 +53,14 @@ impl PauseBoard {
         self.turn.lock().await
     }
 
-    /// Puts a pause in force that is on record.
+    /// Puts a recorded pause in force.
     pub(super) fn set(&self, pause: Pause) {
         self.pauses.send_modify(|pauses| {
             Arc::make_mut(pauses).of(pause.kind).insert(pause.name.clone(), pause);
         });
     }
 
-    /// Ends a pause that is on record no more.
+    /// Ends a pause that is no longer on record.
     pub(super) fn clear(&self, kind: NodeKind, name: &str) {
         self.pauses.send_modify(|pauses| {
             Arc::make_mut(pauses).of(kind).remove(name);

@@ -15,10 +15,10 @@ use crate::model::{ConditionSeen, RunState, TickOutcome};
 use crate::resource::Status;
 use crate::store::{MetadataStore, PageRequest, StoreError, TickQuery};
 
-/// Conditions that the host has not seen yet have accounted for everything.
+/// Marks a condition that no host has seen yet, as if it had accounted for every event.
 const ALL_EVENTS: u64 = i64::MAX as u64;
 
-/// Notes what trigger components have answered last, as their ticks say: a preview asks nothing.
+/// Notes the last answers of trigger components from their ticks, because a preview asks nothing.
 async fn recall_answers(
     store: &dyn MetadataStore,
     pipeline: &Pipeline,

@@ -7,8 +7,8 @@ use crate::base::bounds::MAX_PAGE;
 use crate::model::{AccessKind, ActionRecord, Page, RunDiff, RunRecords};
 use crate::store::{FactQuery, MetadataStore, PageRequest, Result};
 
-/// Most pages that are read of each kind of record of a run. A run with more of one is compared by
-/// what these pages have, and its side of the comparison says so.
+/// The most pages that are read of each kind of record of a run. If a run has more, only these
+/// pages are compared, and the result says so.
 const MAX_PAGES: usize = 50;
 
 /// Compares two runs; `None` if one is not on record.

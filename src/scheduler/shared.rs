@@ -37,10 +37,10 @@ pub(super) enum Phase {
 pub(super) struct Told {
     /// The run is to be cancelled.
     pub(super) cancel: bool,
-    /// A decision about an approval is on record that was not there before. It is set again for
-    /// each, which wakes the driver.
+    /// Another decision about an approval is on record. It is set again for each one, which wakes
+    /// the driver.
     pub(super) decided: bool,
-    /// The driver is to end where only a person can continue the run.
+    /// The driver is to end as soon as only a person can continue the run.
     pub(super) leave: bool,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct SlotBoard(Arc<Mutex<Board>>);
 #[derive(Debug, Default)]
 struct Board {
     slots: Slots,
-    /// Whom to wake when a ticket is granted, of those that wait.
+    /// The driver to wake when a waiting ticket is granted.
     drivers: HashMap<TicketId, Arc<Notify>>,
 }
 
@@ -34,15 +34,15 @@ impl SlotBoard {
         board
     }
 
-    /// Sets the limits, for what starts from now on.
+    /// Sets the limits for attempts that start from now on.
     pub(super) fn set_limits(&self, limits: BTreeMap<String, u32>) {
         let mut board = self.lock();
         let granted = board.slots.set_limits(limits);
         board.wake(&granted);
     }
 
-    /// Takes a ticket for an action that uses these names. `driver` is woken when it is granted, if
-    /// it is not at once.
+    /// Takes a ticket for an action that uses these names. If it is not granted at once, `driver`
+    /// is woken when it is.
     pub(super) fn take(&self, uses: Arc<[String]>, driver: &Arc<Notify>) -> Ticket {
         let mut board = self.lock();
         let id = board.slots.take(uses);
@@ -62,8 +62,8 @@ impl SlotBoard {
     }
 }
 
-/// The right of one action to start under the named limits that it uses, or its place among those
-/// that wait for it. Given back when it is dropped.
+/// The right of one action to start under the named limits that it uses, or its place in line for
+/// that right. Given back when dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
     board: SlotBoard,

@@ -67,7 +67,8 @@ impl Dispatcher {
                     Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
                     Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
                 },
-                // A component is asked about what it will see: the counts may be outdated.
+                // Refresh the counts before asking, because a component is asked about what it will
+                // see.
                 Plan::Wait { asks, .. } if !asks.is_empty() && !fresh => {
                     self.refresh(work).await?;
                     fresh = true;
@@ -75,7 +76,7 @@ impl Dispatcher {
                 Plan::Wait { asks, .. } if !asks.is_empty() => self.ask(&asks, work),
                 Plan::Wait { ticks, until, .. }
                     if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE)
-                        // A host that drains may end now: this is its last word.
+                        // A host that drains may end now, so it records this tick as its last.
                         && !(self.draining && work.is_idle(&self.shared.left.borrow())) =>
                 {
                     let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
@@ -150,7 +151,7 @@ impl Dispatcher {
     pub(super) async fn start_by_hand(&mut self, manual: ManualRun, work: &mut AtWork) -> Result<Run, StoreError> {
         let (shared, id) = (Arc::clone(&self.shared), manual.id);
         if let Some(known) = self.wait_for(work, shared.store.run_summary(id)).await? {
-            // One page: a request gives no more.
+            // One page is enough, because a request gives no more artifacts than that.
             let page = PageRequest { cursor: None, limit: MAX_PAGE };
             let inputs = self.wait_for(work, shared.store.run_inputs(id, page)).await?.items;
             return if manual.is(&known) && manual.gives(&inputs) {

@@ -39,14 +39,14 @@ async fn keep_going<F>(
     let mut pause = first_pause;
     loop {
         let began = Instant::now();
-        // A set, and not a handle: whoever drops this future aborts the task too.
+        // A set, not a handle, so that dropping this future also aborts the task.
         let mut task = JoinSet::new();
         task.spawn(begin());
         let why = match task.join_next().await {
             _ if stop.is_cancelled() => return,
             Some(Ok(Err(why))) => why,
             Some(Err(error)) => panic_text(error),
-            Some(Ok(Ok(()))) | None => "it ended without being asked to".to_owned(),
+            Some(Ok(Ok(()))) | None => "it ended unexpectedly".to_owned(),
         };
         if began.elapsed() > LONGEST_PAUSE {
             pause = first_pause;
@@ -96,7 +96,7 @@ mod tests {
         keep_going("a task", stop.clone(), Duration::from_millis(1), begin, |why| reasons.lock().unwrap().push(why))
             .await;
         let panicked = "it panicked, which is a bug in Anacostia: no luck";
-        assert_eq!(*reasons.lock().unwrap(), [panicked, "refused", "it ended without being asked to"]);
+        assert_eq!(*reasons.lock().unwrap(), [panicked, "refused", "it ended unexpectedly"]);
         assert_eq!(starts.load(Ordering::SeqCst), 4);
     }
 }

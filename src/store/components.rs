@@ -67,8 +67,9 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// When the components cannot be listed.
     fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed>;
 
-    /// Waits until stored components are lost, because their place was removed or replaced, and
-    /// returns what was lost, and how. Runs that are bound to them could not go on after a restart.
+    /// Waits until stored components are lost, because their folder was removed or replaced, and
+    /// returns what was lost, and how. Runs that are bound to them could not continue after a
+    /// restart.
     async fn lost(&self) -> String;
 }
 

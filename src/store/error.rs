@@ -36,8 +36,8 @@ pub enum StoreError {
     },
     /// Another host, with another store, has its logs and components in the same folder.
     #[error(
-        "the state folder {folder} is in use by {holder}, with another metadata store; two pipelines cannot keep their logs and components in \
-         one folder: give this one a folder of its own with `state` in `[pipeline]`, or stop that host"
+        "the state folder {folder} is in use by {holder}, which has another metadata store; two pipelines cannot share a \
+         state folder: set another folder as `state` in `[pipeline]`, or stop that host"
     )]
     StateInUse {
         /// The folder.
@@ -47,7 +47,7 @@ pub enum StoreError {
     },
     /// This user may not write a file or folder that has to be written.
     #[error(
-        "{path} is read-only here: {why}; {what_next}. Commands that only show records, such as `anacostia runs list`, do not write"
+        "{path} is read-only here: {why}; {what_next}. Commands that only read records, such as `anacostia runs list`, still work"
     )]
     ReadOnly {
         /// The file or folder.
@@ -60,8 +60,8 @@ pub enum StoreError {
     /// The files that this host writes to were moved or removed. The caller stops at once, and
     /// closes nothing.
     #[error(
-        "{what} while this host was running, so it has stopped: what it writes there would be lost; put the files back, or start \
-         `anacostia run` again, which creates new ones"
+        "{what} while this host was running, so the host has stopped, because anything that it wrote would be lost; restore the \
+         files, or run `anacostia run` again to create new ones"
     )]
     Lost {
         /// What was lost, and how.

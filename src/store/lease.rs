@@ -31,14 +31,14 @@ impl std::fmt::Display for Holder {
 /// the store is dropped or the process ends.
 #[async_trait]
 pub trait HostLease: Send + Sync + std::fmt::Debug {
-    /// Records at which address this host serves HTTP, for those who ask who has the store.
+    /// Records the address at which this host serves HTTP, for those who ask who holds the store.
     ///
     /// # Errors
     /// When it cannot be recorded.
     async fn announce(&self, address: &str) -> Result<()>;
 
-    /// Waits until the right is lost, and says what was lost, and how: the files of the store were
-    /// removed or replaced, or another host has taken it over. Answers within seconds of that. From
-    /// then on nothing that this host does is sure to be kept, so it stops.
+    /// Waits until the right is lost, and returns what was lost, and how: the files of the store
+    /// were removed or replaced, or another host has taken it over. Returns within seconds of the
+    /// loss. From then on nothing that this host writes is certain to be kept, so the host stops.
     async fn lost(&self) -> String;
 }

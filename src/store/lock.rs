@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::{Holder, Result, StoreError};
 use crate::base::Timestamp;
 
-/// How often and after which time a held lock is tried again, because [`read_holder`] takes it for
-/// a moment.
+/// How many times, and after which pause, a held lock is tried again: [`read_holder`] takes the
+/// lock for a moment.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
@@ -79,14 +79,14 @@ pub(super) fn read_holder(file: &Path) -> Result<Option<Holder>> {
         Err(error) => return Err(failed(error)),
     };
     match file.try_lock_shared() {
-        // The text of one who is gone stays; closing the file gives the lock back.
+        // The text of a holder that has ended stays. Closing the file releases the lock.
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => Ok(parse(&mut file)),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
-/// The first JSON value counts: what an earlier, longer text left behind it does not matter.
+/// Parses the first JSON value, and ignores what an earlier, longer text has left behind it.
 fn parse(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;

@@ -25,8 +25,8 @@
 //! continues. Another write under an id that is on record is [`StoreError::Conflict`] or
 //! [`StoreError::Fenced`].
 //!
-//! The alternative, a log of all write ids with their answers, would be simpler to specify, and
-//! cost each transaction one more page. Most ids are in rows that the write needs anyway.
+//! The alternative, a log of all write ids with their answers, would be simpler to specify, but
+//! would cost each transaction one more page. Most ids are in rows that the write needs anyway.
 //!
 //! # Rejected
 //!
@@ -75,7 +75,7 @@ pub use write::{
     NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
 };
 
-/// Most runs that a page of [`GuestRecords::runs`] looks at, for each state in the query.
+/// The most runs that a page of [`GuestRecords::runs`] looks at, for each state in the query.
 pub const MAX_RUNS_LOOKED_AT: usize = 10_000;
 
 /// The result of a store's method.
@@ -201,9 +201,9 @@ pub trait MetadataStore: GuestRecords {
     /// not recorded: it may be older than the output. [`Recorded::outdated`] names it. A rename of
     /// a path that is not on record is dropped; the next scan finds the file.
     ///
-    /// Crash before: the resource sees everything again when it is reconciled at the next start,
-    /// from the cursor before. After: the artifacts wait for a run. Repeat: recognised by
-    /// [`Batch::id`], if it is the last of the resource.
+    /// Crash before: when the resource is reconciled at the next start, it continues from its
+    /// previous cursor and sees everything again. After: the artifacts wait for a run. Repeat:
+    /// recognised by [`Batch::id`], if it is the last of the resource.
     async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded>;
 
     /// Returns the cursor of a resource: that of the last [`Batch`] that had one. `None` if none
@@ -211,13 +211,13 @@ pub trait MetadataStore: GuestRecords {
     async fn cursor(&self, resource: &str) -> Result<Option<String>>;
 
     /// Lists the version that is present at each path of a resource, by path, including `ignored`
-    /// ones. A resource is reconciled with these. Its only writer must not record anything between
-    /// the pages.
+    /// ones. A resource is reconciled with these. The only writer of the resource must not record
+    /// anything between the pages.
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
 
     /// Lists the digests of the artifacts of a resource that runs need: those that are `new`, and
     /// the inputs (claimed and given) and the outputs of each run that has not ended. An artifact
-    /// counts wherever it lay and whether it was replaced. Digests may repeat, and a page may be
+    /// counts wherever it is, and even if it was replaced. Digests may repeat, and a page may be
     /// empty although others follow. What is claimed while the pages are read is on one of them;
     /// what a new run is given meanwhile may not be.
     async fn needed(&self, resource: &str, page: PageRequest) -> Result<Page<Digest>>;
@@ -361,7 +361,7 @@ pub trait MetadataStore: GuestRecords {
     /// Returns a run with its actions and attempts.
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>>;
 
-    /// Returns a run alone: its state and times.
+    /// Returns a run without its actions and attempts.
     async fn run_summary(&self, id: RunId) -> Result<Option<Run>>;
 
     /// Counts the runs in a state. The cost may grow with their number, so callers ask only for
@@ -387,8 +387,9 @@ pub trait MetadataStore: GuestRecords {
     async fn resource_accesses(&self, resource: &str, limit: u32) -> Result<Vec<ResourceAccess>>;
 
     /// Lists the attempts of an action in the newest [`ATTEMPT_RUNS`] runs, newest run first. The
-    /// bound takes the place of an index that every attempt would have to be written to: an action
-    /// that has not run for so long has nothing to show, and the cost does not grow with history.
+    /// bound avoids an index, which every attempt would have to be written to. It means that an
+    /// action that has not run in these runs has no attempts to list, and that the cost does not
+    /// grow with history.
     async fn action_attempts(&self, action: &str, page: PageRequest) -> Result<Page<ActionAttempt>>;
 
     /// Lists the denied calls of a run, attempt by attempt, in the order of the calls.
@@ -461,12 +462,12 @@ pub trait MetadataStore: GuestRecords {
     /// Repeat: each notification is recognised by its id; `examined` never goes back.
     async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()>;
 
-    /// Returns who was told that a resource cannot be reached, as pairs of the resource and the
-    /// receiver: those of [`MetadataStore::record_notifications`] with that cause, until
-    /// [`MetadataStore::note_reachable`].
+    /// Returns which receivers were told that a resource cannot be reached, as pairs of the
+    /// resource and the receiver. [`MetadataStore::record_notifications`] adds those of
+    /// notifications with that cause, and [`MetadataStore::note_reachable`] removes them.
     async fn told_outages(&self) -> Result<Vec<(String, String)>>;
 
-    /// Records that a resource can be reached again, so that its next outage is told.
+    /// Records that a resource can be reached again, so that its next outage is reported.
     ///
     /// Crash before: the next host finds that itself. After: it is on record. Repeat: no change.
     async fn note_reachable(&self, resource: &str) -> Result<()>;

@@ -72,14 +72,14 @@ impl HostLease for WithState {
     }
 
     async fn lost(&self) -> String {
-        // Whoever removes the folder with the lock removes the log, whose loss is noticed by
-        // itself.
+        // Whoever removes the folder with the lock also removes the log, which reports its own
+        // loss.
         self.lease.lost().await
     }
 }
 
-/// Opens a store for reading, also beside a host that is running. `None` if nothing was ever
-/// recorded there.
+/// Opens a store for reading, even while a host is running. `None` if nothing was ever recorded
+/// there.
 ///
 /// # Errors
 /// When it cannot be read, or another version of this program made it.

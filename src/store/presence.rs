@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How often the paths are checked, with two `stat` calls for each file.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Files by path, with the inode that lay there.
+/// Files by path, each with its device and inode.
 #[derive(Debug)]
 pub(super) struct Presence {
     files: Vec<(PathBuf, (u64, u64))>,

@@ -14,7 +14,7 @@ use crate::model::{AccessKind, Approval, Artifact, ArtifactState, Attempt, Denia
 pub struct PageRequest {
     /// `next_cursor` of the page before; `None` for the first.
     pub cursor: Option<String>,
-    /// At most this many items; 1 to [`crate::base::bounds::MAX_PAGE`], moved into it.
+    /// At most this many items, clamped to 1 to [`crate::base::bounds::MAX_PAGE`].
     pub limit: u32,
 }
 
@@ -103,7 +103,7 @@ pub struct TagFilter {
     pub value: Option<String>,
 }
 
-/// The error for a text that is no filter or no order.
+/// The error for a text that is not a valid filter or order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// It has no value.
@@ -113,9 +113,9 @@ pub enum FilterError {
     #[error("`{0}` has no name before `=`")]
     NoName(String),
     /// Its value is too long.
-    #[error("the value of `{0}` is too long: runs are found by values of at most {MAX_FILTER_VALUE_CHARS} characters")]
+    #[error("the value of `{0}` is too long: a filter value has at most {MAX_FILTER_VALUE_CHARS} characters")]
     TooLong(String),
-    /// It is no order.
+    /// It is not an order.
     #[error("`{0}` is not an order of runs: newest, oldest, longest or shortest")]
     NoSort(String),
 }
@@ -180,11 +180,11 @@ pub struct SnapshotQuery {
     pub after: Option<String>,
     /// Only this path.
     pub path: Option<String>,
-    /// Only this artifact, at whatever path it lay when the run was created.
+    /// Only this artifact, whatever its path was when the run was created.
     pub artifact: Option<ArtifactId>,
 }
 
-/// Which facts. Everything absent: all.
+/// Selects facts. An empty query selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FactQuery {
     /// Only of this run.
@@ -197,7 +197,7 @@ pub struct FactQuery {
     pub succeeded_only: bool,
 }
 
-/// Which ticks.
+/// Selects ticks. An empty query selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TickQuery {
     /// Only of the trigger of this name.
@@ -331,7 +331,7 @@ mod tests {
         let told = |text: &str| text.parse::<ParamFilter>().unwrap_err().to_string();
         assert_eq!(told("lr"), "`lr` has no value: write NAME=VALUE, such as lr=0.1");
         assert_eq!(told("=1"), "`=1` has no name before `=`");
-        assert_eq!(told(&long), "the value of `lr` is too long: runs are found by values of at most 256 characters");
+        assert_eq!(told(&long), "the value of `lr` is too long: a filter value has at most 256 characters");
         assert_eq!("".parse::<TagFilter>().unwrap_err().to_string(), "`=` has no name before `=`");
         assert_eq!(
             "best".parse::<RunSort>().unwrap_err().to_string(),

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::{Result, StoreError};
 
-/// Checks that this user may write each of these files and folders. What is not there is not
-/// checked: making it reports its own error.
+/// Checks that this user may write each of these files and folders. Skips those that do not exist:
+/// creating them reports its own error.
 ///
 /// # Errors
 /// [`StoreError::ReadOnly`], which names the first that may not be written.
@@ -47,7 +47,7 @@ fn refused(path: &Path, error: &io::Error) -> StoreError {
     let why = match (error.kind(), std::fs::metadata(path)) {
         (io::ErrorKind::ReadOnlyFilesystem, _) => "its file system is mounted read-only".to_owned(),
         (_, Ok(about)) if about.uid() == user => "this user owns it, without the permission to write".to_owned(),
-        (_, Ok(about)) => format!("it belongs to the user with the id {}, and this is the user {user}", about.uid()),
+        (_, Ok(about)) => format!("it belongs to user id {}, and this process runs as user id {user}", about.uid()),
         (_, Err(_)) => error.to_string(),
     };
     let what_next = match error.kind() {

@@ -104,7 +104,7 @@ pub struct NewRun {
     pub revision: Digest,
     /// The artifacts that it claims.
     pub claims: Vec<Claim>,
-    /// Artifacts that it works on again, beside what it claims. They stay claimed by the run that
+    /// Artifacts that it works on again, besides what it claims. They stay claimed by the run that
     /// claimed them. Each must still be in its resource, or there is no run
     /// ([`StoreError::Conflict`](super::StoreError::Conflict)).
     pub given: Vec<ArtifactId>,

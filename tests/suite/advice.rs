@@ -98,7 +98,7 @@ fn a_command_that_writes_names_what_is_read_only() {
     let (_, error) = said(&as_nobody(&app, &ONCE));
     let owner = fs::metadata(app.folder()).map(|about| std::os::unix::fs::MetadataExt::uid(&about)).unwrap();
     let why = if owner == 0 {
-        format!("it belongs to the user with the id 0, and this is the user {NOBODY}; ")
+        format!("it belongs to user id 0, and this process runs as user id {NOBODY}; ")
     } else {
         set_mode(app.folder(), 0o555);
         "this user owns it, without the permission to write; ".to_owned()
@@ -106,7 +106,7 @@ fn a_command_that_writes_names_what_is_read_only() {
     let told = |path: &Path| {
         format!(
             "error: {} is read-only here: {why}give this user the permission to write it (`chmod`, `chown`), or run the command \
-             as its owner. Commands that only show records, such as `anacostia runs list`, do not write\n",
+             as its owner. Commands that only read records, such as `anacostia runs list`, still work\n",
             path.display()
         )
     };

@@ -506,9 +506,9 @@ fn a_second_host_is_refused_and_told_about_the_first() {
         assert_eq!(
             error,
             format!(
-                "error: the state folder {} is in use by process {} since {} (listening on {address}), with another metadata \
-                 store; two pipelines cannot keep their logs and components in one folder: give this one a folder of its own \
-                 with `state` in `[pipeline]`, or stop that host\n",
+                "error: the state folder {} is in use by process {} since {} (listening on {address}), which has another \
+                 metadata store; two pipelines cannot share a state folder: set another folder as `state` in `[pipeline]`, or \
+                 stop that host\n",
                 state.display(),
                 app.pid(),
                 holder.started_at,

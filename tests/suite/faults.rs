@@ -225,7 +225,7 @@ fn a_panic_while_an_old_definition_is_restored_leaves_its_run_for_the_next_start
     app.set_env("ANACOSTIA_FAULT", "panic:definition.restore:1");
     app.start();
     assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
-    let line = "cannot be used any more: the metadata store is not readable: restoring it panicked";
+    let line = "can no longer be used: the metadata store is not readable: restoring it panicked";
     wait_until(line, || app.said().contains(line));
     wait_until("the run to be left", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
     app.drop_file("raw/b.txt", b"content");

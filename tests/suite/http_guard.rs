@@ -45,7 +45,7 @@ fn the_hosts_of_the_manifest_are_accepted() {
     for unknown in ["evil.example.com", "other.example.com", "other.example.com:8444"] {
         let problem = server.send("GET", "/healthz", &[("host", unknown)], b"").problem(421, "unknown-host");
         let said = format!(
-            "`{unknown}` is not a name of this server; reach it by the address that it is bound to, or add the name to `hosts` of `[server]`"
+            "this server does not answer for `{unknown}`; use the address that it is bound to, or add the name to `hosts` in `[server]`"
         );
         assert_eq!(problem["detail"], said);
     }

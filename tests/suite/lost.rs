@@ -39,8 +39,8 @@ fn check_stops_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce
     assert_eq!(app.wait_for_end().code(), Some(1));
     let said = app.said();
     let expected = format!(
-        " {how} while this host was running, so it has stopped: what it writes there would be lost; put the files back, or start \
-         `anacostia run` again, which creates new ones"
+        " {how} while this host was running, so the host has stopped, because anything that it wrote would be lost; restore the \
+         files, or run `anacostia run` again to create new ones"
     );
     let told = said.lines().any(|line| line.contains(&expected) && line.contains(path.to_str().unwrap()));
     assert!(told, "{}{expected}\n── not in ──\n{said}", path.display());

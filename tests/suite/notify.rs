@@ -426,7 +426,7 @@ fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
         (&"models".into(), &"watched: models cannot be reached".into())
     );
     let text = all[0]["text"].as_str().unwrap();
-    assert!(text.contains("outputs wait for models: `a.csv`: the server cannot be connected to"), "{text}");
+    assert!(text.contains("outputs wait for models: `a.csv`: cannot connect to the server"), "{text}");
     let node = app.get("/api/v1/nodes/models");
     assert_eq!(node["state"], "unreachable", "{node:#}");
     let shown = String::from_utf8(app.cli(&["runs", "show", "1", "PATH"]).stdout).unwrap();

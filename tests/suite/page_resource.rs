@@ -103,7 +103,7 @@ fn what_a_resource_does_not_take_is_refused() {
         "{status} {body}"
     );
     let (status, _, body) = submit(&app, "/resources/out/trigger", "");
-    assert!(status == 409 && body.contains("`out` is not watched, so nothing in it is new"), "{status} {body}");
+    assert!(status == 409 && body.contains("`out` is not watched, so it has no new artifacts"), "{status} {body}");
     for path in ["/resources/nobody", "/resources/copy", "/resources/%3Cb%3E"] {
         let (status, body) = html(&app, path);
         assert!(status == 404 && body.contains("The manifest has no resource ") && !body.contains("<b>"), "{body}");

@@ -61,7 +61,9 @@ fn a_staged_file_that_was_cut_off_is_not_published() {
     let staged = fs::read_dir(&attempt).unwrap().next().unwrap().unwrap().path();
     fs::write(&staged, b"con").unwrap();
     app.start();
-    wait_until("the host to report it", || app.said().contains("has 3 bytes and not 7, as after a power cut"));
+    wait_until("the host to report it", || {
+        app.said().contains("has 3 bytes instead of 7, probably because of a power cut")
+    });
     assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing");
     assert!(!app.path("out/a.txt").exists(), "it was published");
     fs::write(&staged, b"content").unwrap();
@@ -81,7 +83,7 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
             fs::create_dir(&out).unwrap();
         }
         app.start();
-        wait_until("the host to report a retry", || app.said().contains("it is tried again in 1 s"));
+        wait_until("the host to report a retry", || app.said().contains("trying again in 1 s"));
         let run = app.get("/api/v1/runs/1");
         assert_eq!(run["state"], "running", "{run:#}");
         assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing", "{run:#}");
@@ -123,7 +125,7 @@ fn an_unpublished_output_is_left_to_the_next_host() {
     let mut app = app_killed_after_commit(&manifest(""));
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
-    wait_until("the host to report a retry", || app.said().contains("it is tried again in 1 s"));
+    wait_until("the host to report a retry", || app.said().contains("trying again in 1 s"));
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success(), "stopping is not an error");
     fs::remove_dir(app.path("out/a.txt")).unwrap();
@@ -216,7 +218,7 @@ fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
         UPDATE attempts SET state = 'publishing' WHERE seq = NEW.seq; END";
     database(&app).execute_batch(passed).unwrap();
     app.drop_file("raw/a.txt", b"content");
-    wait_until("the run to be left alone", || app.said().contains("run #1 is left as it is: attempt "));
+    wait_until("the run to be left alone", || app.said().contains("run #1 stays unfinished: attempt "));
     assert!(
         app.said().contains("could not be closed; the next driver of the run tries to recover it"),
         "{}",
@@ -247,7 +249,7 @@ fn a_run_that_cannot_be_recovered_does_not_block_others() {
     wait_until("the other run to end", || {
         app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
     });
-    assert!(app.said().contains("run #1 is left as it is: `a.txt` of attempt "), "{}", app.said());
+    assert!(app.said().contains("run #1 stays unfinished: `a.txt` of attempt "), "{}", app.said());
     assert_eq!(app.get("/api/v1/runs/1")["state"], "running");
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
@@ -332,7 +334,7 @@ fn a_foreign_file_at_an_overwritten_path_is_moved_aside() {
         let kept: Vec<_> = kept.filter(|path| path.to_str().unwrap().ends_with('~')).collect();
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert_eq!(fs::read(&kept[0]).unwrap(), b"by a user");
-        assert!(app.said().contains("a file that someone put where an output goes was moved aside"));
+        assert!(app.said().contains("a file at the path of an output was moved aside"));
     }
 }
 

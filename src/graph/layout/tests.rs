@@ -5,8 +5,8 @@ use super::{Direction, Layout, MAX_PLACES, Point, Shape, lay_out};
 const SHAPE: Shape = Shape { direction: Direction::Right, width: 200, height: 60 };
 const DOWN: Shape = Shape { direction: Direction::Down, ..SHAPE };
 
-/// Returns points on a way, close enough that none misses a box: curves as they are drawn, with
-/// both handles in the middle of the gap.
+/// Returns points on the path of an edge, so close that no box fits between them: curves as they
+/// are drawn, with both handles in the middle of the gap.
 fn way(layout: &Layout, edge: usize) -> Vec<(f64, f64)> {
     let mut points = Vec::new();
     let mut last: Option<Point> = None;
@@ -131,7 +131,7 @@ fn the_smallest_and_the_too_large() {
     assert!(lay_out(0, &[], SHAPE).unwrap().boxes.is_empty());
     assert!(lay_out(2, &[(0, 0), (0, 7)], SHAPE).unwrap().routes.iter().all(|route| route.curves.is_empty()));
     assert_eq!(lay_out(MAX_PLACES + 1, &[], SHAPE), None);
-    // Each is connected with all before it: far too many bends.
+    // Each node is connected with all before it: far too many bends.
     let edges: Vec<_> = (0..90).flat_map(|to| (0..to).map(move |from| (from, to))).collect();
     assert_eq!(lay_out(90, &edges, SHAPE), None);
 }

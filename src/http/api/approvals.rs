@@ -19,7 +19,7 @@ use crate::store::AwaitingApproval;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DecisionBody {
-    /// Who decides; a text that nothing checks.
+    /// Who decides; an unchecked text.
     by: Option<String>,
     /// Why.
     note: Option<String>,

@@ -1,4 +1,4 @@
-//! `/api/v1/artifacts/{id}/content`: the bytes of an artifact, also in part.
+//! `/api/v1/artifacts/{id}/content`: the bytes of an artifact, whole or in part.
 //!
 //! The answer contains the recorded version or nothing: the resource compares every chunk with the
 //! record. If the content has changed before the first byte, the answer is 410. If it changes

@@ -91,7 +91,7 @@ pub(super) async fn trigger(
         return Err(Problem::not_found(format!("there is no resource `{}`", shown(&name))).choices(&name, names));
     };
     if !resource.watch {
-        return Err(Problem::conflict(format!("`{name}` is not watched, so nothing in it is new")));
+        return Err(Problem::conflict(format!("`{name}` is not watched, so it has no new artifacts")));
     }
     let body: StartBody = read(&headers, body).await?;
     if body.rerun_of.is_some() || body.inputs.is_some() {
@@ -118,7 +118,7 @@ pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, bod
     }
     let unusable = |why: &dyn std::fmt::Display| Problem::bad_request(format!("the body is not valid: {why}"));
     let text = std::str::from_utf8(&bytes).map_err(|why| unusable(&why))?;
-    // The derived reader of an object would take a list as its members in order.
+    // The derived deserializer would accept a list, and take its items as the members in order.
     if text.trim_start().starts_with('[') {
         return Err(unusable(&"it is a list; send an object"));
     }

@@ -59,7 +59,7 @@ impl LineBody {
 pub(super) struct LogBody {
     items: Vec<LineBody>,
     next_cursor: Option<String>,
-    /// The attempts on this page of which some lines have been removed.
+    /// The attempts on this page some of whose lines have been removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removed: Vec<AttemptId>,
 }
@@ -85,14 +85,13 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     let more = after.has_more(attempts) || !ended;
     if items.is_empty() && !more && !removed.is_empty() {
         return Err(Problem::gone(
-            "the log lines that were asked for have been removed to make room for newer ones: `[pipeline] logs` in the \
-             manifest says how many bytes are kept",
+            "the requested log lines were removed to make room for newer ones; raise `logs` in `[pipeline]` to keep more",
         ));
     }
     Ok(Json(LogBody { items, next_cursor: more.then(|| after.to_string()), removed }))
 }
 
-/// Lines of several attempts, the cursor after them, and the attempts of which some lines have been
+/// Lines of several attempts, the cursor after them, and the attempts some of whose lines have been
 /// removed.
 struct RunPage {
     lines: Vec<LineBody>,

@@ -33,9 +33,9 @@ pub(super) struct NodeHead {
     /// `metadata_store`, `resource` or `action`.
     #[serde(rename = "type")]
     node_type: &'static str,
-    /// Of a watched resource: `starting watching scanning unreachable reconciling`; of another:
-    /// `unwatched`, or `unreachable` while outputs cannot be published there. Of an action: its
-    /// state in the newest run, or `idle` without a run. Of the store: `ready`.
+    /// For a watched resource: `starting watching scanning unreachable reconciling`; for another:
+    /// `unwatched`, or `unreachable` while outputs cannot be published there. For an action: its
+    /// state in the newest run, or `idle` without a run. For the store: `ready`.
     state: String,
     /// Why it is in that state, if that is not obvious.
     reason: Option<String>,

@@ -1,4 +1,4 @@
-//! `/api/v1/notifications`: what was sent, and what became of it.
+//! `/api/v1/notifications`: notifications, and the results of their deliveries.
 
 use axum::Json;
 use axum::extract::State;

@@ -103,7 +103,7 @@ async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
     text.one(
         "anacostia_store_epoch",
         "gauge",
-        "How many hosts have opened the store, this one included.",
+        "Number of hosts that have opened the store, including this one.",
         store.epoch(),
     );
     let newest_event = *store.newest_event().borrow();

@@ -22,8 +22,8 @@ pub(super) struct PipelineBody {
     name: String,
     /// `running`, or `paused` if nothing new starts.
     state: &'static str,
-    /// The resources and actions that are paused, also those that the manifest in force does not
-    /// have.
+    /// The resources and actions that are paused, including those that the manifest in force does
+    /// not have.
     paused_nodes: Vec<Pause>,
     join: Join,
     max_concurrent_runs: u32,
@@ -38,7 +38,7 @@ pub(super) struct PipelineBody {
     host: HostBody,
 }
 
-/// What the host has loaded, and runs use that start now. The files may have changed since.
+/// What the host has loaded: runs that start now use it. The files may have changed since.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LoadedBody {
     /// The digest of the manifest.

@@ -242,12 +242,12 @@ pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-/// What only the host knows about active attempts; empty if there is none.
+/// What only a running host knows about active attempts; empty without one.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     /// What they report.
     pub(crate) progress: BTreeMap<AttemptId, Progress>,
-    /// What those wait for whose outputs are committed.
+    /// What attempts with committed outputs wait for.
     pub(crate) outages: BTreeMap<AttemptId, Outage>,
 }
 
@@ -303,7 +303,7 @@ fn attempt_body(attempt: Attempt, denials: Vec<Denial>, requests: Vec<HttpReques
     }
 }
 
-/// `GET /api/v1/runs/{id}/events`. While the run is active, `next_cursor` is present also after the
+/// `GET /api/v1/runs/{id}/events`. While the run is active, `next_cursor` is present even after the
 /// last event, because more events will follow.
 pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<Event>>> {
     let query = Query::parse(&uri, &["limit", "cursor"])?;

@@ -25,8 +25,8 @@ use crate::store::{ArtifactQuery, PageRequest};
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long it may take to put an upload on record.
 const RECORDING: Duration = Duration::from_secs(10);
-/// How many versions of a path are searched for the one that was uploaded. Others are uploaded at
-/// the same time at most.
+/// How many versions of a path are searched for the one that was uploaded. Newer ones exist only if
+/// others upload to the path at the same time.
 const VERSIONS: u32 = 100;
 
 /// `POST /api/v1/resources/{name}/artifacts?path=…`

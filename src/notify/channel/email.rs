@@ -14,12 +14,12 @@ use crate::base::NotificationId;
 use crate::manifest::MailSpec;
 use crate::model::Notification;
 
-/// A mail server, and who writes to whom.
+/// A mail server, with the sender and the recipients.
 pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     to: Vec<Mailbox>,
-    /// The mail that was sent last, so that a repetition leaves out who has it.
+    /// The mail that was sent last, and its recipients that a repetition leaves out.
     settled: Mutex<(Option<NotificationId>, Settled)>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Mailer {
 type Settled = BTreeMap<Address, Option<String>>;
 
 impl Mailer {
-    /// `login`: user and password.
+    /// Creates a mailer. `login` is the user and the password.
     pub(super) fn new(spec: &MailSpec, login: Option<(String, String)>) -> Result<Self, String> {
         let mailbox = |text: &String| text.parse::<Mailbox>().map_err(|error| error.to_string());
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&spec.smtp).map_err(|error| chain(&error))?;
@@ -42,13 +42,13 @@ impl Mailer {
         })
     }
 
-    /// Sends the mail to each recipient on its own, because a mail server may refuse one of them.
+    /// Sends the mail to each recipient separately, because a mail server may refuse one of them.
     pub(super) async fn send(&self, it: &Notification) -> Result<(), Refusal> {
         let permanent = |error: lettre::error::Error| Refusal::Permanent(chain(&error));
         let mut message = Message::builder()
             .from(self.from.clone())
             .subject(&it.title)
-            // Mail programs recognise a repeated delivery by it.
+            // Mail programs recognise a repeated delivery by this id.
             .message_id(Some(format!("<{}@anacostia>", it.id)))
             .header(ContentType::TEXT_PLAIN);
         for to in &self.to {

@@ -30,7 +30,7 @@ pub(super) enum Refusal {
 /// Sends notifications to one receiver.
 pub(super) struct Sender {
     secrets: Secrets,
-    /// The way, or why it cannot be used.
+    /// The channel to the receiver, or why it cannot be used.
     way: Result<Way, String>,
 }
 
@@ -41,8 +41,8 @@ enum Way {
 }
 
 impl Sender {
-    /// Prepares the way to a receiver. If a secret is missing or unusable, each delivery fails with
-    /// the reason.
+    /// Prepares the channel to a receiver. If a secret is missing or unusable, each delivery fails
+    /// with the reason.
     pub(super) fn new(spec: &NotifySpec, client: Result<Client, String>, pipeline: &str) -> Self {
         let mut secrets = Secrets::default();
         let way = Way::open(spec, client, pipeline, &mut secrets);

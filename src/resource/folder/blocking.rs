@@ -97,8 +97,8 @@ mod tests {
         locality.note(&root);
         assert!(locality.is_local());
         let file = root.open("a").unwrap();
-        // A file system that cannot tell says no: both are allowed here, and the call must not
-        // fail.
+        // A file system that cannot tell answers `false`. Either answer is right here; the call
+        // must not fail.
         let _ = is_cached(&file, 0, 100_000);
         assert!(is_cached(&file, 5, 0));
         assert_eq!(aside("raw", || Ok(7)).await.unwrap(), 7);

@@ -23,8 +23,8 @@ use super::tree::Root;
 use super::unsupported::{Here, Unsupported, entry_at, shown};
 use crate::base::filestamp::{FileStamp, Inode, now_ns};
 
-/// The minimum age of an empty file. Between its creation and the moment from which it counts as
-/// open for writing, a file is empty and appears to have no writer.
+/// The minimum age of an empty file. Between its creation and the moment at which it begins to
+/// count as open for writing, a file is empty and appears to have no writer.
 const YOUNG: Duration = Duration::from_millis(100);
 /// How long a renamed file may take to appear at its new path.
 pub(super) const PASSING: Duration = Duration::from_millis(50);
@@ -180,7 +180,8 @@ impl Observer {
         match path.to_str().and_then(|text| Some((text, self.index.file(text)?.file().inode()))) {
             Some((text, inode)) => {
                 if self.index.may_hold_more(inode) {
-                    // A process may have written to it under this name before it went.
+                    // A process may have written to the inode under this name before the name was
+                    // removed.
                     sorted.linked.insert(inode);
                 }
                 sorted.gone.insert(text.into(), waited);

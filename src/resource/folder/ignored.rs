@@ -1,4 +1,4 @@
-//! Lists files that only their names keep from counting, for display.
+//! Lists, for display, files that are skipped only because of their names.
 //!
 //! A user who drops `data.tmp` waits for a run that never starts. The scan does not note such
 //! files, because the names are temporary, and thousands may come and go.
@@ -16,7 +16,7 @@ use super::unsupported::shown;
 /// The most entries that a search looks at.
 const MAX_LOOKED_AT: usize = 10_000;
 
-/// Returns the escaped paths of such files, at most `most`. Looks at some of a large folder only,
+/// Returns the escaped paths of such files, at most `most`. Looks at only a part of a large folder,
 /// and leaves out what cannot be listed.
 pub(super) fn find(folder: &Folder, most: usize) -> Vec<String> {
     let Ok(root) = Root::open(&folder.spec.path) else { return Vec::new() };
@@ -25,7 +25,7 @@ pub(super) fn find(folder: &Folder, most: usize) -> Vec<String> {
         && search.found.len() < most
         && let Some(next) = search.folders.pop()
     {
-        // What cannot be listed is reported by the watch.
+        // The watch reports folders that cannot be listed.
         let _ = search.list(&next);
     }
     search.found.truncate(most);

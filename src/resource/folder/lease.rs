@@ -1,11 +1,11 @@
-//! Read leases, with which Linux tells whether someone has a file open for writing.
+//! Uses the read leases of Linux to find out whether someone has a file open for writing.
 //!
 //! The kernel grants `fcntl(F_SETLEASE, F_RDLCK)` only while no process has the file open for
 //! writing. A process that then opens it for writing waits until the lease is released. So a file
 //! cannot change while it is hashed under a lease. Rejected: looking for writers in `/proc/*/fd`
-//! (sees one user's processes only, and costs more the more processes there are), and waiting until
-//! size and time stop changing (a guess, and slow). The latter is the fallback if leases are
-//! refused.
+//! (it sees only one user's processes, and its cost grows with the number of processes), and
+//! waiting until size and time stop changing (a guess, and slow). The latter is the fallback if
+//! leases are refused.
 //!
 //! This is the only module of the folder with `unsafe` in it: `rustix` has no leases.
 

@@ -5,7 +5,7 @@
 //! | `observer`, `check` | report differences from the record, in order |
 //! | `dirty`, `watches`, `scan`, `waiting` | find paths to check: by events, scans, after delays |
 //! | `held` | lists what cannot be recorded yet, for display |
-//! | `ignored` | lists files that only their names keep from counting, for display |
+//! | `ignored` | lists, for display, files that are skipped only because of their names |
 //! | `stable_read`, `lease`, `hashing` | hash a file while nobody writes to it |
 //! | `index`, `stamp` | cache what is on record; identify a version of a file |
 //! | `unsupported`, `moves` | find what is never an artifact; order renames |
@@ -139,12 +139,12 @@ impl Folder {
         })
     }
 
-    /// Creates a folder in the folder `state` in which the resource `name`, of a kind that lies
-    /// elsewhere, stages its outputs. Nobody watches it. Staged files are synced with every
-    /// durability, like the commit that they belong to.
+    /// Creates the spool of the resource `name`: a folder in the state folder `state` in which a
+    /// resource of another kind stages its outputs. Nobody watches it. Staged files are always
+    /// synced, whichever durability is set, like the commit that they belong to.
     ///
     /// # Errors
-    /// As [`Folder::new`]; there is no glob here that could be invalid.
+    /// As [`Folder::new`], although there is no glob here that could be invalid.
     pub(in crate::resource) fn spool(name: &str, state: &Path) -> Result<Self> {
         let spec = FolderSpec {
             path: state.join(SPOOL).join(name),
@@ -214,13 +214,13 @@ impl Folder {
             |folder: &Self| Ok(folder.open_root().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound));
         if *self.sight.borrow() == Sight::Unclear && self.work(false, is_missing).await.unwrap_or(false) {
             let mut sight = self.sight.subscribe();
-            // If the time is over, writing fails with the reason.
+            // After the timeout, the write fails and says why.
             let _ = tokio::time::timeout(SIGHT_WAIT, sight.wait_for(|sight| *sight != Sight::Unclear)).await;
         }
     }
 
-    /// Takes the lock for the writer that claimed the folder, if it is not taken yet, or was taken
-    /// away: someone may have removed its file.
+    /// Takes the lock for the writer that claimed the folder, unless it holds the lock already. It
+    /// loses the lock if someone removes the lock file.
     fn hold_lock(&self, root: &Dir, about: About<'_>) -> Result<()> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Writing { holder, lock }) = writing.as_mut() else { return Ok(()) };
@@ -268,7 +268,7 @@ impl Resource for Folder {
         stop: CancellationToken,
     ) -> Result<()> {
         let unusable = |why: String| ResourceError::Unusable { resource: self.name.to_string(), why };
-        // A watch that starts again still knows that files are away.
+        // A watch that starts again keeps `Away`, so that nothing is written meanwhile.
         self.sight.send_if_modified(|sight| {
             *sight != Sight::Away && {
                 *sight = Sight::Unclear;
@@ -280,7 +280,8 @@ impl Resource for Folder {
         let _guard = stop.clone().drop_guard();
         let (spec, names, sight) = (self.spec.clone(), Arc::clone(&self.names), Arc::clone(&self.sight));
         let observe = async move {
-            // Runs on the thread of the watch, and returns the memory of the reading to the system.
+            // Runs on the thread of the watch. The memory that the reading took goes back to the
+            // system at once.
             let index = {
                 let _at_once = memory::give_back_at_once();
                 Index::read(known.as_ref(), &names).await?
@@ -296,7 +297,7 @@ impl Resource for Folder {
             })
             .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
         match end.await {
-            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("what is seen there cannot be recorded".to_owned())),
+            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("the host cannot record its changes".to_owned())),
             Ok(Err(unread)) => Err(unread),
             // The thread panicked before it could send its result.
             Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),
@@ -382,7 +383,7 @@ impl Resource for Folder {
 
     async fn sync(&self, files: &[StagedFile]) -> Result<()> {
         if self.sync {
-            // Finishing and publishing have done it.
+            // `finish` and `publish` have synced the files.
             return Ok(());
         }
         let files = files.to_vec();

@@ -44,7 +44,7 @@ const RETRY: Duration = Duration::from_millis(250);
 const PULSE: Duration = Duration::from_secs(1);
 /// How soon a scan follows when a queue was full.
 const SOON: Duration = Duration::from_secs(1);
-/// If some folder cannot be watched, scans take at most one part in this many of the time.
+/// If some folder cannot be watched, scans take at most 1/`SCAN_SHARE` of the time.
 const SCAN_SHARE: u32 = 20;
 /// The size in bytes up to which the observer hashes a file itself.
 pub(super) const SMALL: usize = 256 << 10;
@@ -152,8 +152,8 @@ impl Observer {
     /// [`SinkRefused`] if the sink does not accept observations any more.
     pub(super) async fn run(mut self) -> Result<(), SinkRefused> {
         fault::panic_point("observe.panic");
-        // Only here: if someone removes the folder later, the observer must not create it again.
-        // Nor if it had files: then its disk is not mounted, or someone has moved it.
+        // The observer creates the folder only here, not if someone removes it later. If the folder
+        // had files, it is not created either: its disk is not mounted, or someone has moved it.
         if self.index.count_files() == 0
             && let Err(error) = make_folder(&self.folder)
         {
@@ -235,8 +235,8 @@ impl Observer {
         }
     }
 
-    /// Returns the error of a folder that cannot be opened. If files of it are on record, it says
-    /// what to do: nobody creates the folder then.
+    /// Returns the error of a folder that cannot be opened. If files of it are on record, the error
+    /// says what to do, because nobody creates the folder then.
     fn not_open(&self, error: io::Error) -> End {
         match (error.kind(), self.index.count_files()) {
             (io::ErrorKind::NotFound, files @ 1..) => End::Lost(format!(
@@ -255,8 +255,8 @@ impl Observer {
         }
         let files = self.index.count_files();
         Err(End::Lost(format!(
-            "the folder is empty, and {files} of its files are on record, which were on another disk: mount that; if \
-             they are gone for good, put any file into the folder"
+            "the folder is empty, but {files} of its files are on record from another disk: mount that disk; if they \
+             are gone for good, put any file into the folder"
         )))
     }
 
@@ -458,7 +458,7 @@ impl Observer {
     }
 
     /// Checks the paths of a change again later, because an output was published there after the
-    /// look.
+    /// observer looked.
     fn check_again(&mut self, change: &Change) {
         for path in change.paths() {
             let room = self.waiting.publishing(OsStr::new(path), Instant::now());
@@ -480,7 +480,7 @@ fn is_folder(stat: &rustix::fs::Stat) -> bool {
 
 fn why_lost(lost: &Lost) -> String {
     match lost {
-        Lost::Set => "more changed at once than is watched one by one".to_owned(),
+        Lost::Set => "too many files changed at once to follow each change".to_owned(),
         Lost::Queue => "the system's queue of events has overflowed (fs.inotify.max_queued_events)".to_owned(),
         Lost::Limit => {
             "there are more folders than the system allows watches: raise fs.inotify.max_user_watches".to_owned()

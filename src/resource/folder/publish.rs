@@ -118,8 +118,8 @@ fn already_published(root: &Dir, attempt: AttemptId, file: &StagedFile) -> io::R
     let staging = staging_of(attempt);
     if DirEntry::find(root, &staging)?.is_none() {
         let why = format!(
-            "what was staged for it is not there; mount or put back the folder that has it, \
-             or, if it is lost for good, make a folder `{staging}` in this one"
+            "its staged file is missing; mount or restore the folder that holds it, \
+             or, if it is lost, create a folder `{staging}` in this one"
         );
         return Err(io::Error::new(io::ErrorKind::NotFound, why));
     }
@@ -216,8 +216,8 @@ fn check_size(found: Option<&Stat>, file: &StagedFile) -> io::Result<()> {
         Some(size) if u64::try_from(size) != Ok(file.size) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!(
-                "what was staged for it, `{}`, has {size} bytes and not {}, as after a power cut; put back the whole \
-                 file, or, if it is lost for good, remove what is left of it",
+                "its staged file `{}` has {size} bytes instead of {}, probably because of a power cut; restore the \
+                 file, or, if it is lost, remove the rest of it",
                 file.staged, file.size
             ),
         )),
@@ -253,7 +253,7 @@ fn displace(target: &DirEntry<'_>, file: &StagedFile) -> io::Result<()> {
                 resource = file.resource,
                 path = file.path,
                 aside = name,
-                "a file that someone put where an output goes was moved aside"
+                "a file at the path of an output was moved aside"
             );
             Ok(())
         }

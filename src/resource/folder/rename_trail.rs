@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 /// The most paths that are followed, and also the most that wait in [`super::dirty::Dirty`].
 pub(super) const MAX_PATHS: usize = 8_192;
-/// How long after the first half of a rename the second may come. The kernel raises both at once;
-/// the time is for a busy machine.
+/// How long to wait for the second half of a rename. The kernel raises both halves at once, but a
+/// busy machine may deliver the second one late.
 pub(super) const HALF_RENAME: Duration = Duration::from_millis(250);
 /// The longest wait for the next event about a file.
 const LATE: Duration = Duration::from_secs(5);

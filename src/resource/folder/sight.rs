@@ -1,4 +1,4 @@
-//! Whether a missing folder may be created, and creating it.
+//! Says whether a missing folder may be created, and creates it.
 
 use std::io;
 use std::path::Path;
@@ -9,8 +9,8 @@ pub(super) enum Sight {
     /// Nobody watches it.
     #[default]
     Unwatched,
-    /// The watch has not looked yet, or reached the folder the last time. If the folder is missing,
-    /// it is not known whether files of it are on record.
+    /// The watch has not looked yet, or reached the folder when it last looked. If the folder is
+    /// missing, it is not known whether files of it are on record.
     Unclear,
     /// The folder cannot be reached, and files of it are on record. Nothing is written.
     Away,
@@ -18,8 +18,8 @@ pub(super) enum Sight {
     Empty,
 }
 
-/// Creates a folder with those above it. Their names survive a power cut with either durability:
-/// this is rare, and synced outputs may follow.
+/// Creates a folder with those above it. Always syncs their names, whichever durability is set:
+/// folders are seldom created, and synced outputs may follow.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     std::fs::create_dir_all(folder)?;

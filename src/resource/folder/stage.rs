@@ -48,7 +48,7 @@ pub(super) fn create(
     check_path(path)?;
     let about = About { resource: &folder.name, path };
     if path.split('/').next() == Some(OWN) {
-        return Err(about.invalid(format!("`{OWN}` is where the host keeps what is not published yet")));
+        return Err(about.invalid(format!("`{OWN}` is reserved for the host's staged files")));
     }
     let root = folder.root_or_create(about)?;
     folder.hold_lock(&root, about)?;

@@ -1,4 +1,4 @@
-//! Determines what is at a path, and why it cannot become an artifact if that is so.
+//! Determines what is at a path, and, if it cannot become an artifact, why not.
 //!
 //! A symbolic link never counts, wherever it leads. Its target inside the folder counts under its
 //! own path already, a change of the target raises no event at the link, and the same content at

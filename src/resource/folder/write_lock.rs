@@ -60,7 +60,7 @@ fn is_at_path(root: &Dir, file: &File) -> io::Result<bool> {
 /// Why the lock could not be taken.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Another holder has it, whose name this is.
+    /// Another holder has the lock; this is its name.
     HeldBy(String),
     /// Taking it failed.
     Failed(io::Error),
@@ -108,7 +108,8 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
             Err(Errno::WOULDBLOCK) => return Err(Refusal::HeldBy(read_holder(&file))),
             Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                 tracing::warn!(
-                    "the file system has no locks: make sure that no other pipeline writes to the folder of {FILE}"
+                    "the file system does not support locks: make sure that no other pipeline writes to the folder that \
+                     holds {FILE}"
                 );
                 return Ok(file);
             }
@@ -123,7 +124,10 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
         file.write_all(holder.as_bytes())?;
         return Ok(file);
     }
-    Err(Refusal::Failed(io::Error::new(io::ErrorKind::ResourceBusy, "its lock is taken and given up all the time")))
+    Err(Refusal::Failed(io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "other processes keep taking and releasing its lock",
+    )))
 }
 
 fn read_holder(file: &File) -> String {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::base::{TimeSpan, innermost, proxy, tls};
 use crate::manifest::{HttpForm, HttpSpec, HttpValue, SecretSource};
 
-/// How long it may take to connect, unless the server may be silent for less.
+/// The longest time to connect, unless the timeout of the resource is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most redirects of one request.
 const MAX_REDIRECTS: usize = 5;
@@ -54,8 +54,9 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT.min(spec.timeout))
             .redirect(redirects)
             .user_agent(concat!("anacostia/", env!("CARGO_PKG_VERSION")));
-        // The library counts from the beginning of the request until the answer, so that an upload
-        // of any size would have to end within it; `send_body` counts from the last byte taken.
+        // reqwest's timeout runs from the start of the request until the answer, so a large upload
+        // would have to end within it. `send_body` measures from the last byte that the server
+        // took.
         if !matches!(spec.form, HttpForm::Send { .. }) {
             http = http.read_timeout(spec.timeout);
         }
@@ -63,8 +64,8 @@ impl Client {
         Ok(Self { http, headers: spec.headers.clone(), query: spec.query.clone(), timeout: spec.timeout })
     }
 
-    /// Begins a request to `url`, with the headers and parameters of the resource. Secrets are read
-    /// now, so that a host that is started without one says so here.
+    /// Begins a request to `url`, with the headers and parameters of the resource. Reads the
+    /// secrets now, so that a missing one is reported here.
     pub(super) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, Failure> {
         let mut url = url.clone();
         if !self.query.is_empty() {
@@ -84,7 +85,7 @@ impl Client {
         Ok(self.http.request(method, url).headers(headers))
     }
 
-    /// Takes the parameters that this client adds out of a URL, because they may be secret and the
+    /// Removes from a URL the parameters that this client adds, because they may be secret and the
     /// URL goes on record.
     pub(super) fn without_own_parameters(&self, mut url: Url) -> Url {
         let rest: Vec<(String, String)> = url
@@ -105,8 +106,8 @@ impl Client {
         request.send().await.map_err(|error| self.failed(error))
     }
 
-    /// Sends a request with a body. The server may be silent for the timeout of the resource since
-    /// it last took a part of the body, as `progress` has it.
+    /// Sends a request with a body. Fails if the server is silent for the timeout of the resource
+    /// after it last took a part of the body, which `progress` reports.
     pub(super) async fn send_body(
         &self,
         request: RequestBuilder,
@@ -115,7 +116,7 @@ impl Client {
         let mut sending = std::pin::pin!(request.send());
         loop {
             let taken = async {
-                // The sender is dropped with the end of the body.
+                // The sender is dropped when the body ends.
                 if progress.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -142,9 +143,9 @@ impl Client {
         // URLs may have secrets in them.
         let error = error.without_url();
         Failure::new(if error.is_redirect() {
-            "the server redirects to another server, or too often: put the new address into `url`".to_owned()
+            "the server redirects to another server, or too many times: set `url` to the new address".to_owned()
         } else if error.is_connect() {
-            format!("the server cannot be connected to: {}{through}", innermost(&error))
+            format!("cannot connect to the server: {}{through}", innermost(&error))
         } else if error.is_body() || error.is_decode() {
             format!("the body ended early: {}", innermost(&error))
         } else {
@@ -158,13 +159,14 @@ fn read(value: &HttpValue, what: &str, name: &str) -> Result<String, Failure> {
         HttpValue::Plain(text) => Ok(text.clone()),
         HttpValue::Secret(SecretSource::Env(variable)) => std::env::var(variable).map_err(|_| {
             Failure::new(format!(
-                "the {what} `{name}` is the variable `{variable}` of the host's environment, which is not set"
+                "the {what} `{name}` comes from the environment variable `{variable}`, which is not set for the host"
             ))
         }),
     }
 }
 
-/// Follows redirects that stay on the server, because headers and parameters are meant for it.
+/// Follows redirects that stay on the server, because the headers and parameters are meant only for
+/// that server.
 fn same_server() -> Policy {
     Policy::custom(|attempt| {
         let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());

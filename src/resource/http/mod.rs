@@ -11,10 +11,10 @@
 //! | `send` | sends outputs |
 //! | `client` | builds requests, and describes failures without secrets |
 //!
-//! What an API answers today may not be there tomorrow. So the host keeps each body before it
-//! records the artifact; see [`super::kept`]. Outputs are staged in a folder on this machine, the
-//! *spool*, because programs write at any place in a file. The spool is a folder resource that
-//! nobody watches.
+//! An API may not give the same answer again. So the host keeps each body before it records the
+//! artifact; see [`super::kept`]. Outputs are staged in a folder on this machine, the *spool*,
+//! because programs write at any place in a file. The spool is a folder resource that nobody
+//! watches.
 
 mod client;
 mod paging;
@@ -65,7 +65,7 @@ pub struct Endpoint {
     /// Where outputs are staged.
     spool: Folder,
     uploads: Uploads,
-    /// Of outputs that the server does not take at the moment.
+    /// The outages of attempts whose outputs the server does not take at the moment.
     outages: Outages,
 }
 
@@ -169,7 +169,7 @@ impl Resource for Endpoint {
     async fn trim(&self, known: &dyn KnownPaths) -> Result<()> {
         match self.spec.form {
             HttpForm::Send { .. } => self.kept.trim(known).await,
-            // Their watch does it.
+            // The watch removes content itself.
             HttpForm::Poll { .. } | HttpForm::Push => Ok(()),
         }
     }

@@ -76,7 +76,7 @@ impl Source<'_> {
     }
 }
 
-/// Polls once. On a failure of a list that is read as a whole, nothing of it counts.
+/// Polls once. If a list is read as a whole and one page fails, none of its pages count.
 pub(super) async fn poll(endpoint: &Endpoint, source: &Source<'_>, before: &Progress) -> Found {
     let mut found = Found { seen: Vec::new(), progress: Progress::new(source.digest()), failure: None, more: false };
     let last = before.pages.last().filter(|_| source.goes_on());
@@ -127,7 +127,7 @@ pub(super) async fn poll(endpoint: &Endpoint, source: &Source<'_>, before: &Prog
     found
 }
 
-/// Adds the pages that the list had, and does not have any more.
+/// Adds an observation for each page that the list no longer has.
 fn gone(source: &Source<'_>, before: &Progress, found: &mut Found) {
     if source.goes_on() {
         return;

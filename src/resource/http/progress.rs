@@ -7,7 +7,7 @@ use crate::base::Digest;
 /// How far the polls have come. Recorded in the transaction of the artifacts that it describes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// The URL and the paging that it belongs to. Progress of others says nothing about this one.
+    /// The URL and the paging that it belongs to. Progress of another URL or paging is not used.
     of: Option<Digest>,
     /// The pages in order: all of them, or only the last if a poll continues there.
     pub(super) pages: Vec<Page>,
@@ -43,8 +43,9 @@ impl Progress {
         Self { of: Some(of), pages: Vec::new() }
     }
 
-    /// Reads what is on record. What belongs to another URL or paging, or cannot be read, counts as
-    /// none: then all pages are read again, and those on record make no new versions.
+    /// Reads what is on record. Progress that belongs to another URL or paging, or cannot be read,
+    /// counts as none. Then the poll reads all pages again, and those on record make no new
+    /// versions.
     pub(super) fn read(cursor: Option<&str>, of: Digest) -> Self {
         let read = cursor.and_then(|text| serde_json::from_str::<Self>(text).ok());
         read.filter(|progress| progress.of == Some(of)).unwrap_or_else(|| Self::new(of))

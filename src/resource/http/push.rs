@@ -1,7 +1,7 @@
 //! Takes uploads of other programs.
 //!
-//! An upload is acknowledged once its artifact is on record. So a program that was not answered
-//! sends it again, and the same bytes make no second version.
+//! An upload is acknowledged once its artifact is on record. A program that gets no answer sends
+//! the upload again; the same bytes make no second version.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) async fn watch(
     stop: &CancellationToken,
 ) -> Result<()> {
     endpoint.kept.remove_drafts().await?;
-    // It counts what is kept.
+    // `trim` also counts the content that is kept.
     endpoint.kept.trim(known).await?;
     let _open = Open(&endpoint.uploads);
     endpoint.uploads.set(Some(Arc::clone(&sink)));
@@ -87,7 +87,7 @@ fn closed(resource: &str) -> ResourceError {
     ResourceError::Unavailable {
         resource: resource.to_owned(),
         doing: "take an upload".to_owned(),
-        why: "its watch has not begun, or has ended; send it again in a moment".to_owned(),
+        why: "it is not being watched at the moment; send the upload again soon".to_owned(),
     }
 }
 
@@ -95,7 +95,7 @@ fn no_room(resource: &str) -> ResourceError {
     ResourceError::Unavailable {
         resource: resource.to_owned(),
         doing: "take an upload".to_owned(),
-        why: "it keeps as much content for runs as `max_kept` allows; send it again when runs have ended".to_owned(),
+        why: "the content that runs need has reached `max_kept`; send the upload again when runs have ended".to_owned(),
     }
 }
 
@@ -103,7 +103,7 @@ fn full(resource: &str) -> ResourceError {
     ResourceError::Unavailable {
         resource: resource.to_owned(),
         doing: "take an upload".to_owned(),
-        why: format!("{MOST} others are being taken; send it again in a moment"),
+        why: format!("{MOST} other uploads are in progress; send this one again soon"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Sends outputs, after the commit point.
 //!
 //! A request carries the id of the artifact as `Idempotency-Key`, which is the same in every try,
-//! also by a later process. So a server that knows the key does the work once; without it an output
-//! may arrive twice, when the host dies or an answer is lost after the server has taken it.
+//! even after a restart. A server that knows the key does the work once. Any other server may get
+//! an output twice, if the host dies or the answer is lost after the server has taken the output.
 //!
 //! A server that answers with a status that no repetition changes (such as 400, 403 or 413) has
-//! refused the output. A host that tried again would try for ever, and the run would keep
-//! its place. So the refusal is noted beside the staged file, and the attempt fails with the answer
-//! of the server. Its output is on record and kept here, and a retry of the run sends it again.
+//! refused the output. A host that tried again would try forever, and the run would keep its slot.
+//! So the refusal is noted beside the staged file, and the attempt fails with the answer of the
+//! server. Its output is on record and kept here, and a retry of the run sends it again.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Seek as _};
@@ -41,8 +41,8 @@ enum Answer {
     Never(String),
 }
 
-/// Sends files; see [`crate::resource::Resource::publish`]. Returns once the server has answered to
-/// each of them, however long that takes.
+/// Sends files; see [`crate::resource::Resource::publish`]. Returns once the server has answered
+/// for each of them, however long that takes.
 pub(super) async fn publish(
     endpoint: &Endpoint,
     attempt: AttemptId,
@@ -79,8 +79,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Sends one file until the server has answered, and notes the answer. Keeps its content first:
-/// once the server has it, only the note may fail, and only that is tried again.
+/// Sends one file until the server has answered, and notes the answer. Keeps the content before
+/// sending it, so that afterwards only writing the note can fail, and only that is tried again.
 async fn deliver(endpoint: &Endpoint, outage: &Waiting<'_>, file: &StagedFile, staged: &Path) -> Result<Answer> {
     endpoint.kept.link(staged.to_owned(), file.digest).await?;
     let mut failures = 0;
@@ -112,7 +112,7 @@ async fn deliver(endpoint: &Endpoint, outage: &Waiting<'_>, file: &StagedFile, s
         tracing::error!(
             resource = &*endpoint.name,
             path = file.path,
-            "the answer to an output cannot be noted in {}: {error}; that is tried again in {:.1} s",
+            "the server's answer cannot be written to {}: {error}; trying again in {:.1} s",
             endpoint.spool.path().display(),
             wait.as_secs_f64()
         );
@@ -165,7 +165,7 @@ fn request(
     let HttpForm::Send { url, method } = &endpoint.spec.form else {
         return Err(Failure::new("it takes no outputs"));
     };
-    let mut url = Url::parse(url).map_err(|error| Failure::new(format!("`url` is not one: {error}")))?;
+    let mut url = Url::parse(url).map_err(|error| Failure::new(format!("`url` is not a valid URL: {error}")))?;
     let method = match method {
         HttpMethod::Put => {
             let mut segments =
@@ -187,7 +187,7 @@ fn request(
         .body(Body::wrap_stream(pieces(open, file.size, taken))))
 }
 
-/// Encodes a path for a header: it may have any letters in it.
+/// Encodes a path for a header, because it may contain any character.
 fn encoded(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -227,8 +227,8 @@ fn pieces(
     })
 }
 
-/// Returns the answer that an earlier try has noted: nothing if the server has taken the output, or
-/// else why not.
+/// Returns the answer that an earlier try has noted. An empty note says that the server has taken
+/// the output; any other note says why it never will.
 async fn note(staged: &Path) -> io::Result<Option<Answer>> {
     let text = noted::read(staged).await?;
     Ok(text.map(|text| if text.is_empty() { Answer::Taken } else { Answer::Never(text) }))

@@ -20,7 +20,7 @@ use crate::resource::{
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a failure, unless the interval is longer or the server asks for more.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
-/// How often content that no run needs is removed, at most.
+/// The shortest time between two removals of content that no run needs.
 pub(super) const TRIM_EVERY: Duration = Duration::from_mins(1);
 
 /// Watches an endpoint until `stop`; see [`crate::resource::Resource::watch`].
@@ -32,7 +32,7 @@ pub(super) async fn watch(
     stop: &CancellationToken,
 ) -> Result<()> {
     let HttpForm::Poll { url, path, interval, paging } = &endpoint.spec.form else { return Ok(()) };
-    let url = Url::parse(url).map_err(|error| endpoint.unusable(&format!("`url` is not one: {error}")))?;
+    let url = Url::parse(url).map_err(|error| endpoint.unusable(&format!("`url` is not a valid URL: {error}")))?;
     let source = Source { url, path, paging: paging.as_ref() };
     let mut progress = Progress::read(cursor, source.digest());
     let mut rounds = Rounds { sink, failures: 0, last: None, is_held: false };
@@ -52,7 +52,7 @@ pub(super) async fn watch(
         }
         rounds.go_on();
         let as_of = sink.as_of();
-        // From storing a body until it is on record.
+        // Held from storing a body until it is on record.
         let recording = endpoint.kept.recording().await;
         let found = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -80,7 +80,7 @@ pub(super) async fn watch(
 }
 
 impl Endpoint {
-    /// The error of a watch whose observations are not taken.
+    /// Returns the error of a watch whose observations the sink refuses.
     pub(super) fn refused(&self) -> ResourceError {
         ResourceError::Unavailable {
             resource: self.name.to_string(),

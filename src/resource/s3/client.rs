@@ -23,17 +23,17 @@ use crate::manifest::{S3Credentials, S3Spec, S3Style};
 
 /// How long a request may take, with its answer.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a request may take that sends up to a part of an object, over a slow line too, or that
-/// makes the service copy one or join its parts.
+/// How long a request may take that sends a part of an object, even over a slow line, or that makes
+/// the service copy an object or join its parts.
 const SENDING_TIMEOUT: Duration = Duration::from_mins(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a URL that is signed for one request is valid.
 const VALIDITY: Duration = Duration::from_mins(15);
 /// The largest answer to a request of this module: far more than a page of 1,000 keys has.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// The metadata of an object that names the artifact that it is.
+/// The key of an object's metadata that names its artifact.
 const ARTIFACT: &str = "anacostia-artifact";
-/// The header by which a request sets it.
+/// The header with which a request sets [`ARTIFACT`].
 const ARTIFACT_HEADER: &str = "x-amz-meta-anacostia-artifact";
 
 /// The result of a request.
@@ -53,16 +53,16 @@ pub(super) enum Condition {
 pub(super) struct Object {
     /// The entity tag, without quotes.
     pub(super) etag: String,
-    /// The artifact that it is, if a host wrote it.
+    /// The artifact that the object holds, if a host wrote it.
     pub(super) artifact: Option<String>,
 }
 
 /// A client for one bucket.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// What `object_store` does with small requests.
+    /// Sends the requests that [`TIMEOUT`] is enough for.
     pub(super) store: AmazonS3,
-    /// What takes longer: see [`SENDING_TIMEOUT`].
+    /// Sends the requests that take longer; see [`SENDING_TIMEOUT`].
     pub(super) sending: AmazonS3,
     http: reqwest::Client,
     /// Whether requests are signed.
@@ -76,7 +76,8 @@ impl Client {
     /// A fragment that continues the sentence "… cannot be used: ".
     pub(super) fn new(spec: &S3Spec) -> Result<Self, String> {
         tls::use_ring();
-        // Without any, the library creates no client, also for a service without TLS.
+        // Without trusted certificates, `object_store` creates no client, even for a service
+        // without TLS.
         let no_certificates = !tls::trusts_any();
         let insecure = spec.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
         let options = |timeout| {
@@ -142,7 +143,7 @@ impl Client {
         // A cache or proxy in between may repeat the answer to another request.
         if listing.start_after.as_deref().is_some_and(|echo| echo != after) || listing.prefix.as_deref() != Some(prefix)
         {
-            return Err(generic("it answered a listing with that of another part of the bucket"));
+            return Err(generic("it returned the listing of another part of the bucket"));
         }
         Ok(listing)
     }
@@ -154,7 +155,8 @@ impl Client {
         xml::uploads(&answer.1, key.as_ref()).map_err(generic)
     }
 
-    /// Begins an upload of an artifact, and returns its id. If this fails, there may be an upload.
+    /// Begins an upload of an artifact, and returns its id. If this fails, the service may have
+    /// begun an upload nevertheless.
     pub(super) async fn begin_upload(&self, key: &Path, artifact: ArtifactId) -> Answer<String> {
         let name = HeaderName::from_static(ARTIFACT_HEADER);
         let value = HeaderValue::from_str(&artifact.to_string()).map_err(generic)?;
@@ -222,7 +224,7 @@ pub(super) fn attributes(artifact: ArtifactId) -> object_store::Attributes {
     [(artifact_attribute(), artifact.to_string())].into_iter().collect()
 }
 
-/// Returns an entity tag without its quotes. A service that sends none gets an empty one.
+/// Returns an entity tag without its quotes. Returns an empty one if the service sends none.
 pub(super) fn unquoted(etag: Option<&str>) -> String {
     etag.unwrap_or_default().trim_matches('"').to_owned()
 }

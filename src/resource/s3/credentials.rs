@@ -7,8 +7,9 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 use crate::manifest::{S3Credentials, S3Spec, SecretSource};
 
-/// Returns a builder with the settings of the environment (`AWS_…`), of which keys are left out if
-/// `spec` has its own: a session token belongs to the keys beside it, and to no others.
+/// Returns a builder with the settings of the environment (`AWS_…`). Leaves out the keys of the
+/// environment if `spec` says where its keys come from: a session token belongs only to the keys
+/// that it is set with.
 pub(super) fn builder(spec: &S3Spec) -> AmazonS3Builder {
     use AmazonS3ConfigKey::{AccessKeyId, SecretAccessKey, Token};
     if spec.credentials == S3Credentials::Default && spec.access_key_id.is_none() {
@@ -36,7 +37,7 @@ pub(super) fn add(builder: AmazonS3Builder, spec: &S3Spec) -> Result<AmazonS3Bui
     let region = region.or_else(|| profile.as_ref().and_then(|profile| profile.region.clone()));
     let builder = builder.with_region(region.unwrap_or_else(|| "us-east-1".to_owned()));
     if spec.credentials == S3Credentials::None {
-        // Without any, the library would ask the machine for some.
+        // Without keys, `object_store` would ask the metadata service of the machine for some.
         return Ok(builder.with_skip_signature(true).with_access_key_id("none").with_secret_access_key("none"));
     }
     if let Some(profile) = profile {
@@ -54,7 +55,7 @@ pub(super) fn add(builder: AmazonS3Builder, spec: &S3Spec) -> Result<AmazonS3Bui
 
 fn value(source: &SecretSource) -> Result<String, String> {
     let SecretSource::Env(name) = source;
-    variable(name).ok_or_else(|| format!("the variable {name}, which has a key of it, is not set in the environment"))
+    variable(name).ok_or_else(|| format!("the environment variable {name}, which holds one of its keys, is not set"))
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -83,7 +84,8 @@ impl Profile {
             in_credentials.or_else(in_config).map(str::to_owned)
         };
         let first = |keys: &[&'static str]| keys.iter().copied().find(|key| find(key).is_some());
-        // With one of these, keys beside it are not what the profile stands for.
+        // A profile with one of these settings gets its credentials from there, not from keys
+        // beside it.
         if let Some(key) = first(&["role_arn", "sso_session", "sso_start_url"]) {
             return Err(unsupported(&name, key));
         }
@@ -100,7 +102,7 @@ impl Profile {
     }
 }
 
-/// Returns the error of a profile that has its keys from elsewhere, as `key` says.
+/// Returns the error of a profile whose setting `key` gets the credentials from elsewhere.
 fn unsupported(profile: &str, key: &str) -> String {
     format!(
         "the profile `{profile}` has `{key}`, and only profiles with `aws_access_key_id` and `aws_secret_access_key` are \

@@ -1,5 +1,5 @@
-//! Journals of uploads: what this machine knows about an upload that is not completed yet, a file
-//! in the spool for each.
+//! Journals of uploads. A journal is a file in the spool that says what this machine knows about an
+//! upload that is not completed yet.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -26,8 +26,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Writes the journal, whole or not at all, and syncs it: after a power cut, the upload would
-    /// stay in the bucket.
+    /// Writes the journal atomically and syncs it. If a power cut removed it, the upload would stay
+    /// in the bucket.
     pub(super) async fn save(&self, place: &Path) -> io::Result<()> {
         let (place, text) = (place.to_owned(), serde_json::to_vec(self)?);
         blocking(move || {
@@ -57,7 +57,8 @@ fn all(bucket: &Bucket) -> PathBuf {
     bucket.spool.path().join(JOURNALS)
 }
 
-/// Reads a journal. `None` if there is none that has an id: older versions began without it.
+/// Reads a journal. `None` if there is none, or if it has no id: older versions wrote it before
+/// they knew the id.
 pub(super) async fn load(place: &Path) -> Option<Journal> {
     let place = place.to_owned();
     blocking(move || Ok(read(&place))).await.ok().flatten()

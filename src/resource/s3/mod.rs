@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `watch` | lists the bucket at an interval, and reports differences from the record |
 //! | `read` | reads versions by ranges, on the condition that they are still there |
-//! | `publish` | makes outputs visible, on the condition that nothing else has come |
+//! | `publish` | makes outputs visible, on the condition that nobody else has put an object there |
 //! | `upload`, `journal`, `staged` | upload large outputs in parts before the commit point |
-//! | `client`, `xml`, `credentials`, `errors` | speak to the service |
+//! | `client`, `xml`, `credentials`, `errors` | talk to the service |
 //!
 //! A version is identified by its entity tag (the `ETag` of the service), which changes with the
 //! content. So nothing has to be read to watch a bucket. The digest is recorded when an action

@@ -1,10 +1,10 @@
 //! Makes outputs visible.
 //!
 //! Each request says what may be at the key: nothing, or the object that the output is to replace.
-//! So the service refuses it if someone was faster, and a repeated request does no harm: the object
-//! that it then finds names the artifact that it is. Once the service has answered, a note beside
-//! the staged file says so, and no later try looks at the bucket again: others may have moved or
-//! replaced the object since.
+//! So the service refuses the request if another writer was faster. A repeated request does no
+//! harm, because the object that is then at the key names its artifact. Once the service has
+//! answered, a note beside the staged file says so, and no later try looks at the bucket again:
+//! others may have moved or replaced the object since.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -43,7 +43,7 @@ pub(super) async fn publish(bucket: &Bucket, file: &StagedFile) -> Result<String
     }
     let etag = put_until_there(bucket, file).await?;
     match noted::write(&staged, etag.clone()).await {
-        // There is nothing staged any more that could be published again.
+        // The staged file is gone, so it cannot be published again.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         noted => noted.map_err(failed)?,
     }
@@ -75,7 +75,7 @@ async fn put_until_there(bucket: &Bucket, file: &StagedFile) -> Result<String> {
             // An earlier request was carried out, and its answer was lost.
             Some(there) if there.artifact == Some(file.artifact_id.to_string()) => return Ok(there.etag),
             Some(there) => {
-                // The output of another run may be replaced. Anything else belongs to someone.
+                // The output of another run may be replaced. Anything else belongs to someone else.
                 if there.artifact.is_none() || !file.overwrite {
                     displace(bucket, &key, file).await.map_err(|error| failed(&error))?;
                 }
@@ -122,7 +122,7 @@ async fn displace(bucket: &Bucket, key: &Path, file: &StagedFile) -> Answer<()> 
         resource = file.resource,
         path = file.path,
         aside = name,
-        "an object that someone put where an output goes was copied to another name"
+        "an object at the key of an output was copied to another name"
     );
     Ok(())
 }

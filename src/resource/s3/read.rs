@@ -16,7 +16,7 @@ use crate::resource::{Content, Reader, Result};
 const FIRST_BYTES: u64 = 256 << 10;
 /// The most that a request asks for: one such piece is in memory for each open reader.
 const MAX_BYTES: u64 = 8 << 20;
-/// How often a request is sent whose answer breaks off.
+/// How many times to send a request if its answer breaks off.
 const TRIES: usize = 4;
 
 /// Opens a version; see [`crate::resource::Resource::open`]. The first read finds out whether it is
@@ -61,7 +61,7 @@ impl ObjectReader {
         self.next_bytes = if goes_on { self.next_bytes.saturating_mul(2).min(MAX_BYTES) } else { FIRST_BYTES };
         let wanted = if goes_on { length.max(self.next_bytes) } else { length };
         let end = offset.saturating_add(wanted).min(self.size);
-        // The old piece is not needed any more; two would be in memory.
+        // Drop the old piece first, so that two are never in memory.
         self.piece = Bytes::new();
         let about = self.bucket.about(&self.path);
         let mut tries = 1;
@@ -72,7 +72,7 @@ impl ObjectReader {
                     let why = format!("it answered {} bytes for {}", piece.len(), end - offset);
                     return Err(about.unavailable("read", std::io::Error::other(why)));
                 }
-                // The body of an answer may break off after the library has handed it on.
+                // The body of an answer may break off after `object_store` has returned it.
                 Err(object_store::Error::Generic { .. }) if tries < TRIES => tries += 1,
                 Err(error) => return Err(errors::failed(about, "read", &error)),
             }
@@ -109,7 +109,8 @@ impl ObjectReader {
                 hasher.update(bytes);
                 self.hashed = self.hashed.saturating_add(bytes.len() as u64);
             }
-            // What is read again, or out of order, says nothing about the whole.
+            // If the reader skips bytes, the digest cannot be known. Bytes that are read again are
+            // hashed already.
             Some(_) if offset > self.hashed => self.hasher = None,
             _ => {}
         }

@@ -26,6 +26,6 @@ pub(super) async fn read(bucket: &Bucket, file: &StagedFile, at: u64, length: u6
 /// Returns the error about a file whose content is needed, and is not in the spool.
 pub(super) fn lost(bucket: &Bucket, file: &StagedFile) -> ResourceError {
     let place = bucket.spool.path().join(&file.staged);
-    let why = format!("{}, which has its content, is missing; put it back", place.display());
+    let why = format!("its staged file {} is missing; restore it", place.display());
     bucket.about(&file.path).unavailable("publish", io::Error::new(io::ErrorKind::NotFound, why))
 }

@@ -6,7 +6,8 @@
 //! If the answer with the id is lost, or the host dies before the journal is written, the service
 //! has an upload without parts that nobody knows. It is left there: nothing that a service says
 //! about an upload distinguishes it from one that another program has begun at the same key at the
-//! same time, and aborting that would destroy data of others. A rule of the bucket removes it.
+//! same time, and aborting that would destroy data of others. A lifecycle rule of the bucket
+//! removes it.
 
 use std::io;
 use std::path::Path as FilePath;
@@ -23,7 +24,8 @@ use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
 use crate::resource::{ResourceError, Result};
 
-/// The least size of a part; the size up to which an output is one request after the commit point.
+/// The least size of a part. An output up to this size is sent in one request after the commit
+/// point.
 const PART_BYTES: u64 = 16 << 20;
 /// The most parts that an upload has. The service allows 10,000.
 const MAX_PARTS: u64 = 9_000;
@@ -109,8 +111,9 @@ pub(super) async fn complete(
             match bucket.client.complete(key, &id, &parts, condition).await {
                 Ok(etag) => return Ok(Ok(etag)),
                 Err(error @ object_store::Error::Precondition { .. }) => return Ok(Err(error)),
-                // It was completed before, and the answer was lost; or the service has given the
-                // upload up. Services differ in how they say that, so this asks for it.
+                // Either the upload was completed and the answer was lost, or the service has
+                // dropped the upload. Services report this in different ways, so ask which uploads
+                // exist.
                 Err(error) => match bucket.client.uploads(key).await {
                     Ok(uploads) if !uploads.contains(&id) => {}
                     _ => return Ok(Err(error)),

@@ -75,7 +75,7 @@ pub(super) async fn watch(
                 (Err(why), backoff(failures, bucket.interval))
             }
             Err(Failure::Refused) => {
-                let why = "what is seen there cannot be recorded".to_owned();
+                let why = "the host cannot record its changes".to_owned();
                 return Err(ResourceError::Unusable { resource: bucket.name.to_string(), why });
             }
         };
@@ -193,7 +193,8 @@ impl<'a> Watch<'a> {
         Ok(seen)
     }
 
-    /// Records as gone what the listing has not, if the service says that it is not there either.
+    /// Records as gone the objects that are missing from the listing, if the service confirms for
+    /// each that it is gone.
     async fn record_missing(&mut self) -> std::result::Result<(), Failure> {
         let missing = |known: &HashMap<Box<str>, Known>, round: u64| -> Vec<String> {
             known.iter().filter(|(_, known)| known.round != round).map(|(path, _)| path.to_string()).collect()
@@ -217,8 +218,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Records what was seen, and remembers it. What an output has overtaken is seen again in the
-    /// next round.
+    /// Records what was seen, and remembers it. What an output has made outdated is seen again in
+    /// the next round.
     async fn record(&mut self, seen: Vec<Observation>) -> std::result::Result<(), Failure> {
         if seen.is_empty() {
             return Ok(());

@@ -1,9 +1,10 @@
 //! Queries and changes of actions, on either database.
 //!
-//! A change is exactly once. [`Access::change`] executes the statements of an attempt in one
-//! transaction, with a marker, a row that names the attempt, and leaves it open. The store commits
-//! the attempt, then the transaction is committed. A host that dies in between leaves a committed
-//! attempt: the next host looks for the marker, and executes the statements again if it is missing.
+//! A change is made exactly once. [`Access::change`] executes the statements of an attempt in one
+//! transaction, together with a marker (a row that names the attempt), and leaves the transaction
+//! open. The store commits the attempt, then the transaction is committed. A host that dies in
+//! between leaves a committed attempt: the next host looks for the marker, and executes the
+//! statements again if it is missing.
 
 use std::path::Path;
 

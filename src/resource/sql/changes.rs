@@ -1,4 +1,4 @@
-//! Publishes the statements of an attempt: exactly once.
+//! Publishes the statements of an attempt exactly once.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Open {
     }
 }
 
-/// Rolls back the transaction of an attempt when it is dropped, unless that is published.
+/// When dropped, rolls back the transaction of an attempt that was not published.
 struct Held {
     open: Open,
     attempt: AttemptId,
@@ -108,7 +108,7 @@ async fn again(sql: &Changing, attempt: AttemptId, file: &StagedFile) -> std::re
     }
 }
 
-/// The error of statements that are committed, and that the database does not take.
+/// Returns the error for committed statements that the database refuses.
 fn refused(sql: &Changing, file: &StagedFile, refusal: Refusal) -> ResourceError {
     match refusal.about(&sql.name, "execute the statements") {
         ResourceError::Statement { resource, why, .. } => {
@@ -122,13 +122,13 @@ fn refused(sql: &Changing, file: &StagedFile, refusal: Refusal) -> ResourceError
     }
 }
 
-/// Returns the journal of an attempt, of which there is one.
+/// Returns the journal of an attempt. There is at most one.
 fn only(files: &[StagedFile]) -> Result<Option<&StagedFile>> {
     match files {
         [] => Ok(None),
         [file] => Ok(Some(file)),
         [file, ..] => {
-            let why = "an attempt has one journal of statements, and this has more".to_owned();
+            let why = "the attempt has more than one journal of statements".to_owned();
             Err(ResourceError::Unusable { resource: file.resource.clone(), why })
         }
     }

@@ -1,7 +1,7 @@
 //! Rows as CSV, for actions that read tables: RFC 4180, with a header. Lines end with `\n`.
 //!
-//! Rows are told apart by their JSON, so a batch has JSON lines whatever its format is, and its CSV
-//! is made from them.
+//! The watch tells rows apart by their JSON. So a batch always holds JSON lines, and its CSV is
+//! made from them.
 
 use std::borrow::Cow;
 use std::fmt;

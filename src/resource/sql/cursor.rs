@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::source::Mark;
 use crate::base::{Digest, Timestamp};
 
-/// How far the rows are delivered.
+/// How far the rows have been delivered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cursor {
     /// Which rows it belongs to: their database, their table or query, and the column that grows.
@@ -18,11 +18,11 @@ pub(super) struct Cursor {
     /// The oldest batch that may contain a row from `from` on. Its rows, and those of later
     /// batches, must not be delivered again.
     pub(super) oldest_batch: u64,
-    /// The value from which on a look has to read: all rows below it are delivered. Absent until
-    /// then.
+    /// The value at which a full sweep has to begin: all rows below it are delivered. Absent until
+    /// a row has settled.
     pub(super) from: Option<Mark>,
-    /// The greatest values that looks have seen, each with the time at which one saw it first. The
-    /// first is the newest that is older than the overlap, or the oldest of all.
+    /// The greatest values that looks have seen, each with the time at which a look first saw it.
+    /// The first entry is the newest that is older than the overlap; if none is, the oldest.
     greatest: VecDeque<Seen>,
     /// See [`super::window::Window::carry`].
     #[serde(default)]
@@ -42,9 +42,9 @@ impl Cursor {
         Self { of, next_batch, oldest_batch: next_batch, from: None, greatest: VecDeque::new(), carried: Vec::new() }
     }
 
-    /// Reads a cursor from the record. One of other rows says nothing about these: they are read
-    /// from the start, and only the numbers of batches continue. `None` if the text is the cursor
-    /// of another kind of resource.
+    /// Reads a cursor from the record. If the cursor belongs to other rows, the rows are read from
+    /// the start, and only the numbers of batches continue. `None` if the text is the cursor of
+    /// another kind of resource.
     pub(super) fn read(text: &str, of: Digest) -> Option<Self> {
         let read: Self = serde_json::from_str(text).ok()?;
         Some(if read.of == of { read } else { Self::new(of, read.next_batch) })
@@ -58,7 +58,7 @@ impl Cursor {
     /// Returns the text for the record.
     ///
     /// # Errors
-    /// If a value cannot be written, which is the case for none of them.
+    /// If a value cannot be serialized, which does not happen.
     pub(super) fn to_text(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }

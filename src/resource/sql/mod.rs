@@ -9,15 +9,15 @@
 //! | `window` | which rows from there on are delivered already |
 //! | `batch`, `csv` | rows as one artifact, of JSON lines or CSV |
 //! | `recent` | the batches of the window, for the next host |
-//! | `source`, `open` | what a look needs of a database |
+//! | `source`, `open` | what a look needs from a database |
 //! | `sqlite`, `postgres`, `tls` | the databases |
 //! | `access`, `outcome` | queries and changes of actions |
 //! | `sqlite_access`, `pg_access` | the same, for each database |
 //! | `journal` | the statements of an attempt, until they are published |
-//! | `changes` | executes them: exactly once |
+//! | `changes` | executes them exactly once |
 //!
-//! The answer that a query gives today may not be there tomorrow. So the bytes of each batch are
-//! kept in the state folder before the batch is put on record, and are read from there.
+//! A query may not give the same answer again. So the bytes of each batch are kept in the state
+//! folder before the batch is put on record, and are read from there.
 //!
 //! Rows become visible in the order of their commits, not in the order of a column: a transaction
 //! may take the number 5 and commit after the one that took 6. So a look reads again what is not
@@ -101,7 +101,7 @@ impl Sql {
         ResourceError::Unusable { resource: self.name.clone(), why: why.into() }
     }
 
-    /// The error of writing a file.
+    /// Returns the error for an action that writes a file.
     fn no_files(&self) -> ResourceError {
         self.unusable("a database holds rows, not files: change it with `execute` of the interface `database`")
     }
@@ -151,7 +151,7 @@ impl Resource for Sql {
                 let _ = ended.send(runtime.block_on(watch));
             })
             .map_err(|error| self.unusable(format!("no thread can be started to watch it: {error}")))?;
-        // Without an answer the thread has panicked.
+        // If there is no answer, the thread has panicked.
         end.await.unwrap_or_else(|_| Err(self.unusable("its watch has failed, which is a bug: see the message above")))
     }
 
@@ -200,7 +200,7 @@ impl Resource for Sql {
     }
 
     async fn trim(&self, known: &dyn KnownPaths) -> Result<()> {
-        // The watch does it, if there is one.
+        // If there is a watch, it removes content itself.
         if self.spec.rows.is_none() { self.kept.trim(known).await } else { Ok(()) }
     }
 }

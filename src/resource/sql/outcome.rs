@@ -16,7 +16,7 @@ const KEEP_MARKERS: Duration = Duration::from_hours(365 * 24);
 /// Why a database did not do what it was asked to.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It does not answer, or is busy: the same may succeed later.
+    /// It does not answer, or is busy. The same request may succeed later.
     Unavailable(String),
     /// It refuses a statement.
     Statement { code: &'static str, why: String },
@@ -30,7 +30,7 @@ impl Refusal {
         Self::Statement { code: "invalid", why: why.into() }
     }
 
-    /// Says which of several statements it is about.
+    /// Adds the number of the statement to the message.
     pub(super) fn of_statement(self, number: usize) -> Self {
         match self {
             Self::Statement { code, why } => Self::Statement { code, why: format!("statement {number}: {why}") },
@@ -67,15 +67,16 @@ pub(super) enum Part {
     End,
 }
 
-/// Sends the parts of a query, at most one of which waits. Once it is closed, nobody needs them.
+/// Sends the parts of a query. The channel holds at most one part. It is closed when nobody
+/// receives the parts any more.
 pub(super) type Sender = mpsc::Sender<Outcome<Part>>;
 
 /// The most rows of a chunk.
 const CHUNK_ROWS: usize = 1_000;
-/// The size from which on a chunk takes no more rows.
+/// The size in bytes at which a chunk takes no more rows.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Collects rows to chunks.
+/// Collects rows into chunks.
 #[derive(Default)]
 pub(super) struct Collector {
     rows: Chunk,
@@ -110,7 +111,8 @@ pub(super) fn check_count(wanted: usize, given: usize) -> Outcome<()> {
     if wanted == given {
         return Ok(());
     }
-    Err(Refusal::invalid(format!("the number of its parameters is {wanted}, and {given} were passed")))
+    let parameters = if wanted == 1 { "parameter" } else { "parameters" };
+    Err(Refusal::invalid(format!("it takes {wanted} {parameters}, but {given} were passed")))
 }
 
 /// Returns the id before which markers are removed. Ids of attempts are in the order of time, so

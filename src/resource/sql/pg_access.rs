@@ -31,7 +31,7 @@ const MAX_CONNECTIONS: usize = 16;
 const WAIT: Duration = Duration::from_secs(30);
 /// The most statements of a journal that are prepared at once.
 const MAX_PREPARED: usize = 100;
-/// Statements of a journal that are read ahead.
+/// The most statements of a journal that are read ahead.
 const AHEAD: usize = 16;
 
 /// A database on a server.
@@ -50,7 +50,7 @@ impl From<tokio_postgres::Error> for Refusal {
             || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         let Failure(why) = error.into();
         match code.as_deref() {
-            // Classes of errors that pass: of connections, resources, an operator, the system, and
+            // Classes of temporary errors: of connections, resources, an operator, the system, and
             // conflicts between transactions.
             Some(code) if ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unavailable(why)
@@ -140,7 +140,7 @@ impl Form {
 }
 
 /// A connection of the pool. If it is dropped in the middle of a statement, the server is asked to
-/// cancel that, and the connection is closed.
+/// cancel the statement, and the connection is closed.
 struct Session {
     client: Option<Object>,
     /// What has made the connection.
@@ -179,7 +179,7 @@ impl Drop for Session {
 }
 
 /// Asks the server to cancel what a connection is executing, when this is dropped. Otherwise the
-/// server would continue, with its locks, until it wants to answer.
+/// server would continue, and keep its locks, until it has an answer to send.
 struct Unfinished(Option<(Connector, CancelToken)>);
 
 impl Unfinished {
@@ -187,7 +187,7 @@ impl Unfinished {
         Self(Some((connector.clone(), client.cancel_token())))
     }
 
-    /// The server has answered.
+    /// Cancels nothing, because the server has answered.
     fn done(mut self) {
         self.0 = None;
     }
@@ -319,7 +319,7 @@ async fn change(client: &Client, attempt: AttemptId, journal: &Path) -> Outcome<
         return Ok(false);
     }
     execute_all(client, journal).await?;
-    // What is checked at the end of a transaction is checked now, while it can be refused.
+    // Check deferred constraints now, while the attempt can still be refused.
     client.batch_execute("set constraints all immediate").await?;
     Ok(true)
 }
@@ -331,7 +331,7 @@ async fn stream(session: &Session, statement: &SqlStatement, sender: &Sender) ->
     check_count(query.statement.params().len(), statement.parameters.len())?;
     let parameters: Vec<Parameter<'_>> = statement.parameters.iter().map(Parameter).collect();
     let rows = client.query_raw(&query.statement, &parameters).await?;
-    // If it is closed, this future is dropped.
+    // If the channel is closed, the caller drops this future.
     let send = async |part| drop(sender.send(Ok(part)).await);
     send(Part::Columns(query.columns)).await;
     pin_mut!(rows);
@@ -367,8 +367,8 @@ async fn make_markers(client: &Client) -> Outcome<()> {
     }
     let Failure(why) = why.into();
     let why = format!(
-        "the host records there what it has changed, and its table cannot be created: {why}; let someone who may do so \
-         execute `{create}`, and grant `select, insert, delete` on it to the user of `url`"
+        "the table in which the host records its changes cannot be created: {why}; ask a user with that right to \
+         execute `{create}`, and to grant `select, insert, delete` on it to the user of `url`"
     );
     Err(Refusal::Statement { code: "denied", why })
 }

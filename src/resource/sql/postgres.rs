@@ -20,15 +20,15 @@ use crate::manifest::{SecretSource, SqlDatabase, SqlRows};
 const CONNECT: Duration = Duration::from_secs(10);
 /// After this time without an answer of its machine, the server counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long to use prepared statements, before columns are looked for that were added.
+/// How long to use prepared statements before looking for columns that were added.
 const PLAN_FOR: Duration = Duration::from_secs(10);
 /// Rows that are requested at a time.
 const ROWS_AT_ONCE: i32 = 1_000;
-/// What values look like as text.
+/// Determines how values are written as text.
 pub(super) const VALUES: &str =
     "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; set extra_float_digits = 1";
-/// Nothing is written, and a statement that waits for a lock of the table fails after a time, so
-/// that the reason is shown.
+/// Makes the session read-only. A statement that waits for a lock of the table fails after a time,
+/// so that the reason is shown.
 const READ_ONLY: &str = "set lock_timeout = '10s'; set session characteristics as transaction read only";
 
 /// An open connection.
@@ -50,7 +50,7 @@ struct Plan {
     from_value: Statement,
     /// The type of the high-water column.
     kind: String,
-    /// The latest value that is not still to come, if the column has times.
+    /// An SQL expression for the latest value that is not in the future, if the column has times.
     now: Option<&'static str>,
 }
 
@@ -89,7 +89,7 @@ impl Postgres {
         let sql = format!("select q.{column}::text from {table} q where {condition} order by q.{column} desc limit 1");
         let values: Vec<(&(dyn ToSql + Sync), Type)> =
             values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::TEXT)).collect();
-        // In one message, unlike a statement that is prepared.
+        // This takes one message; a prepared statement takes more.
         let row = self.client.query_typed_opt(&sql, &values).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.map(Mark::Text))
     }
@@ -104,7 +104,7 @@ impl Postgres {
         let each = rows.columns().iter().map(|column| {
             let name = quoted(column.name());
             match *column.type_() {
-                // Without the line breaks of `encode`.
+                // Removes the line breaks that `encode` inserts.
                 Type::BYTEA => format!("translate(encode(q.{name}, 'base64'), E'\\n', '') as {name}"),
                 _ => format!("q.{name}"),
             }
@@ -125,8 +125,8 @@ impl Postgres {
     }
 }
 
-/// Returns the present as a value of this type, if it is a type of times. One without a time zone
-/// may mean that of any place on earth.
+/// Returns an SQL expression for the present in this type, if it is a type of times. A time without
+/// a time zone may be in any zone, up to 14 hours ahead of UTC.
 fn now(kind: &Type) -> Option<&'static str> {
     match *kind {
         Type::TIMESTAMPTZ => Some("now()"),

@@ -26,11 +26,11 @@ impl Recent {
         self.folder.join(format!("{number:012}.jsonl"))
     }
 
-    /// Writes the batch with this number: completely, or not at all. Replaces one that a host wrote
-    /// and did not put on record. Returns its path.
+    /// Writes the batch with this number atomically. Replaces one that a host wrote and did not put
+    /// on record. Returns its path.
     ///
-    /// Syncs it with either durability. The rows are not read again once they are on record, so a
-    /// power cut must not leave a record without them.
+    /// Always syncs it, whichever durability is set: the rows are not read again once they are on
+    /// record, so a power cut must not leave a record without them.
     pub(super) fn write(&self, number: u64, lines: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.folder)?;
         let place = self.place(number);
@@ -49,8 +49,8 @@ impl Recent {
         fs::read_to_string(&place).map(|lines| (place, lines))
     }
 
-    /// Removes everything but the batches with these numbers: what hosts left that died. A file
-    /// that cannot be removed only takes space.
+    /// Removes everything but the batches with these numbers: files that a host left behind when it
+    /// died. A file that cannot be removed only takes space.
     pub(super) fn retain(&self, numbers: &Range<u64>) {
         let needed: HashSet<PathBuf> = numbers.clone().map(|number| self.place(number)).collect();
         let there = fs::read_dir(&self.folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));

@@ -1,4 +1,4 @@
-//! What a look needs of a database.
+//! What a look needs from a database.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -14,9 +14,9 @@ use crate::manifest::SqlFrom;
 pub(super) enum Mark {
     /// An integer of SQLite.
     Integer(i64),
-    /// A number with a fraction of SQLite.
+    /// A floating-point number of SQLite.
     Real(f64),
-    /// Text of SQLite, or a value of any type of PostgreSQL, which is its text.
+    /// Text of SQLite, or the text of a PostgreSQL value of any type.
     Text(String),
 }
 
@@ -65,8 +65,8 @@ pub(super) type Take<'a> = dyn FnMut(Row) -> ControlFlow<()> + Send + 'a;
 /// An open database. After an error it is opened again.
 #[async_trait]
 pub(super) trait Source: Send {
-    /// Returns the greatest value in the high-water column. With `up_to_now`, a time that is still
-    /// to come does not count, as far as the database knows that the values are times.
+    /// Returns the greatest value in the high-water column. With `up_to_now`, times in the future
+    /// do not count, if the database knows that the values are times.
     async fn greatest(&mut self, up_to_now: bool) -> Answer<Option<Mark>>;
 
     /// Returns the greatest value in the high-water column that is less than `below` and, if it is
@@ -79,8 +79,7 @@ pub(super) trait Source: Send {
     /// Returns whether something may have changed since the last call.
     async fn may_have_changed(&mut self) -> Answer<bool>;
 
-    /// Waits until the database says that something has changed. May wait forever. Can be
-    /// cancelled.
+    /// Waits until the database says that something has changed. May wait forever. Cancel safe.
     async fn changed(&mut self) -> Answer<()>;
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Sqlite {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self(match error {
-            // Without the text of the statement, most of which the host has written.
+            // Leaves out the text of the statement, because the host wrote most of it.
             rusqlite::Error::SqlInputError { msg, .. } => msg,
             error => error.to_string(),
         })
@@ -55,8 +55,8 @@ impl Sqlite {
     /// Opens the file, which must exist.
     pub(super) fn open(path: &Path, rows: &SqlRows) -> Answer<Self> {
         let file = file_at(path)?;
-        // Not only for reading, because the first to open a database after a crash of another
-        // program has to repair it.
+        // Not read-only, because the first connection after a crash of another program has to
+        // repair the database.
         let db =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(BUSY)?;
@@ -103,7 +103,9 @@ fn mark(value: ValueRef<'_>) -> Answer<Option<Mark>> {
         ValueRef::Real(value) => Mark::Real(value),
         ValueRef::Text(text) => Mark::Text(utf8(text, "the high-water column")?.to_owned()),
         ValueRef::Blob(_) => {
-            return Err(Failure("the high-water column has a blob in it: take a column of numbers or text".to_owned()));
+            return Err(Failure(
+                "the high-water column contains a blob: choose a column of numbers or text".to_owned(),
+            ));
         }
     }))
 }
@@ -114,7 +116,7 @@ fn utf8<'a>(text: &'a [u8], column: &str) -> Answer<&'a str> {
     })
 }
 
-/// Returns a value as JSON: a blob as base64, a number that JSON does not have as text.
+/// Returns a value as JSON: a blob as base64, and infinity as text.
 fn json(value: ValueRef<'_>, column: &str) -> Answer<Value> {
     Ok(match value {
         ValueRef::Null => Value::Null,
@@ -143,7 +145,7 @@ fn base64(bytes: &[u8]) -> String {
 
 #[async_trait]
 impl Source for Sqlite {
-    // It has no times, only numbers and text.
+    // SQLite has no times, only numbers and text.
     async fn greatest(&mut self, _: bool) -> Answer<Option<Mark>> {
         self.greatest_where("?1 is null and ?2 is null", (None, None))
     }
@@ -182,7 +184,7 @@ impl Source for Sqlite {
 
     async fn may_have_changed(&mut self) -> Answer<bool> {
         if file_at(&self.path)? != self.file {
-            return Err(Failure(format!("another file is at {} now: it is opened", self.path.display())));
+            return Err(Failure(format!("{} was replaced by another file: opening the new one", self.path.display())));
         }
         let version = data_version(&self.db)?;
         Ok(std::mem::replace(&mut self.version, version) != version)

@@ -1,9 +1,9 @@
 //! Queries and changes of actions in SQLite.
 //!
 //! SQLite's authorizer decides what a statement may do: SQLite asks it about each table while it
-//! prepares the statement. It is asked about the tables of a view or a trigger too, and a grant has
-//! to name them: what SQLite says about who accesses a table may be the name of a `with` in the
-//! statement itself.
+//! prepares the statement. It asks about the tables of a view or a trigger too, and the grant has
+//! to name them. SQLite also names the view or trigger that accesses a table, but that name is not
+//! used, because it may come from a `with` clause of the statement itself.
 //!
 //! Calls block, so they run on blocking threads, and end when nobody waits for them any more.
 
@@ -26,7 +26,8 @@ use crate::resource::{Bytes, Double, SqlGrant, SqlStatement, SqlTables, SqlValue
 
 /// How long to wait for another program that writes.
 const BUSY: Duration = Duration::from_secs(5);
-/// After this many steps of its machine SQLite asks whether to continue: well below a millisecond.
+/// After this many steps of its virtual machine, which take well below a millisecond, SQLite asks
+/// whether to continue.
 const STEPS: i32 = 10_000;
 
 /// A file of SQLite.
@@ -101,7 +102,7 @@ fn authorize(context: &AuthContext<'_>, grant: &SqlGrant, refused: &Refused) -> 
         | AuthAction::Update { table_name, .. } => (table_name, true),
         _ => return Authorization::Deny,
     };
-    // The schema tables can only be changed by other actions than these.
+    // No check for the schema tables: only actions that are denied above can change them.
     let is_named =
         if writes { grant.write.contains(table) } else { grant.read.contains(table) || grant.write.contains(table) };
     if is_named && !table.eq_ignore_ascii_case(MARKERS) {
@@ -130,7 +131,7 @@ impl Session {
         Ok(Self { db, refused: Refused::default() })
     }
 
-    /// From now on, statements may only do what the grant says.
+    /// Restricts the following statements to what the grant allows.
     fn restrict(&mut self, grant: SqlGrant) -> Outcome<()> {
         let refused = Arc::clone(&self.refused);
         Ok(self.db.authorizer(Some(move |context: AuthContext<'_>| authorize(&context, &grant, &refused)))?)
@@ -237,7 +238,7 @@ fn query(path: &Path, grant: SqlGrant, statement: &SqlStatement, sender: &Sender
 /// Executes the statements of a journal in a transaction, which stays open.
 fn change(path: &Path, attempt: AttemptId, journal: Journal, over: CancellationToken) -> Outcome<Option<Open>> {
     let mut session = Session::open(path, move || over.is_cancelled())?;
-    // The commit survives a power cut, because nothing would repeat it.
+    // The commit must survive a power cut, because nothing would repeat it.
     session.db.pragma_update(None, "synchronous", "full")?;
     session.db.execute_batch("begin immediate")?;
     let create = format!("create table if not exists {MARKERS} (attempt text primary key, at text not null) strict");
@@ -254,18 +255,18 @@ fn change(path: &Path, attempt: AttemptId, journal: Journal, over: CancellationT
     let mut db = session.db;
     db.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
     check_foreign_keys(&db)?;
-    // Whoever waited for the changes does not wait for the commit.
+    // Remove the handler: the commit must not end when the caller of this function has gone.
     db.progress_handler(0, None::<fn() -> bool>)?;
     Ok(Some(Open(db)))
 }
 
-/// Checks the foreign keys that SQLite checks when a transaction is committed, while they can still
-/// be refused.
+/// Checks the foreign keys that SQLite would check when the transaction is committed, while the
+/// changes can still be refused.
 fn check_foreign_keys(db: &Connection) -> Outcome<()> {
     if !has_open_foreign_keys(db) {
         return Ok(());
     }
-    // It reads whole tables, so it is only asked for the name.
+    // The pragma reads whole tables, so it only runs to name the table of a row that breaks a key.
     let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(2)?));
     let why = match db.query_row("pragma foreign_key_check", [], row).optional()? {
         Some((table, parent)) => format!("a row of `{table}` refers to one of `{parent}` that does not exist"),

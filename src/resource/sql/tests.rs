@@ -108,7 +108,7 @@ async fn kept_rows_that_no_run_needs_are_removed_also_while_nothing_changes() {
     };
     let test = async {
         until("the row is on record", || !record.digests.lock().unwrap().is_empty()).await;
-        // It asks for the second time when it has acted on the first answer.
+        // The watch asks a second time only after it has acted on the first answer.
         let before = record.asked.load(Ordering::Relaxed);
         until("content was looked through", || record.asked.load(Ordering::Relaxed) >= before + 2).await;
         assert_eq!(kept(&state).len(), 1, "a run needs it");

@@ -29,7 +29,7 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Returns what makes connections as `config` says.
+    /// Returns the connector for the TLS mode of `config`.
     pub(super) async fn of(config: &Config) -> Answer<Self> {
         match config.get_ssl_mode() {
             SslMode::Require => tls().await.map(Self::Tls).map_err(Failure),
@@ -50,7 +50,7 @@ impl Connector {
         }
     }
 
-    /// Asks the server to cancel the statement of a connection that this has made.
+    /// Asks the server to cancel the statement of a connection that this connector has made.
     pub(super) async fn cancel(self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
         match self {
             Self::Plain => token.cancel_query(NoTls).await,

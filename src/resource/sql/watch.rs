@@ -34,13 +34,13 @@ use crate::resource::{
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest time between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// The number of rows up to which reading them again costs nothing that matters.
+/// Up to this many rows, the cost of reading them again does not matter.
 const FEW_ROWS: usize = 1_000;
 /// A limit that no table reaches.
 const ALL: u64 = i64::MAX.unsigned_abs();
 /// How often to remove kept rows that no run needs.
 pub(super) const TRIM_EVERY: Duration = Duration::from_mins(1);
-/// Full sweeps in each overlap, if there are more rows than that.
+/// Full sweeps in each overlap, if there are more than [`FEW_ROWS`] rows.
 const FULL_PER_OVERLAP: u32 = 4;
 
 /// Watches one database.
@@ -57,7 +57,7 @@ pub(super) struct Watcher {
     pub(super) stop: CancellationToken,
 }
 
-/// How far the watch is.
+/// The state of the watch.
 struct Progress {
     cursor: Cursor,
     window: Window,
@@ -103,7 +103,7 @@ impl From<Failure> for End {
 #[derive(Default)]
 struct Found {
     batch: Batch,
-    /// How often each row was read, from `from` on.
+    /// How often each row at or above `from` was read.
     read: HashMap<RowId, u32>,
     /// Rows below `from`, which no later look reads.
     settled: Vec<RowId>,
@@ -137,7 +137,7 @@ impl Watcher {
                 end = self.session(database, known, &mut progress) => end,
             };
             match end {
-                End::Refused => return Err(self.unusable("what is seen there cannot be recorded")),
+                End::Refused => return Err(self.unusable("the host cannot record its changes")),
                 End::Failed(why) => {
                     // After a session that has worked, the pauses are short again.
                     let worked = matches!(progress.status, Some(Status::Watching | Status::Reconciling));
@@ -152,7 +152,7 @@ impl Watcher {
         }
     }
 
-    /// Reads how far earlier watches were.
+    /// Restores the progress of earlier watches.
     async fn restore(&self, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<Progress> {
         let cursor = self.begin(known, cursor).await?;
         let identity = Identity::new(&self.rows.key, &self.rows.high_water);
@@ -168,7 +168,10 @@ impl Watcher {
                         window.add(id, number);
                     }
                 }
-                Err(why) => tracing::warn!("batch {number} of {} is lost ({why}): its rows may come again", self.name),
+                Err(why) => tracing::warn!(
+                    "batch {number} of {} cannot be read ({why}): its rows may be delivered again",
+                    self.name
+                ),
             }
         }
         let is_restored = window.len() > 0;
@@ -181,13 +184,13 @@ impl Watcher {
         let read = cursor.and_then(|text| Cursor::read(text, self.of));
         let begun = match read {
             Some(cursor) => cursor,
-            // Batches of an earlier time under this name keep their numbers.
+            // Earlier batches of a resource of this name keep their numbers.
             None => Cursor::new(self.of, last_number(known).await? + 1),
         };
         if cursor.is_some() && begun.is_new() {
             tracing::warn!(
-                "{} was another database, table, query or `high_water` before, or another kind of resource: all its \
-                 rows are delivered, from the first on",
+                "the database, table, query or `high_water` of {} changed, or its kind did: all its rows are \
+                 delivered, from the first on",
                 self.name
             );
         }
@@ -232,7 +235,7 @@ impl Watcher {
             }
             let rest = self.rest(source.as_mut(), progress);
             tokio::pin!(rest);
-            // Also while nothing changes.
+            // Trim even while nothing changes.
             loop {
                 tokio::select! {
                     biased;
@@ -245,8 +248,8 @@ impl Watcher {
         }
     }
 
-    /// Forgets the rows of the batches of earlier watches that no look will read: a batch is read
-    /// as a whole, and may have more of them than the window has room for.
+    /// Forgets the rows from the batches of earlier watches that no look will read again. The
+    /// window got all rows of each batch, which may be more than it has room for.
     async fn sift(&self, source: &mut dyn Source, progress: &mut Progress) -> std::result::Result<(), Failure> {
         if progress.window.len() > MANY_ROWS {
             let look = Look { from: progress.cursor.from.as_ref(), settled: None, limit: ALL };
@@ -303,7 +306,7 @@ impl Watcher {
         let mut greatest = None;
         if full {
             progress.full = Some(Instant::now());
-            // Before the rows are read, so that each of them up to this value can be read.
+            // Asked before the rows are read, so that the look sees all rows up to this value.
             greatest = source.greatest(progress.window.len() <= MANY_ROWS).await?;
             progress.cursor.note_greatest(greatest.as_ref(), SystemClock.now());
         }
@@ -347,7 +350,7 @@ impl Watcher {
     ) -> std::result::Result<Found, Failure> {
         let settled = progress.cursor.settled(SystemClock.now(), self.rows.overlap).filter(|_| full).cloned();
         let (window, identity) = (&progress.window, &progress.identity);
-        // So many that not all of them can be known already.
+        // Of this many rows, more than `max_rows` must be new.
         let limit = window.total().saturating_add(self.rows.max_rows).saturating_add(1);
         let look = Look { from, settled: settled.as_ref(), limit };
         let mut found = Found::default();
@@ -365,8 +368,8 @@ impl Watcher {
         Ok(found)
     }
 
-    /// Puts what a look has found on record. `complete` says that a look without end was the whole
-    /// of a full sweep, so that it has read every row that may be read again.
+    /// Puts what a look has found on record. `complete` says that this look began a full sweep. If
+    /// it was not stopped, it has read every row that may be read again.
     async fn deliver(
         &self,
         progress: &mut Progress,
@@ -379,7 +382,7 @@ impl Watcher {
             Some(path) => Some(self.keep(number, path, &batch).await?),
             None => None,
         };
-        // From here on nothing fails but the recording, after which this progress is not used.
+        // From here on only the recording can fail, and then this progress is not used any more.
         for id in &settled {
             progress.window.forget(id);
         }
@@ -418,7 +421,7 @@ impl Watcher {
         Ok(Observation::Present { path, digest: Some(digest), size, stamp: number.to_string() })
     }
 
-    /// Stores the content of a batch, whose rows this file has as JSON lines.
+    /// Stores the content of a batch. `file` holds its rows as JSON lines.
     async fn store(&self, file: PathBuf, lines: &str) -> Result<Stored> {
         match self.rows.format {
             SqlFormat::Jsonl => {
@@ -449,8 +452,8 @@ impl Watcher {
         }
     }
 
-    /// Notices rows that came too late: below the value where looks begin. `again` is the greatest
-    /// value if no row is at or above that: the values of the column have begun again.
+    /// Detects rows that came too late: below the value where looks begin. If no row is at or above
+    /// it, the values of the column have started over, and `again` is the greatest.
     async fn look_below(
         &self,
         source: &mut dyn Source,
@@ -481,29 +484,23 @@ impl Watcher {
     /// Warns of rows that came too late, and returns what to show.
     fn late(&self, from: &Mark, mark: &Mark) -> WaitingPath {
         let column = &self.rows.high_water;
-        self.below(
-            mark,
-            format!(
-                "not delivered, because `{column}` had reached {from} more than `overlap` before: if {from} is wrong, \
-                 correct it there, otherwise lengthen `overlap`; under another name of the resource, all rows are \
-                 delivered"
-            ),
-        )
+        let why = format!(
+            "not delivered: they appeared more than `overlap` after `{column}` had reached {from}. If {from} is wrong, \
+             correct it in the database; otherwise lengthen `overlap`. To deliver all rows, rename the resource"
+        );
+        self.below(mark, why)
     }
 
     fn begun_again(&self, from: &Mark, mark: &Mark) -> WaitingPath {
         let column = &self.rows.high_water;
-        self.below(
-            mark,
-            format!(
-                "not read, because `{column}` had reached {from}: if the column has begun again, give the \
-                 resource another name"
-            ),
-        )
+        let why = format!(
+            "not read, because `{column}` had already reached {from}: if its values started over, rename the resource"
+        );
+        self.below(mark, why)
     }
 
     fn below(&self, mark: &Mark, reason: String) -> WaitingPath {
-        tracing::warn!("what {} has up to {mark} in `{}` is {reason}", self.name, self.rows.high_water);
+        tracing::warn!("rows of {} with `{}` up to {mark} are {reason}", self.name, self.rows.high_water);
         let path = crate::base::escape(format!("rows up to {mark}").as_bytes());
         WaitingPath { path, reason, since: SystemClock.now() }
     }
@@ -557,13 +554,14 @@ impl Progress {
         self.full.is_none_or(|began| began.elapsed() >= every)
     }
 
-    /// Notes that delivering waits for rows to settle, from the rows `after` this value on.
+    /// Notes that rows `after` this value are delivered only once other rows have settled.
     fn hold(&mut self, after: Option<&Mark>) {
         let Some(mark) = after.filter(|_| self.held.is_none()) else { return };
         self.held = Some(WaitingPath {
             path: crate::base::escape(format!("rows after {mark}").as_bytes()),
             reason: format!(
-                "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
+                "waiting, because {MAX_ROWS} rows arrived within `overlap`: shorten `overlap`, or choose a \
+                 `high_water` column with finer values"
             ),
             since: SystemClock.now(),
         });

@@ -10,14 +10,15 @@ use crate::base::Digest;
 /// The most rows to remember: 16 MiB. At this bound, delivering waits for rows to settle.
 pub(super) const MAX_ROWS: usize = 250_000;
 
-/// The number of rows at which the window is so full that rows with times to come settle as well.
+/// The number of rows at which the window is so full that rows with times in the future settle as
+/// well.
 pub(super) const MANY_ROWS: usize = MAX_ROWS / 2;
 
 /// The most rows to carry; see [`Window::carry`].
 const MAX_CARRIED: usize = 100;
 /// The number of batches up to which nothing is carried.
 const MAX_BATCHES: u64 = 1_000;
-/// Stands for the batches of rows that are carried.
+/// The batch number of all rows that are carried.
 const CARRIED: u64 = 0;
 
 /// Identifies a row: the start of a digest.
@@ -33,8 +34,8 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// `key` are the columns that identify a row beside the high-water column; if there are none,
-    /// all columns do.
+    /// `key` names the columns that identify a row together with the high-water column. If it is
+    /// empty, all columns identify a row.
     pub(super) fn new(key: &[String], high_water: &str) -> Self {
         if key.is_empty() {
             return Self::Row;
@@ -114,7 +115,7 @@ impl Window {
         while let Some((batch, count)) = self.oldest().filter(|(batch, _)| batch + MAX_BATCHES < next) {
             let carried = self.by_batch.get(&CARRIED).copied().unwrap_or_default();
             let mut of_batch = self.rows.values_mut().filter(|row| row.batch == batch);
-            // The cursor does not say how often.
+            // The cursor does not record how often a row was delivered.
             if carried + count > MAX_CARRIED || of_batch.any(|row| row.times > 1) {
                 return;
             }
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!((next.times(&[7; 16]), next.oldest_batch()), (1, None));
         next.forget(&[7; 16]);
         assert!(next.carried().is_empty());
-        // No more than the cursor can take.
+        // Carries no more rows than the cursor can hold.
         (20..121_u8).for_each(|id| window.add([id; 16], 5));
         window.carry(9_000);
         assert_eq!(window.oldest_batch(), Some(5));

@@ -17,7 +17,7 @@ const CLEAR: [&[u8]; 3] = [b"\x1b[2K", b"\x1b[0K", b"\x1b[K"];
 /// Splits a stream of bytes into lines.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Maximum number of bytes that are kept of a line. The rest is dropped.
+    /// Maximum number of bytes of a line that are kept. The rest is dropped.
     window: usize,
     line: Vec<u8>,
     /// Whether the last byte was `\r`. The following text overwrites the line, unless it is `\n`.

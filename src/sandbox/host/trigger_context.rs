@@ -92,7 +92,7 @@ impl GuestState {
             return Ok(());
         }
         let list: Vec<String> = resources.iter().map(|name| format!("`{name}`")).collect();
-        let message = format!("a run of this trigger takes nothing from it: the trigger is about {}", list.join(", "));
+        let message = format!("it is not one of this trigger's resources ({})", list.join(", "));
         Err(CallError::Refused(self.gate.deny(call, resource, message)))
     }
 
@@ -106,7 +106,8 @@ impl GuestState {
     }
 }
 
-/// Only trigger components are linked to this interface.
+/// Returns the error for a guest without a question. Only trigger components can import this
+/// interface.
 fn no_question() -> wasmtime::Error {
     wasmtime::Error::msg("only a trigger component has a question")
 }

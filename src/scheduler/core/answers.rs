@@ -18,11 +18,11 @@ const MAX_PAUSE: Duration = Duration::from_mins(1);
 /// The shortest pause after an answer. While artifacts keep coming, there is always something new
 /// to ask about.
 const MIN_GAP: Duration = Duration::from_millis(100);
-/// How many times as long as its answer took a component then rests, so that it uses at most a
-/// fifth of a core.
+/// After an answer, a component rests for this many times as long as the answer took, so that it
+/// uses at most a fifth of a core.
 const REST: u32 = 4;
 
-/// A component of a trigger: the name of the trigger, and the condition as marks name it.
+/// Identifies a component of a trigger: the trigger's name, and the condition's key among marks.
 pub type Asked = (String, String);
 
 /// What an answer is based on. A component is asked again when this has changed.
@@ -30,9 +30,9 @@ pub type Asked = (String, String);
 pub struct Basis {
     /// The new artifacts, by resource; none in one that is paused.
     pending: Vec<Pending>,
-    /// The newest end of a run that counts.
+    /// The event of the newest end of a run that counts.
     ended: u64,
-    /// If a schedule of the trigger is due: up to when it was accounted for before.
+    /// If a schedule of the trigger is due: the time up to which it is accounted for.
     due: Option<Timestamp>,
 }
 
@@ -43,10 +43,10 @@ impl Basis {
     }
 
     /// Creates the basis of a trigger of the pipeline: what is new in all resources that are not
-    /// `paused`. Its runs claim nothing of the others, so what is new there would be a reason to
-    /// ask again after each run.
+    /// `paused`. Its runs claim nothing from paused resources, so new artifacts there would be a
+    /// reason to ask again after each run.
     pub(super) fn of_all(all: &Waiting, paused: &BTreeMap<String, String>, ended: u64, due: Option<Timestamp>) -> Self {
-        // A paused resource keeps its place: bases are compared place by place.
+        // A paused resource keeps its position, because bases are compared by position.
         let unless_paused = |(name, pending)| {
             if paused.contains_key(name) { Pending::default() } else { timeless(pending) }
         };
@@ -67,7 +67,7 @@ impl Basis {
     }
 }
 
-/// Returns a count without when it was taken, which says nothing about the artifacts.
+/// Returns a count without `as_of`, which says nothing about the artifacts.
 fn timeless(pending: Pending) -> Pending {
     Pending { as_of: 0, ..pending }
 }
@@ -104,24 +104,24 @@ pub(super) enum Answer<'a> {
         /// Whether it is being asked.
         asking: bool,
     },
-    /// There is nothing new since it led to a run.
+    /// Nothing is new since its last answer led to a run.
     UsedUp,
 }
 
-/// What is known of a component.
+/// What is known about a component.
 #[derive(Debug, Clone, Default)]
 struct Known {
     /// What it said last.
     said: Option<Said>,
     /// What that was based on.
     basis: Basis,
-    /// When it is asked again at the earliest.
+    /// The earliest time at which it is asked again.
     not_before: Option<Moment>,
     /// When it is asked again even if nothing has changed.
     again: Option<Moment>,
     /// How often it has failed in a row.
     failures: u32,
-    /// Whether it is what the record says, on whatever basis.
+    /// Whether `said` comes from the record, and so holds on any basis.
     is_recalled: bool,
     /// The number of the question that it is being asked, and what that is based on.
     asking: Option<(u64, Basis)>,
@@ -142,15 +142,15 @@ impl Answers {
         self.questions
     }
 
-    /// Notes an answer, which took so long. Does nothing if the component was not asked this
-    /// question, or has been replaced since. Returns whether it says something new.
+    /// Notes an answer that took `took`. Does nothing if the component was not asked this question,
+    /// or has been replaced since. Returns whether the answer differs from the previous one.
     pub fn answer(&mut self, asked: &Asked, question: u64, said: Said, took: Duration, now: Moment) -> bool {
         let Some(known) = self.known.get_mut(asked) else { return false };
         let Some((_, basis)) = known.asking.take_if(|(number, _)| *number == question) else { return false };
         (known.basis, known.again, known.not_before) = (basis, None, None);
         known.failures = if matches!(said, Said::Failed(_)) { known.failures.saturating_add(1) } else { 0 };
         match &said {
-            // Whatever keeps it saying yes, runs do not follow each other at full speed.
+            // Even if it always says yes, runs do not follow each other without a pause.
             Said::Fire(_) => known.not_before = Some(now.after(MIN_GAP)),
             Said::Skip { ask_again, .. } => {
                 known.again = ask_again.map(|after| now.after(after));
@@ -166,14 +166,14 @@ impl Answers {
         is_news
     }
 
-    /// Notes what is on record of a component, for a preview, which asks nothing: it counts
-    /// whatever has changed since.
+    /// Notes the recorded answer of a component, for a preview, which asks nothing. The answer
+    /// holds whatever has changed since.
     pub fn recall(&mut self, asked: Asked, said: Said) {
         self.known.insert(asked, Known { said: Some(said), is_recalled: true, ..Known::default() });
     }
 
-    /// Notes that a run was created because of the answer of a component. What is left of it is
-    /// when the component is asked again at the earliest.
+    /// Notes that a run was created because of a component's answer, and forgets that answer. Keeps
+    /// only the earliest time of the next question.
     pub(super) fn use_up(&mut self, asked: &Asked) {
         if let Some(known) = self.known.get_mut(asked) {
             *known = Known { not_before: known.not_before, ..Known::default() };
@@ -191,7 +191,8 @@ impl Answers {
     }
 
     /// Returns the answer of a component. `has_fired` says whether it has led to a run before.
-    /// While the host drains, nothing is asked again that failed, or only because time has passed.
+    /// While the host drains, a component is not asked again after a failure, or only because time
+    /// has passed.
     pub(super) fn of(&self, asked: &Asked, basis: &Basis, has_fired: bool, now: Moment, draining: bool) -> Answer<'_> {
         let known = self.known.get(asked);
         let is_blank = known.is_none_or(|known| known.said.is_none() && known.asking.is_none());
@@ -221,7 +222,8 @@ impl Answers {
 }
 
 impl Known {
-    /// Returns why a run may start: for as long as all is there that the answer was based on.
+    /// Returns why a run may start, for as long as all artifacts that the answer was based on are
+    /// there.
     fn fires(&self, basis: &Basis) -> Option<&str> {
         match &self.said {
             Some(Said::Fire(reason)) if basis.still_has(&self.basis) => Some(reason),

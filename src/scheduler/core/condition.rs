@@ -15,19 +15,20 @@ const MAX_MADE_UP: usize = 100;
 /// With `missed = "all"`: if more times than this were missed, one run makes up for all of them.
 const MAX_MISSED: usize = 10_000;
 
-/// How far a condition is. The order makes `all` the least of its conditions, and `any` the most.
+/// How close a condition is to being met. The order makes `all` the minimum of its conditions, and
+/// `any` the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// It is not met.
     Unmet,
-    /// It is met as soon as it has been quiet for long enough, or may be once a component has
+    /// It will be met once it has been quiet for long enough, or may be met once a component has
     /// answered.
     Settling,
     /// It is met.
     Met,
 }
 
-/// Whose conditions are evaluated, and on what.
+/// The trigger whose conditions are evaluated, and what they look at.
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     /// The name of the trigger.
@@ -54,8 +55,8 @@ pub(super) struct Verdict {
     pub(super) asking: bool,
     /// Whether a component has failed to decide.
     pub(super) failed: bool,
-    /// Whether something that it saw is new since the trigger fired last. A trigger whose
-    /// conditions are met fires only if something is new, or it would fire again at once.
+    /// Whether something that it saw is new since the trigger last fired. A trigger whose
+    /// conditions are met fires only if something is new; otherwise it would fire again at once.
     pub(super) fresh: bool,
     /// What each condition saw.
     pub(super) seen: Vec<ConditionSeen>,
@@ -98,8 +99,8 @@ impl Verdict {
         }
     }
 
-    /// Sets when time alone will have met the condition, unless it is met, or the host waits for
-    /// nothing.
+    /// Sets the time at which time alone will have met the condition, unless it is met, or the host
+    /// drains and so waits for nothing.
     fn until(mut self, at: Moment, look: Look<'_>) -> Self {
         if self.level != Level::Met && !look.situation.draining {
             (self.wake, self.next) = (Some(at), Some(at));
@@ -134,10 +135,10 @@ fn any(conditions: &[Condition], look: Look<'_>) -> Verdict {
     join(levels, next, &each)
 }
 
-/// Joins verdicts on several conditions to one of this level, and this level to hope for.
+/// Joins the verdicts on several conditions into one with this `level` and `hope`.
 fn join((level, hope): (Level, Level), next: Option<Moment>, each: &[Verdict]) -> Verdict {
     let met = || each.iter().filter(|verdict| verdict.is_met());
-    // Only if its answer can decide, and one after the other: the next may not be needed.
+    // Ask only if an answer can decide, and one component at a time: the next may not be needed.
     let decides = hope == Level::Met && level != Level::Met;
     let ask = each.iter().find_map(|verdict| verdict.ask.as_ref().filter(|_| decides));
     Verdict {
@@ -212,12 +213,12 @@ pub(super) const NOTHING_NEW: &str = "nothing new";
 
 /// What `quiet_for` sees.
 pub(super) fn quiet_seen(quiet: bool) -> &'static str {
-    if quiet { "no new artifact for that long" } else { "a new artifact within it" }
+    if quiet { "no new artifact for that long" } else { "a new artifact arrived within that time" }
 }
 
 /// What `max_wait` sees.
 pub(super) fn wait_seen(over: bool) -> &'static str {
-    if over { "the oldest waits for longer" } else { "the oldest waits for less" }
+    if over { "the oldest has waited longer" } else { "the oldest has waited less" }
 }
 
 /// Describes a number of new artifacts.
@@ -283,7 +284,7 @@ fn on_metric(condition: &Condition, test: MetricTest, mark: Mark, metric: &Metri
     if is_own {
         seen.push_str(", which this trigger led to");
     } else if met && metric.seq <= mark.seq {
-        seen.push_str(", as when it fired last");
+        seen.push_str(", unchanged since it last fired");
     }
     let fresh = met && !is_own && metric.seq > mark.seq;
     let led_by = if met { metric.fired_by.clone() } else { Vec::new() };
@@ -295,8 +296,8 @@ fn stale(condition: &Condition, at: Moment, seen: String, look: Look<'_>) -> Ver
     Verdict::of(condition, level(look.situation.due.moment >= at), seen).until(at, look)
 }
 
-/// Returns whether runs that a trigger led to count for it. Not while the host drains: it would
-/// never end.
+/// Returns whether runs that a trigger led to count for it. While the host drains they do not,
+/// because it would never end.
 fn counts_own(look: Look<'_>) -> bool {
     look.retrigger && !look.situation.draining
 }
@@ -312,7 +313,7 @@ fn after_run(condition: &Condition, look: Look<'_>) -> Verdict {
     }
 }
 
-/// Returns a component as answers are kept, and what its next answer would be based on.
+/// Returns the key of a component's answers, and what its next answer would be based on.
 fn to_ask(condition: &Condition, look: Look<'_>) -> (Asked, Basis) {
     let asked = (look.trigger.to_owned(), condition.describe());
     let ended = look.situation.history.ended(look.trigger, condition).map_or(0, |run| run.seq);
@@ -324,7 +325,7 @@ fn to_ask(condition: &Condition, look: Look<'_>) -> (Asked, Basis) {
     (asked, basis)
 }
 
-/// Returns up to when the schedules of a trigger that are due were accounted for before.
+/// Returns the time up to which the schedules of a trigger that are due are accounted for.
 fn due(look: Look<'_>) -> Option<Timestamp> {
     let flat = look.when.iter().flat_map(Condition::flat);
     let schedules = flat.filter(|it| matches!(it, Condition::Every(_) | Condition::Cron { .. }));
@@ -392,7 +393,7 @@ fn mark(condition: &Condition, look: Look<'_>) -> Option<TriggerMark> {
         }
         Condition::Component(_) => {
             let (asked, basis) = to_ask(condition, look);
-            // It may have fired because of another condition, in `any`.
+            // The trigger may have fired because of another condition in `any`.
             if !history.answers().fires(&asked, &basis) {
                 return None;
             }
@@ -422,8 +423,8 @@ fn made_up(schedule: &Schedule, first: Timestamp, until: Timestamp) -> Option<Ti
     None
 }
 
-/// Returns the marks of schedules whose time has come without a fire, because other conditions were
-/// not met then: a time of a schedule is a moment, and does not wait for them.
+/// Returns the marks of schedules whose time has passed without a run, because other conditions
+/// were not met. A scheduled time does not wait for other conditions.
 pub(super) fn passed(conditions: &[Condition], look: Look<'_>) -> Vec<TriggerMark> {
     let flat = conditions.iter().flat_map(Condition::flat);
     let due = flat.filter_map(|condition| match condition {

@@ -13,10 +13,10 @@ use crate::model::{ConditionSeen, TriggerMark};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Evaluation {
     pub(super) ready: bool,
-    /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there
-    /// are.
+    /// Whether it is ready because the oldest artifact has waited for `max_wait`. Then one artifact
+    /// is enough.
     pub(super) overdue: bool,
-    /// Whether its state is of interest: it has pending artifacts, or does not wait for any.
+    /// Whether to record a tick of it: it has pending artifacts, or waits for none.
     pub(super) waiting: bool,
     pub(super) reason: String,
     /// When to evaluate it again.
@@ -24,7 +24,8 @@ pub(super) struct Evaluation {
     /// When time alone would make it ready; `None` if it is, or time alone is not enough.
     pub(super) next: Option<Moment>,
     pub(super) conditions: Vec<ConditionSeen>,
-    /// If it is ready: the marks to set when it fires. Otherwise those of times that have passed.
+    /// The marks to set: if it is ready, when it fires; otherwise now, for schedules whose time has
+    /// passed.
     pub(super) marks: Vec<TriggerMark>,
     /// The triggers that led to the runs that it saw.
     pub(super) led_by: Vec<String>,
@@ -44,7 +45,7 @@ pub(super) struct Evaluation {
 /// Whether a component keeps a trigger from being ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeptBy {
-    /// No, or it has said so.
+    /// No, or one has answered that no run starts.
     Nothing,
     /// It is being asked.
     Asking,
@@ -122,8 +123,8 @@ pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Ev
     Evaluation { led_by, ask, kept, ..this }
 }
 
-/// Evaluates the trigger of a resource. While the resource is paused, it does not fire, and its
-/// state is of interest also if nothing is there.
+/// Evaluates the trigger of a resource. While the resource is paused, its trigger does not fire,
+/// and ticks are recorded even if there are no artifacts.
 pub(super) fn of_resource(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
     let result = of_groups(name, trigger, situation);
     match situation.paused_resources.get(name) {
@@ -184,7 +185,7 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
 
 /// Adds the further conditions of a resource's trigger to what its artifacts say.
 fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'_>) -> Evaluation {
-    // Enough is there, and only quiet is missing.
+    // There are enough artifacts, and only quiet is missing.
     let is_enough = |it: Waits| it.pending.count >= trigger.min_artifacts && it.pending.bytes >= trigger.min_bytes;
     let is_quieting = !counted.ready && look.waits.is_some_and(|waits| waits.pending.count > 0 && is_enough(waits));
     let ready = counted.ready && (counted.overdue || more.level == Level::Met);
@@ -212,7 +213,7 @@ fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'
         (false, Level::Met) => counted.next,
         (false, _) => counted.next.zip(more.next).map(|(one, other)| one.max(other)),
     };
-    // `max_wait` ends every wait.
+    // After `max_wait` the trigger waits for no condition any more.
     let oldest = look.waits.filter(|waits| counted.waiting && !ready && waits.pending.count > 0);
     let patience = trigger.max_wait.zip(oldest).map(|(wait, waits)| waits.oldest.after(wait));
     let next = next.into_iter().chain(patience).min().filter(|_| !ready);
@@ -222,7 +223,7 @@ fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'
     let decides = counted.ready && !counted.overdue;
     let ask = more.ask.filter(|_| decides && more.hope == Level::Met);
     let kept = KeptBy::of(more.asking, more.failed && decides && !ready);
-    // That a time has passed is of interest, also if nothing was there.
+    // A time that has passed is recorded even if there were no artifacts.
     let waiting = counted.waiting || !marks.is_empty();
     Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ask, kept, ..counted }
 }
@@ -256,13 +257,13 @@ fn counted(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) ->
     if now < quiet_at && !situation.draining {
         let until = patience_ends.map_or(quiet_at, |end| end.min(quiet_at));
         let span = TimeSpan(trigger.quiet_for);
-        let reason = format!("{}, waits for {span} without a new one", artifacts(pending.count));
+        let reason = format!("{}, waits until none has arrived for {span}", artifacts(pending.count));
         return Evaluation::not_ready(reason, Some(until));
     }
     Evaluation::ready(artifacts(pending.count), false)
 }
 
-/// Returns what each condition on the new artifacts sees: those that are set.
+/// Returns what each configured condition on the new artifacts sees.
 fn conditions(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Vec<ConditionSeen> {
     let now = situation.now.moment;
     let waits = waits.filter(|waits| waits.pending.count > 0);
@@ -364,7 +365,7 @@ mod tests {
             max_wait: Some(Duration::from_secs(12)),
             ..Trigger::default()
         };
-        let reason = "2 new artifacts, waits for 5s without a new one".to_owned();
+        let reason = "2 new artifacts, waits until none has arrived for 5s".to_owned();
         assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(moment(9))));
         assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(moment(12))));
         let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();

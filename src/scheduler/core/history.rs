@@ -25,10 +25,10 @@ pub struct History {
     answers: Answers,
 }
 
-/// How far the ends of runs have been looked through for a condition.
+/// How far the ends of runs have been searched for a condition.
 #[derive(Debug, Clone, Copy)]
 struct Looked {
-    /// The event up to which no other end counts than the one that is stored.
+    /// Up to this event, no end counts except the one that is stored.
     until: u64,
     /// Whether runs that the trigger led to counted.
     retrigger: bool,
@@ -68,8 +68,8 @@ pub struct AfterRunCondition {
     pub how: AfterRun,
     /// Whether runs that the trigger led to count.
     pub retrigger: bool,
-    /// The event up to which no end needs to be looked at: it is accounted for, or stored, or does
-    /// not count.
+    /// Ends up to this event need not be looked at: each is accounted for, or stored, or does not
+    /// count.
     pub after: u64,
 }
 
@@ -88,7 +88,7 @@ fn moment(at: Timestamp, now: Now) -> Moment {
 }
 
 impl History {
-    /// Returns whether a pipeline has triggers that look at it.
+    /// Returns whether a pipeline has triggers that look at the history.
     #[must_use]
     pub fn is_needed(pipeline: &Pipeline) -> bool {
         conditions(pipeline).next().is_some()
@@ -135,9 +135,9 @@ impl History {
             .collect()
     }
 
-    /// Gives each new condition a mark, and drops those of conditions that are gone. Runs that
-    /// ended before `newest_event` do not count for a new condition, and time counts from now on. A
-    /// metric that is beyond its bound already does count.
+    /// Gives each new condition a mark, and drops those of conditions that are gone. For a new
+    /// condition, runs that ended before `newest_event` do not count, and time counts from now on.
+    /// A metric that is already beyond its bound does count.
     pub fn arm(&mut self, pipeline: &Pipeline, newest_event: u64, now: Now) {
         let mut needed = BTreeSet::new();
         for (trigger, _, condition) in conditions(pipeline) {
@@ -168,7 +168,7 @@ impl History {
         &self.answers
     }
 
-    /// Returns what trigger components have answered, to note more.
+    /// Returns the answers of trigger components, to be changed.
     pub fn answers_mut(&mut self) -> &mut Answers {
         &mut self.answers
     }
@@ -240,16 +240,16 @@ impl History {
         self.ended.insert((condition.trigger, condition.condition), run);
     }
 
-    /// Notes that all ends up to an event have been looked at for a condition. Without it, the cost
+    /// Notes that all ends up to an event have been looked at for a condition. Otherwise, the cost
     /// of each look would grow with the number of runs that do not count.
     pub fn note_looked(&mut self, condition: &AfterRunCondition, until: u64) {
         let key = (condition.trigger.clone(), condition.condition.clone());
         self.looked.insert(key, Looked { until: until.max(condition.after), retrigger: condition.retrigger });
     }
 
-    /// Returns the event up to which the ends of runs are accounted for if a condition on them has
-    /// led to a run now. It includes ends that do not count, so that a host that starts does not
-    /// look at them again.
+    /// Returns the event up to which a condition has accounted for the ends of runs, if it leads to
+    /// a run now. This includes ends that do not count, so that a host that starts does not look at
+    /// them again.
     pub(super) fn ends_seen(&self, trigger: &str, condition: &Condition) -> u64 {
         let key = (trigger.to_owned(), condition.describe());
         let ended = self.ended.get(&key).map_or(0, |run| run.seq);
@@ -271,7 +271,7 @@ impl History {
         self.ended.get(&(trigger.to_owned(), condition.describe())).filter(|run| run.seq > after)
     }
 
-    /// Returns when a trigger fired last, or was seen first; `None` if nothing is known of it.
+    /// Returns when a trigger last fired, or was first seen; `None` if neither is known.
     pub(super) fn last_fire(&self, trigger: &str) -> Option<Timestamp> {
         let of_it = self.marks.iter().filter(|((name, _), _)| name == trigger);
         of_it.map(|(_, mark)| mark.at).max()

@@ -199,7 +199,8 @@ impl RunCore {
             if action.state == ActionState::Ready && hold.is_some() {
                 action.reason.clone_from(hold);
                 if self.state == RunState::Queued {
-                    // It has a slot, and what it waits for is not one.
+                    // The run has a slot, so it no longer waits in the queue: its action is held
+                    // back.
                     self.state = RunState::Running;
                 }
             }
@@ -278,7 +279,8 @@ impl RunCore {
             };
             let approval = self.rules.get(*place).and_then(|rule| rule.approval.clone());
             if let (Some((ActionState::Ready, _)), Some(approval)) = (&next, approval) {
-                // Only an action that starts again was pending. Further attempts do not come here.
+                // A retry after a failed attempt does not pass through `pending`, so it needs no
+                // new approval.
                 self.ask(*place, &approval);
             } else if let (Some((next, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
                 action.state = next;
@@ -338,7 +340,7 @@ impl RunCore {
             RunWhen::AnyFailed if before.iter().any(|(place, _)| self.failed_at_or_before(*place)) => {
                 Some((ActionState::Ready, None))
             }
-            RunWhen::AnyFailed => Some((ActionState::Skipped, Some("nothing before it failed".to_owned()))),
+            RunWhen::AnyFailed => Some((ActionState::Skipped, Some("no action before it failed".to_owned()))),
         }
     }
 

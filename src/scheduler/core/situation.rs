@@ -6,8 +6,8 @@ use super::history::History;
 use super::waiting::Waiting;
 use crate::base::Now;
 
-/// The end of the reason for a watched resource that its watch scans. A scan passes by itself, so
-/// it is no news unless something waits for it.
+/// How the reason for a resource ends while its watch scans it. A scan ends by itself, so its tick
+/// is recorded only if something waits for it.
 pub const BEING_SCANNED: &str = "is being scanned";
 
 /// The input of a decision.
@@ -28,13 +28,13 @@ pub struct Situation<'a> {
     pub queued: usize,
     /// Whether the pipeline is paused.
     pub paused: bool,
-    /// Resources that are paused, with since when and why: `paused since …`.
+    /// The paused resources, with since when and why: `paused since …`.
     pub paused_resources: &'a BTreeMap<String, String>,
     /// Whether no more artifacts will come (`run --once`), so that no trigger waits for quiet.
     pub draining: bool,
     /// The time.
     pub now: Now,
-    /// The time by which conditions on time are due: now, or the start of a host that drains, which
-    /// would otherwise never end.
+    /// The time by which conditions on time are due: now, or for a host that drains, its start,
+    /// because it would otherwise never end.
     pub due: Now,
 }

@@ -4,7 +4,7 @@
 //! or not at all, so nothing is held while something else is waited for, and no two actions can
 //! keep each other waiting. Tickets are granted in the order in which they were taken: one that
 //! waits reserves a place in each of its names before later ones, so an action that needs two names
-//! is not passed over for ever by those that need one of them.
+//! is not passed over forever by those that need one of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Slots {
     limits: BTreeMap<String, u32>,
     /// The names that each granted ticket uses.
     granted: BTreeMap<TicketId, Arc<[String]>>,
-    /// The same of the tickets that wait.
+    /// The names that each waiting ticket uses.
     waiting: BTreeMap<TicketId, Arc<[String]>>,
     last: TicketId,
 }
@@ -33,15 +33,15 @@ pub struct Slots {
 pub struct SlotUse {
     /// Most attempts at once.
     pub limit: u32,
-    /// The attempts that use it. More than the limit, if that was lowered since they began.
+    /// The attempts that use it. Exceeds the limit if that was lowered since they began.
     pub in_use: u32,
     /// The actions that wait for it, or for another limit besides.
     pub waiting: u32,
 }
 
 impl Slots {
-    /// Sets the limits. Returns the tickets that are granted by that. What was granted stays so,
-    /// also under a lower limit. A name without a limit is free.
+    /// Sets the limits. Returns the tickets that are granted by that. Granted tickets stay granted,
+    /// even under a lower limit. A name without a limit never has to be waited for.
     pub fn set_limits(&mut self, limits: BTreeMap<String, u32>) -> Vec<TicketId> {
         self.limits = limits;
         self.grant()
@@ -73,7 +73,7 @@ impl Slots {
             let why = match (in_use < limit, in_use + before < limit) {
                 (_, true) => return None,
                 (false, _) => format!("{name} ({in_use} of {limit} in use)"),
-                (true, false) => format!("{name} (another action waits for it longer)"),
+                (true, false) => format!("{name} (another action has waited longer)"),
             };
             Some(why)
         });
@@ -99,7 +99,7 @@ impl Slots {
             if uses.iter().all(|name| free.get(name).is_none_or(|free| *free > 0)) {
                 granted.push(*ticket);
             }
-            // One that waits reserves its places, too.
+            // A waiting ticket reserves its places, too.
             for name in uses.iter() {
                 if let Some(free) = free.get_mut(name) {
                     *free = free.saturating_sub(1);
@@ -166,7 +166,7 @@ mod tests {
         let both = take(&mut slots, &["gpu", "api"]);
         assert_eq!(slots.waits_for(both).unwrap(), "waits for gpu (1 of 1 in use)");
         let later = take(&mut slots, &["api"]);
-        assert_eq!(slots.waits_for(later).unwrap(), "waits for api (another action waits for it longer)");
+        assert_eq!(slots.waits_for(later).unwrap(), "waits for api (another action has waited longer)");
         let free = take(&mut slots, &["no_limit"]);
         assert_eq!(slots.waits_for(free), None);
         assert_eq!(slots.give_back(gpu), [both]);

@@ -29,12 +29,12 @@ pub enum Plan {
     Wait {
         /// One tick, with the reason, for each trigger that has pending artifacts or needs none.
         ticks: Vec<Tick>,
-        /// One tick for each trigger that has nothing to say, and that nothing holds: it is of
-        /// interest if the last one of the trigger gave another reason.
+        /// One tick for each trigger that has nothing to report and is not held. It is recorded
+        /// only if the trigger's previous tick gave another reason.
         idle: Vec<Tick>,
         /// When time alone could change the decision.
         until: Option<Moment>,
-        /// Marks of schedules whose time has come when their trigger could not fire.
+        /// Marks of schedules whose time has passed while their trigger could not fire.
         passed: Vec<TriggerMark>,
         /// The components to ask, because their answers decide whether a run starts.
         asks: Vec<Ask>,
@@ -44,7 +44,7 @@ pub enum Plan {
 /// A component to ask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
-    /// The component, as answers are kept.
+    /// The key under which the component's answers are kept.
     pub asked: Asked,
     /// Its name; see [`Decider::name`](crate::manifest::Decider::name).
     pub name: String,
@@ -94,7 +94,7 @@ pub struct Preview {
     /// the oldest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// How many new artifacts belong to no group of its `group_by`, as far as they were looked at.
+    /// How many of the new artifacts that were looked at belong to no group of its `group_by`.
     #[serde(default)]
     pub without_group: u64,
 }
@@ -166,8 +166,8 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
     resources.into_iter().chain(of_pipelines(pipeline, situation)).map(of).collect()
 }
 
-/// Returns what a run claims that is not about one resource: all new artifacts, even if there are
-/// none, except those in the resources that are `paused`.
+/// Returns what a run claims if it is not about a single resource: all new artifacts, even if there
+/// are none, except those in resources that are `paused`.
 #[must_use]
 pub fn all_new(pipeline: &Pipeline, paused: &BTreeMap<String, String>) -> Vec<Claim> {
     let watched = pipeline.resources.iter().filter(|it| it.watch && !paused.contains_key(&it.name));
@@ -191,7 +191,7 @@ enum Decision {
 struct Named<'p> {
     /// The name under which its ticks are recorded.
     name: &'p str,
-    /// The resource, of whose new artifacts its runs claim some. Without one, a run claims all new
+    /// The resource from which its runs claim new artifacts. Without one, a run claims all new
     /// artifacts.
     resource: Option<&'p ResourceSpec>,
 }
@@ -210,7 +210,7 @@ fn of_resources<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Eva
 }
 
 /// Evaluates the triggers of the pipeline. With `join = "all"` a run is about all resources, so no
-/// trigger fires while one of them is paused. Otherwise their runs leave out what is paused.
+/// trigger fires while one of them is paused. Otherwise the runs leave out paused resources.
 fn of_pipelines<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Evaluated<'p>> {
     let named = |name| Named { name, resource: None };
     let mut watched = pipeline.resources.iter().filter(|it| it.watch && pipeline.join == Join::All);
@@ -226,8 +226,8 @@ fn of_pipelines<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Eva
 /// Decides whether one run starts now.
 ///
 /// A trigger of the pipeline fires by itself. The triggers of resources fire together, as `join`
-/// says. Those of the pipeline come first, because a busy resource would leave them no slot; their
-/// runs claim what is new in it anyway.
+/// says. Triggers of the pipeline come first, because a busy resource would leave them no slot;
+/// their runs also claim what is new in that resource.
 fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     let others = of_pipelines(pipeline, situation);
     let resources = of_resources(pipeline, situation);
@@ -235,7 +235,7 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     let now = situation.now.time;
     if hold.is_none() {
         let ready = others.iter().filter(|(_, result)| result.fires());
-        // Whichever fired least recently.
+        // The one that fired least recently.
         if let Some(first) = ready.min_by_key(|(named, _)| situation.history.last_fire(named.name)) {
             let claims = all_new(pipeline, situation.paused_resources);
             return Decision::Fire(Fire { claims, ..fire(&[first], now) });
@@ -250,7 +250,7 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     let is_asked = |(named, result): &&Evaluated<'_>| {
         result.kept == KeptBy::Asking || asks.iter().any(|ask| ask.asked.0 == named.name)
     };
-    // What a component says counts as new only once it has said it.
+    // A trigger whose component is being asked has no tick until the component has answered.
     let resources_told = resources.iter().filter(|it| !is_asked(it));
     let ticks = resources_told.map(|it| (it, waiting(it, &waits_for, now)));
     let held = hold.unwrap_or_default();

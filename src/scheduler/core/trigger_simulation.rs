@@ -177,7 +177,7 @@ impl World {
             };
             self.metric = Some((record, run.fired_by.clone()));
         }
-        // The host may die before it has looked.
+        // The host may die before it looks back.
         if self.rng.u8(0..10) == 0 { self.start() } else { self.look_back() }
     }
 
@@ -229,7 +229,7 @@ impl World {
         self.history.answers_mut().answer(&ask.asked, question, said, Duration::ZERO, now);
     }
 
-    /// The transaction of a run. The host may die before it, or before it has heard of it.
+    /// The transaction of a run. The host may die before it, or before it learns that it succeeded.
     fn create(&mut self, fire: &Fire) {
         if self.rng.u8(0..10) == 0 {
             return self.start();

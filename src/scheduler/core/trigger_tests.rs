@@ -1,4 +1,4 @@
-//! Triggers over time: what each kind of condition does, also across restarts.
+//! Triggers over time: what each kind of condition does, including across restarts.
 
 mod components;
 
@@ -259,7 +259,7 @@ fn a_metric_fires_once_for_each_value_and_not_for_what_the_trigger_led_to() {
     world.restart(6);
     world.metric(2, 0.85, &["raw"], 4);
     assert_eq!(world.at(6), None, "the same value");
-    assert_eq!(world.sees(6), ["metric accuracy below 0.9: 0.85 in run #2, as when it fired last (met)"]);
+    assert_eq!(world.sees(6), ["metric accuracy below 0.9: 0.85 in run #2, unchanged since it last fired (met)"]);
     world.metric(3, 0.8, &["retrain", "raw"], 7);
     assert_eq!(world.at(8), None, "a value of the run that it started");
     world.metric(4, 0.7, &["raw"], 9);

@@ -30,7 +30,7 @@ struct Groups {
     groups: Arc<[Group]>,
 }
 
-/// Pending artifacts that are one group.
+/// A group of pending artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     /// Its name, such as `day=2026-03-01`.
@@ -131,13 +131,13 @@ impl Waiting {
         self.1.get(resource).map_or(&[], |groups| &groups.groups)
     }
 
-    /// Returns the resources of which a count was received.
+    /// Returns the resources for which a count was received.
     pub fn resources(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
     }
 
-    /// Subtracts `count` artifacts that a planned run will claim. `false` if there are not more
-    /// than these, and then nothing changes.
+    /// Subtracts `count` artifacts that a planned run will claim. Returns `false` and changes
+    /// nothing unless there are more than these.
     pub(super) fn claim(&mut self, resource: &str, count: u64) -> bool {
         match self.0.get_mut(resource) {
             Some(known) if known.pending.count > count => {

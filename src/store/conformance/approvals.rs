@@ -92,7 +92,7 @@ pub(super) async fn the_first_decision_stands(world: &mut World) {
     let (approved, id) = (decision(Verdict::Approved, "ann", 50), WriteId::new());
     store.decide_approval(run, "first", approved.clone(), id).await.unwrap();
     let before = newest(store).await;
-    // The same write, and the same decision by another one.
+    // The same write again, and then the same decision under another id.
     let later = Decision { at: at(60), ..approved.clone() };
     store.decide_approval(run, "first", decision(Verdict::Rejected, "bob", 60), id).await.unwrap();
     store.decide_approval(run, "first", later, WriteId::new()).await.unwrap();

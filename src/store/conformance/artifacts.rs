@@ -68,11 +68,11 @@ pub(super) async fn renames_keep_id_claim_and_version(world: &mut World) {
     let moved = store.artifact(id).await.unwrap().unwrap();
     assert_eq!((moved.path.as_str(), moved.version, moved.state, moved.run_id), ("b", 1, Current, Some(run)));
     assert_eq!((moved.stamp.as_str(), moved.present), ("stamp at b", true));
-    // Onto a path that has had two versions: the next one there. The file there is replaced.
+    // At a path that has had two versions, it becomes the third, and replaces the file there.
     record(store, vec![renamed("b", "c")]).await;
     assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3);
     assert_eq!(versions(store, "c").await, [(3, Current, true), (1, Superseded, false), (2, Current, false)]);
-    // The path that it left begins where it stopped: no version number of a path is given twice.
+    // The old path continues with the next number: no version number of a path is used twice.
     record(store, vec![present("a", "A")]).await;
     assert_eq!(versions(store, "a").await, [(2, New, true)]);
     let inputs = inputs_of(store, run).await;
@@ -124,7 +124,7 @@ pub(super) async fn a_deleted_path_that_comes_back_is_a_new_version(world: &mut 
     assert_eq!(states, [Current, New]);
 }
 
-/// Observations that undo each other: recorded twice, they would make versions that never were.
+/// Observations that undo each other: recorded twice, they would make versions that never existed.
 pub(super) async fn a_batch_is_recorded_once(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;

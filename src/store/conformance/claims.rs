@@ -69,14 +69,14 @@ pub(super) async fn given_inputs_stay_claimed_by_their_first_run(world: &mut Wor
     let rest = store.run_inputs(id, PageRequest { cursor: page.next_cursor, limit: 1 }).await.unwrap();
     assert_eq!([page.items, rest.items].concat(), inputs);
     assert_eq!(store.pending("raw").await.unwrap().count, 1, "`c` still waits");
-    // With new ones beside them, and without counting the given as claimed.
+    // Together with new artifacts; the given ones do not count as claimed.
     let both = NewRun { id: RunId::new(), claims: vec![claim(None, 1)], ..again.clone() };
     let created = create(store, both).await;
     let paths: Vec<_> = created.inputs.items.iter().map(|it| it.path.as_str()).collect();
     assert_eq!(paths, ["a", "b", "c"]);
     assert_eq!(listed(of_run(created.detail.run.id), 2).await, ["c", "b", "a"]);
     assert_eq!((store.pending("raw").await.unwrap().count, store.pending("raw").await.unwrap().bytes), (0, 0));
-    // What is not there any more cannot be given, and leaves no run.
+    // An artifact that is no longer there cannot be given, and no run is created.
     record(store, vec![present("a", "other")]).await;
     let gone = NewRun { id: RunId::new(), ..again };
     let refused = store.create_run(gone.clone(), at(60)).await.unwrap_err().to_string();

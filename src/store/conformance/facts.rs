@@ -96,7 +96,7 @@ pub(super) async fn metrics_round_trip_exactly(world: &mut World) {
     assert_eq!(back.len(), values.len());
     for (back, sent) in back.iter().map(|metric| metric.value).zip(values) {
         let same = back.to_bits() == sent.to_bits() || back.is_nan() && sent.is_nan();
-        // SQLite keeps a double that is an integer as one, which has no negative zero.
+        // SQLite stores a double without a fraction as an integer, which has no negative zero.
         assert!(same || back == 0.0 && sent == 0.0, "{sent} came back as {back}");
     }
 }

@@ -143,7 +143,7 @@ pub(super) async fn what_changes_is_found_as_it_is_now(world: &mut World) {
     let step = run_becomes(RunState::Succeeded, None);
     store.finish_attempt(fence, end(AttemptState::Succeeded), step, at(20_000_000)).await.unwrap();
     finds(store, longest, &[2, 1, 3, 4, 5, 6, 7]).await;
-    // What is longer than the index takes is not found, and is no error.
+    // A value that is too long for the index is not found, and is not an error.
     let long = RunQuery {
         param: Some(ParamFilter { name: "text".to_owned(), value: "x".repeat(300) }),
         ..RunQuery::default()

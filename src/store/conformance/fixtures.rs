@@ -18,7 +18,7 @@ pub(super) fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(1_772_366_400_000_000 + micros)
 }
 
-/// The first page, as long as it may be.
+/// The first page, of maximum size.
 pub(super) fn all() -> PageRequest {
     PageRequest { cursor: None, limit: 1_000 }
 }
@@ -131,7 +131,7 @@ pub(super) fn becomes(name: &str, before: ActionState, state: ActionState) -> Ac
     ActionChange { action: RunAction { state, attempts: 1, tries: 1, ..action(name) }, before }
 }
 
-/// A run with an attempt of `first` at work.
+/// A run with a running attempt of `first`.
 pub(in crate::store) async fn started(store: &dyn MetadataStore, run: NewRun) -> (RunId, Fence) {
     let id = create(store, run).await.detail.run.id;
     (id, start(store, id, "first", 1).await)

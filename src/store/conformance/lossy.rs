@@ -1,8 +1,8 @@
 //! A store that loses the first answer of every write, as a connection to a server may.
 //!
-//! Each write is done, its answer is dropped as if by [`StoreError::Unavailable`], and it is
-//! repeated as a caller does: with the same ids, at a later time. The suite over such a store must
-//! find what it finds over one that loses nothing.
+//! Each write is done, its answer is dropped as if by [`StoreError::Unavailable`], and the write is
+//! repeated as a caller does: with the same ids, at a later time. The suite must pass over such a
+//! store as it does over one that loses nothing.
 //!
 //! [`StoreError::Unavailable`]: crate::store::StoreError::Unavailable
 
@@ -40,7 +40,7 @@ impl<P: StoreFactory> StoreFactory for LossyStoreFactory<P> {
 #[derive(Debug)]
 struct Lossy(Arc<dyn MetadataStore>);
 
-/// The moment of the repeat.
+/// Makes the time of the repeat from that of the first call.
 trait Later {
     fn later(&self) -> Self;
 }
@@ -64,7 +64,8 @@ macro_rules! lossy {
                 self.0.$read($($arg),*).await
             })*
             $(async fn $write(&self, $($given: $kind,)* $($now: Timestamp)?) -> Result<$wrote> {
-                // A refusal is an answer too, but changes nothing: losing it would show nothing.
+                // A refusal is an answer too, but it changes nothing, so losing it would test
+                // nothing.
                 self.0.$write($($given.clone(),)* $($now)?).await?;
                 self.0.$write($($given,)* $($now.later())?).await
             })*

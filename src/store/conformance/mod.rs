@@ -31,10 +31,10 @@ use async_trait::async_trait;
 use super::MetadataStore;
 pub(crate) use lossy::LossyStoreFactory;
 
-/// Opens one store again and again, as hosts do that run one after the other.
+/// Opens one store repeatedly, as hosts that run one after the other do.
 #[async_trait]
 pub(crate) trait StoreFactory: Send + Sync {
-    /// Opens the store as a host does that starts.
+    /// Opens the store as a starting host does.
     async fn open(&self) -> Arc<dyn MetadataStore>;
 }
 

@@ -13,7 +13,7 @@ use crate::store::{
     TickQuery,
 };
 
-/// Goes through all pages of a list, two items each, and checks that it is the list in one page.
+/// Reads all pages of a list, two items each, and compares them with the list in one page.
 macro_rules! check_pages {
     ($store:expr, $method:ident, $query:expr, $expected:expr) => {{
         let query = $query;

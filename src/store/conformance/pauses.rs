@@ -28,7 +28,7 @@ pub(super) async fn a_paused_node_stays_paused_with_its_reason_until_it_is_resum
     world.restart().await;
     let store = world.store().as_ref();
     assert_eq!(store.paused_nodes().await.unwrap(), [evaluate]);
-    // Paused again, it is paused since then.
+    // After another pause, `since` is the time of that one.
     let again = store.pause_node(Resource, "raw", None, at(6)).await.unwrap();
     assert_eq!(again, Pause { since: again.since, ..raw });
     assert!(again.since >= at(6));

@@ -155,7 +155,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     let (_, fence) = started(store, new_run()).await;
     let files = vec![staged("raw", "out", "after", true), staged("raw", "fresh", "F", false)];
     store.publish_intent(fence, intent(files), at(40)).await.unwrap();
-    // A watcher that has looked before the files were made visible.
+    // A watcher has examined the resource before the files become visible.
     let before = *store.newest_event().borrow();
     let late = || {
         vec![present("out", "before"), gone("fresh"), present("other", "O2"), renamed("other", "fresh"), gone("out")]

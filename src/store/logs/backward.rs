@@ -1,5 +1,5 @@
 //! Reads the end of a log first: a person who opens the log of a long attempt wants to see its last
-//! lines at once, however many stand before them.
+//! lines at once, however many come before them.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -9,7 +9,7 @@ use super::segment::{find_segments, path_of};
 
 /// How many bytes are read at once.
 const BLOCK_BYTES: u64 = 256 << 10;
-/// Most bytes that one call goes through.
+/// The most bytes that one call reads.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
 
 /// A segment, and a byte in it.
@@ -103,12 +103,13 @@ impl Search<'_> {
         Ok(false)
     }
 
-    /// Takes the wanted ones of whole lines, from the last one on. Returns whether that is enough.
+    /// Takes the wanted lines out of whole lines, the last one first. Returns whether that is
+    /// enough.
     fn lines(&mut self, text: &[u8], segment: u64, begin: u64) -> bool {
         let mut end = text.len() as u64;
         for line in text.split_inclusive(|byte| *byte == b'\n').rev() {
             end -= line.len() as u64;
-            // Without its end it is still being written.
+            // A line without its end is still being written.
             if line.last() == Some(&b'\n') && (self.wanted)(line) {
                 let place = (segment, begin + end);
                 self.found.lines.push((place, line.to_vec()));

@@ -27,7 +27,8 @@ pub struct LogPage {
     /// The cursor of the next page; see [`LogStore::read`].
     pub next_cursor: Option<String>,
     /// Whether [`LogStore::trim`] has removed lines that belong before or between these. Also true
-    /// if only lines of other attempts were removed there: that cannot be known any more.
+    /// if only lines of other attempts were removed there, because the log no longer knows whose
+    /// they were.
     pub removed: bool,
 }
 
@@ -80,9 +81,8 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
     fn tail(&self, attempt: AttemptId, range: LogRange, before: Option<&str>, limit: u32) -> Result<LogTail>;
 
-    /// Removes the oldest lines until the log has no more bytes than it may have, but none in the
-    /// ranges that are `needed`, and not the newest. With `dry_run`, only says what it would
-    /// remove.
+    /// Removes the oldest lines until the log is within its bound, but none in the ranges that are
+    /// `needed`, and not the newest. With `dry_run`, only returns what it would remove.
     ///
     /// # Errors
     /// When the log cannot be read, or was opened for reading only. A segment that cannot be

@@ -16,8 +16,8 @@ pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
     Ok(Arc::new(SegmentLog::open(&state.join(FOLDER), max_bytes)?))
 }
 
-/// Opens the log of the pipeline whose state is in the folder `state`, for reading beside a host
-/// that appends to it.
+/// Opens the log of the pipeline whose state is in the folder `state`, for reading while a host may
+/// append to it.
 ///
 /// # Errors
 /// When there is none, or it cannot be read.

@@ -1,18 +1,18 @@
 //! Log lines: append-only segments of JSON lines.
 //!
-//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB, or earlier where the log may have
-//! only few of these. Lines of all attempts stand in them in the order in which they came; an
-//! attempt's record says where its lines begin and end, and that is the index: reading goes through
-//! the bytes between, and leaves out other attempts' lines by their first 90 bytes, without parsing
-//! them. A page's cursor is the position at which reading stopped, also where it found nothing, so
-//! that all pages of an attempt together go through its bytes once, however many lines of others
-//! stand between, and a call goes through 64 MiB at most. Rejected: a file per attempt (a million
-//! runs, a million files), rows (they would go through the database's log twice), and a finer index
-//! (measured by what it saves, one pass at memory speed, it is not worth being kept whole).
+//! Segments are `00000001.jsonl` and so on. A new one begins at 64 MiB, or earlier if the bound of
+//! the log is small. They contain the lines of all attempts in the order in which they came. An
+//! attempt's record says where its lines begin and end, and that is the only index: reading scans
+//! the bytes in between, and recognises the lines of other attempts by their first 90 bytes,
+//! without parsing them. A page's cursor is the position at which reading stopped, even if it found
+//! nothing. So all pages of an attempt together scan its bytes once, however many other lines lie
+//! in between, and one call scans at most 64 MiB. Rejected: a file per attempt (a million runs, a
+//! million files), rows in the database (they would also pass through its log), and a finer index
+//! (it would save one pass at memory speed, which is not worth the upkeep).
 //!
-//! What [`LogStore::append`] has returned survives the death of the process. A line is whole or not
-//! there: a reader takes no line without its end, and a host that opens the segments for writing
-//! cuts what a death left of one.
+//! What [`LogStore::append`] has returned survives the death of the process. Nobody sees a partial
+//! line: a reader skips a line without its end, and a host that opens the segments for writing cuts
+//! off a line that a crash left incomplete.
 //!
 //! Removing whole segments, oldest first, keeps the log within its bound. A position whose segment
 //! is missing, while a later segment exists, lies in a removed part: so removals need no record.
@@ -35,16 +35,16 @@ use super::{LogPage, LogStore, LogTail};
 use crate::store::presence::{LOOK_EVERY, identity, lost};
 use crate::store::{Result, StoreError};
 
-/// A segment that has this many bytes gets no more lines, unless the bound of the log asks for
-/// smaller ones.
+/// A segment of this size, in bytes, gets no more lines. A small bound of the log requires smaller
+/// segments.
 const MAX_SEGMENT_BYTES: u64 = 64 << 20;
 /// The smallest size of a segment, in bytes.
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
-/// How many segments the bound of the log is divided into. One of them is removed at once.
+/// How many segments the bound of the log is divided into. Trimming removes one at a time.
 const SEGMENTS: u64 = 16;
-/// Most bytes that one call of [`LogStore::read`] goes through.
+/// The most bytes that one call of [`LogStore::read`] scans.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
-/// Most bytes of a line that is read. The host writes no longer ones.
+/// The most bytes of a line that is read. The host writes no longer lines.
 const MAX_LINE_BYTES: u64 = 8 << 20;
 
 /// The log segments of a pipeline.
@@ -110,7 +110,7 @@ impl SegmentLog {
         Ok(log)
     }
 
-    /// Opens the segments for reading only, beside a host that writes them.
+    /// Opens the segments for reading only, while a host may write them.
     pub(super) fn open_read_only(folder: &Path) -> Result<Self> {
         std::fs::read_dir(folder).map_err(|error| unavailable("open the log in", folder, &error))?;
         let (segment_bytes, max_bytes) = (MAX_SEGMENT_BYTES, u64::MAX);
@@ -163,8 +163,8 @@ impl LogStore for SegmentLog {
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.seal_if_full(&mut writer).map_err(failed)?;
         writer.append(&bytes).map_err(failed)?;
-        // At once, so that a position is in the segment in which the next line will be. The lines
-        // are written: if the next segment cannot be made now, the next call makes it.
+        // Seal now, so that the end of the log is in the segment that gets the next line. The lines
+        // are written: if the next segment cannot be created now, the next call creates it.
         let _ = self.seal_if_full(&mut writer);
         Ok(bytes.len() as u64)
     }
@@ -203,8 +203,7 @@ impl LogStore for SegmentLog {
                 Err(error) => return Err(failed(error)),
             }
         }
-        // `to` may lie behind the end: a power cut takes the last lines, and there will be no
-        // others.
+        // `to` may lie beyond the end: a power cut loses the last lines, and no others will follow.
         let reached = scan.at >= scan.to || (!scan.is_done() && to.is_some());
         let next_cursor = (!reached).then(|| format!("{}-{}", scan.at.segment, scan.at.offset));
         Ok(LogPage { items: scan.lines, next_cursor, removed: scan.removed })
@@ -244,8 +243,8 @@ impl LogStore for SegmentLog {
         }
         let mut left: u64 = sizes.iter().map(|(_, _, bytes)| bytes).sum();
         let mut freed = Freed::default();
-        // Neither the newest nor the one before it: an attempt whose start is being recorded may
-        // begin in them.
+        // Keep the newest and the one before it: an attempt whose start is being recorded may begin
+        // in them.
         for (_, file, bytes) in sizes.iter().filter(|(segment, ..)| segment + 1 < newest && !is_needed(*segment)) {
             if left <= self.max_bytes {
                 break;
@@ -307,11 +306,11 @@ impl Writer {
     }
 
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        // To the known end, not to where the last write stopped: this overwrites the half line of a
-        // failed write.
+        // Start at the known end, not where the last write stopped, to overwrite the partial line
+        // of a failed write.
         self.file.seek(SeekFrom::Start(self.end.offset))?;
         if let Err(error) = self.file.write_all(bytes) {
-            // If that fails as well, the next write or the next start does it.
+            // If that fails as well, the next write or the next start cuts the line off.
             let _ = self.file.set_len(self.end.offset);
             return Err(error);
         }
@@ -368,8 +367,8 @@ fn mark_of(attempt: AttemptId) -> String {
     format!(",\"attempt\":\"{attempt}\"")
 }
 
-/// Whether a line has the mark of an attempt, without parsing it: `{"t":"…","attempt":"…"` is how
-/// all of them begin.
+/// Returns whether a line has the mark of an attempt, without parsing it: every line begins with
+/// `{"t":"…","attempt":"…"`.
 fn is_of_attempt(mark: &str, line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"{\"t\":\"") else { return false };
     let Some(end) = rest.iter().take(64).position(|byte| *byte == b'"') else { return false };

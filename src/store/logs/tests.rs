@@ -209,8 +209,8 @@ fn readers_see_complete_lines_in_order_during_writes() {
     assert_eq!(seen, (1..=500).collect::<Vec<_>>());
 }
 
-/// A log of an attempt after the other, each of which fills two segments and a half, and where
-/// their lines are.
+/// A log of ten attempts, one after another, each of which fills two and a half segments, and the
+/// ranges of their lines.
 fn ten_attempts(folder: &std::path::Path, max_bytes: u64) -> (SegmentLog, Vec<(AttemptId, LogRange)>) {
     let log = SegmentLog::open_with(folder, max_bytes, 2_000).unwrap();
     let attempts = (0..10).map(|_| {
@@ -223,7 +223,7 @@ fn ten_attempts(folder: &std::path::Path, max_bytes: u64) -> (SegmentLog, Vec<(A
     (log, attempts)
 }
 
-/// How many lines of an attempt are left, and whether the log says that some are not.
+/// How many lines of an attempt are left, and whether the log says that some were removed.
 fn left(log: &SegmentLog, (attempt, range): &(AttemptId, LogRange)) -> (usize, bool) {
     let (mut lines, mut removed, mut cursor) = (0, false, None::<String>);
     loop {

@@ -13,8 +13,8 @@ use crate::base::{RunId, Timestamp, WriteId};
 use crate::model::{ActionState, AttemptState, EventKind, Fence, Run, RunAction, RunState, Usage};
 use crate::store::{ActionChange, NewAttempt, RunStep, StartedAttempt, StoreError};
 
-/// Takes a step of a run that no attempt's end causes. The second time, only the first answer is
-/// given.
+/// Takes a step of a run that does not follow from the end of an attempt. A repeat returns the
+/// first answer.
 pub(super) fn advance(
     tx: &mut Tx<'_>,
     run: RunId,
@@ -30,13 +30,13 @@ pub(super) fn advance(
     Ok(started)
 }
 
-/// The number of the run, if this step is the last that it took by itself.
+/// Returns the number of the run, if this was its last step of that kind.
 fn taken_before(tx: &Tx<'_>, run: RunId, id: WriteId) -> Work<Option<u64>> {
     let sql = "SELECT number FROM runs WHERE id = ?1 AND step = ?2";
     Ok(prepare(tx.db, sql)?.query_row(params![run, id], |row| row.get(0)).optional()?)
 }
 
-/// What a step started when a host of this epoch took it: the first answer once more.
+/// Returns the attempts that a step started when a host of this epoch took it: the first answer.
 pub(super) fn started_before(tx: &Tx<'_>, run: u64, step: &RunStep, epoch: u64) -> Work<Vec<StartedAttempt>> {
     step.starts.iter().map(|new| attempt_started_before(tx, run, new, epoch)).collect()
 }
@@ -56,22 +56,19 @@ fn attempt_started_before(tx: &Tx<'_>, run: u64, new: &NewAttempt, epoch: u64) -
     }
 }
 
-/// Takes a step of a run, as a part of the write that causes it.
+/// Takes a step of a run, as part of the write that causes it.
 pub(super) fn follow(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
     let Some(mut run) = run_rows::find(tx.db, id)? else {
         return Err(Fail::conflict(format!("run {id} is not on record")));
     };
     let moves = !step.actions.is_empty() || !step.starts.is_empty() || step.run.is_some();
     if run.state.ended() && moves {
-        return Err(Fail::conflict(format!(
-            "run {} has ended as {}: it takes no step any more",
-            run.number, run.state
-        )));
+        return Err(Fail::conflict(format!("run {} has already ended as {}", run.number, run.state)));
     }
     take(tx, &mut run, step, now)
 }
 
-/// Takes a step of a run that has not ended; `run` is changed with it.
+/// Takes a step of a run that has not ended, and updates `run`.
 pub(super) fn take(tx: &mut Tx<'_>, run: &mut Run, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
     for change in &step.actions {
         change_action(tx, run, change, now)?;
@@ -81,8 +78,8 @@ pub(super) fn take(tx: &mut Tx<'_>, run: &mut Run, step: &RunStep, now: Timestam
         started.push(start(tx, run, new, now)?);
     }
     if let Some(change) = &step.run {
-        // Someone may have asked for an end since the step was decided: that stands until the run
-        // has ended.
+        // Someone may have cancelled the run since the step was decided. Then it stays `cancelling`
+        // until it has ended.
         let overtaken = run.state == RunState::Cancelling && !change.state.ended();
         if !overtaken {
             set_state(tx, run, change.state, change.reason.as_deref(), now)?;
@@ -165,7 +162,7 @@ fn start(tx: &mut Tx<'_>, run: &mut Run, new: &NewAttempt, now: Timestamp) -> Wo
     Ok(StartedAttempt { fence })
 }
 
-/// The action of a started attempt is `running`.
+/// Sets the action of a started attempt to `running`.
 fn action_runs(tx: &mut Tx<'_>, run: &Run, new: &NewAttempt, now: Timestamp) -> Work<()> {
     let sql = "SELECT state FROM run_actions WHERE run = ?1 AND name = ?2";
     let mut statement = prepare(tx.db, sql)?;

@@ -85,7 +85,7 @@ fn newest(db: &Connection, number: u64, action: &str) -> Work<Option<Newest>> {
     Ok(found.optional()?)
 }
 
-/// Decides about an action that waits. The second time, the run is only returned.
+/// Decides about an action that waits. A repeat only returns the run.
 pub(super) fn decide(
     tx: &mut Tx<'_>,
     id: RunId,
@@ -112,7 +112,7 @@ pub(super) fn decide(
         Some(asked) if asked.open => {
             return Err(Fail::conflict(format!("run {number} is being cancelled, so nothing is left to decide")));
         }
-        // What was decided about an earlier start says nothing about the present one.
+        // A decision about an earlier start does not apply to the current one.
         Some(Newest { approval, .. }) if is_in_force(state) => match &approval.decision {
             Some(first) if first.says_the_same(decision) => {}
             first => return Err(Fail::conflict(decided_already(number, action, &approval, first.as_ref()))),
@@ -137,7 +137,7 @@ fn check(decision: &Decision) -> Work<()> {
     Ok(())
 }
 
-/// Returns whether the newest decision is about the present start of an action in this state.
+/// Returns whether the newest decision is about the current start of an action in this state.
 fn is_in_force(state: ActionState) -> bool {
     !matches!(state, ActionState::Pending | ActionState::Skipped | ActionState::Cancelled)
 }

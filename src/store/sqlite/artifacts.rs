@@ -1,4 +1,4 @@
-//! Artifacts: rows, places, counters of what waits, and the lists.
+//! Artifacts: their rows and paths, the counters of pending ones, and the lists.
 
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -25,7 +25,7 @@ pub(super) const SEQ_COLUMN: usize = 14;
 
 /// Reads the columns of `artifact_columns!`.
 pub(super) fn artifact(row: &Row<'_>) -> rusqlite::Result<Artifact> {
-    // Most have none.
+    // Most artifacts have no tags.
     let mut tags: Vec<String> = match row.get_ref(13)?.as_str()? {
         "[]" => Vec::new(),
         text => Json::parse(text)?.0,
@@ -63,13 +63,13 @@ pub(super) struct CurrentVersion {
     pub(super) stamp: String,
 }
 
-/// Stands in the column `visible` from the commit point of an output until it is published. It is
-/// more than any event has.
+/// The value of the column `visible` from the commit point of an output until it is published. It
+/// is larger than the number of any event.
 pub(super) const NOT_VISIBLE: u64 = i64::MAX as u64;
 
 impl CurrentVersion {
-    /// Whether content with this digest and stamp is this version: by their digests, or by their
-    /// stamps where one has no digest.
+    /// Returns whether content with this digest and stamp is this version: by their digests, or by
+    /// their stamps where one has no digest.
     pub(super) fn holds(&self, digest: Option<Digest>, stamp: &str) -> bool {
         match (self.digest, digest) {
             (Some(known), Some(seen)) => known == seen,
@@ -121,8 +121,8 @@ pub(super) struct NewVersion<'a> {
     pub(super) visible: Option<u64>,
 }
 
-/// Puts the next version of a path on record. What lay there must have been ended before. Returns
-/// its sequence and version.
+/// Puts the next version of a path on record. The caller has ended the version before. Returns the
+/// sequence and the version of the new one.
 pub(super) fn insert(tx: &mut Tx<'_>, new: &NewVersion<'_>, now: Timestamp) -> Work<(u64, u64)> {
     let version = highest_version(tx.db, new.resource, new.path)? + 1;
     let seq = tx.next_seq();
@@ -138,14 +138,14 @@ pub(super) fn insert(tx: &mut Tx<'_>, new: &NewVersion<'_>, now: Timestamp) -> W
     Ok((seq, version))
 }
 
-/// A version is no longer at its path. `state` is its state from now on.
+/// Records that a version is no longer at its path, and sets its state.
 pub(super) fn end(tx: &mut Tx<'_>, seq: u64, state: ArtifactState) -> Work<()> {
     let ended = tx.next_seq();
     execute(tx.db, "UPDATE artifacts SET ended = ?2, state = ?3 WHERE seq = ?1", params![seq, ended, state])?;
     Ok(())
 }
 
-/// How much more (or less) waits in a resource.
+/// A change of the counters of a resource's pending artifacts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) count: i64,
@@ -153,20 +153,20 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// One more artifact of `size` waits.
+    /// Adds a pending artifact of `size` bytes.
     pub(super) fn more(&mut self, size: u64) {
         self.count += 1;
         self.bytes = self.bytes.saturating_add_unsigned(size);
     }
 
-    /// One less.
+    /// Subtracts a pending artifact of `size` bytes.
     pub(super) fn less(&mut self, size: u64) {
         self.count -= 1;
         self.bytes = self.bytes.saturating_sub_unsigned(size);
     }
 }
 
-/// Brings the counters of what waits up to date.
+/// Updates the counters of pending artifacts.
 pub(super) fn change_waiting(tx: &mut Tx<'_>, resource: &str, change: Change) -> Work<()> {
     if change != Change::default() {
         let sql = "INSERT INTO waiting (resource, count, bytes) VALUES (?1, ?2, ?3)
@@ -176,7 +176,7 @@ pub(super) fn change_waiting(tx: &mut Tx<'_>, resource: &str, change: Change) ->
     Ok(())
 }
 
-/// What waits in a resource: the counters, and the ends of an index.
+/// Returns the pending artifacts of a resource, from its counters and the two ends of an index.
 pub(super) fn pending(db: &Connection, resource: &str) -> Work<Pending> {
     let counted = prepare(db, "SELECT count, bytes FROM waiting WHERE resource = ?1")?
         .query_row([resource], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -191,7 +191,7 @@ pub(super) fn pending(db: &Connection, resource: &str) -> Work<Pending> {
     Ok(Pending { count, bytes, oldest_at: at(first)?, newest_at: at(last)?, as_of })
 }
 
-/// What is present in a resource, by path. The cursor is the last path of the page before.
+/// Lists what is present in a resource, by path. The cursor is the last path of the previous page.
 pub(super) fn known(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<KnownPath>> {
     let limit = page::limit(request);
     // No path is empty.
@@ -276,8 +276,8 @@ pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest
     let ArtifactQuery { resource, path, state, run, tag } = query;
     let mut found = Vec::new();
     if state.is_some() && resource.is_none() && path.is_none() && run.is_none() && tag.is_none() {
-        // States are indexed for each resource only, because every index costs every claim: one
-        // range each, merged here.
+        // States are indexed only within each resource, because each index slows down every claim.
+        // So read one range for each resource, and merge them.
         for resource in resources(db)? {
             let query = ArtifactQuery { resource: Some(resource), ..query.clone() };
             found.extend(select(db, &query, false, before, limit + 1)?);
@@ -293,7 +293,7 @@ pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest
     Ok(page::cut(found, limit))
 }
 
-/// All resources that have artifacts on record, by steps through an index.
+/// Finds all resources that have artifacts on record, with one index lookup for each.
 fn resources(db: &Connection) -> Work<Vec<String>> {
     let mut found: Vec<String> = Vec::new();
     let sql =
@@ -312,8 +312,8 @@ fn resources(db: &Connection) -> Work<Vec<String>> {
 const HAS_TAG: &str = "EXISTS (SELECT 1 FROM artifact_tags g INDEXED BY artifact_tags_artifact
     WHERE g.artifact = a.seq AND g.tag = ?)";
 
-/// At most `limit` artifacts before a sequence, newest first, each with its sequence. Of a run,
-/// only what it claimed, or with `given` only what it was given.
+/// Returns at most `limit` artifacts before a sequence, newest first, each with its sequence. For a
+/// run, only those that it claimed, or with `given` only those that it was given.
 fn select(
     db: &Connection,
     query: &ArtifactQuery,
@@ -328,8 +328,7 @@ fn select(
         terms.push(text.replace('?', &format!("?{}", values.len())));
     };
     let ArtifactQuery { resource, path, state, run, tag } = query;
-    // The narrowest index, by name: the planner knows nothing about the data, and must not change
-    // its mind.
+    // Name the narrowest index: the planner has no statistics, and its choice must not change.
     let (from, key) = match (tag, run, path, resource, state) {
         _ if given => ("given h CROSS JOIN artifacts a ON a.seq = h.artifact", "h.artifact"),
         (Some(_), ..) => ("artifact_tags g CROSS JOIN artifacts a ON a.seq = g.artifact", "g.artifact"),
@@ -357,7 +356,7 @@ fn select(
     }
     term(&format!("{key} < ?"), before.into());
     let sql = format!(
-        // The limit is part of the text, not a parameter: few values are in use.
+        // The limit is part of the text, not a parameter, because few different ones are in use.
         "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {limit}",
         artifact_columns!(),
         terms.join(" AND "),

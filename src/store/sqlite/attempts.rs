@@ -1,5 +1,5 @@
-//! Attempts: the fence check before every write for one, their end, and the unfinished ones that a
-//! starting host finds.
+//! Attempts: the check of the fencing token before each of their writes, their end, and the
+//! unfinished ones that a starting host finds.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
@@ -52,7 +52,7 @@ pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     });
     let Some((attempt, epoch, token)) = found.optional()? else { return refuse("it is not on record".to_owned()) };
     if (epoch, token) != (fence.epoch, fence.token) {
-        return refuse(format!("its token is {epoch}.{token} by now, not {}.{}", fence.epoch, fence.token));
+        return refuse(format!("its token is now {epoch}.{token}, not {}.{}", fence.epoch, fence.token));
     }
     Ok(attempt)
 }
@@ -65,7 +65,7 @@ pub(super) fn at_work(db: &Connection, fence: Fence) -> Work<Fenced> {
 }
 
 impl Fenced {
-    /// Refuses what only an attempt whose guest is running may do.
+    /// Refuses a write that only an attempt whose guest is running may make.
     pub(super) fn must_be_at_work(&self) -> Work<()> {
         match self.state {
             AttemptState::Running => Ok(()),
@@ -351,8 +351,8 @@ pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denia
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The outputs of all intents that are not published yet. An intent's rows are dropped when it is,
-/// so all that there are count.
+/// Returns the outputs of all intents that are not published yet. The rows of an intent are deleted
+/// when it is published, so all rows count.
 pub(super) fn open_intents(db: &Connection) -> Work<Vec<PublishedOutput>> {
     let sql = "SELECT t.id, i.file FROM intents i CROSS JOIN attempts t ON t.seq = i.attempt
         WHERE i.attempt > 0 ORDER BY i.attempt, i.position";

@@ -1,4 +1,4 @@
-//! Events: written in the transactions that they tell of.
+//! Events: written in the transactions that they describe.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{Event, EventKind};
 
-/// Most events that one statement drops.
+/// The most events that one statement drops.
 const PRUNE_BATCH: u64 = 10_000;
 
 /// An event to write.
@@ -67,7 +67,7 @@ pub(super) fn emit(tx: &mut Tx<'_>, now: Timestamp, event: NewEvent<'_>) -> Work
 /// Events after a number, oldest first.
 pub(super) fn after(db: &Connection, after: u64, run: Option<RunId>, limit: u32) -> Work<Vec<Event>> {
     let limit = limit.clamp(1, MAX_PAGE);
-    // A number that no column can hold has nothing after it.
+    // No event has a number that does not fit into the column.
     let Ok(after) = i64::try_from(after) else { return Ok(Vec::new()) };
     let columns = "SELECT seq, epoch, time, kind, v, run_id, action, attempt, artifact_id, data FROM events";
     let events = match run {
@@ -106,12 +106,12 @@ pub(super) fn oldest(db: &Connection) -> Work<u64> {
         .optional()?;
     match kept {
         Some(seq) => Ok(seq),
-        // If all of them are dropped, the newest sequence is noted first.
+        // [`prune`] records the newest number before it drops events.
         None => Ok(prepare(db, "SELECT event + 1 FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?),
     }
 }
 
-/// The number of the newest event, also when it is not kept any more.
+/// The number of the newest event, even if it is no longer kept.
 pub(super) fn newest(db: &Connection) -> Work<u64> {
     let kept = prepare(db, "SELECT seq FROM events WHERE seq > 0 ORDER BY seq DESC LIMIT 1")?
         .query_row([], |row| row.get(0))
@@ -122,7 +122,7 @@ pub(super) fn newest(db: &Connection) -> Work<u64> {
     }
 }
 
-/// Drops events but for the newest `keep`, at most a batch of them; says how many.
+/// Drops all events but the newest `keep`, at most one batch of them. Returns how many.
 pub(super) fn prune(tx: &mut Tx<'_>, keep: u64) -> Work<u64> {
     let first = oldest(tx.db)?;
     let end = tx.at.event.saturating_sub(keep).min(first.saturating_add(PRUNE_BATCH - 1));
@@ -133,7 +133,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, keep: u64) -> Work<u64> {
     Ok(execute(tx.db, "DELETE FROM events WHERE seq <= ?1", [end])? as u64)
 }
 
-/// What one call of [`prune`] drops at most.
+/// The most events that one call of [`prune`] drops.
 pub(super) const fn prune_batch() -> u64 {
     PRUNE_BATCH
 }

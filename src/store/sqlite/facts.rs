@@ -13,7 +13,7 @@ use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, EventKind, Facts, Fence, MetricRecord, Page, ParamRecord, RunTag};
 use crate::store::{FactQuery, PageRequest};
 
-/// Records metrics, params and tags of an active attempt. The second time, nothing happens.
+/// Records metrics, params and tags of an active attempt. A repeat does nothing.
 pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, id: WriteId, facts: &Facts, now: Timestamp) -> Work<()> {
     let attempt = at_work(tx.db, fence)?;
     let Facts { metrics, params, tags } = facts;
@@ -33,11 +33,11 @@ pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, id: WriteId, facts: &Facts, 
 fn insert(db: &Connection, attempt: &Fenced, facts: &Facts, now: Timestamp) -> Work<()> {
     let sql = "INSERT INTO metrics (run, attempt, name, value, step, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     for metric in &facts.metrics {
-        // SQLite has no NaN: it takes one for NULL.
+        // SQLite stores a NaN as NULL.
         let value = Some(metric.value).filter(|value| !value.is_nan());
         execute(db, sql, params![attempt.run, attempt.seq, metric.name, value, metric.step, now])?;
     }
-    // REPLACE takes a new number: a value that was set again counts as new.
+    // `REPLACE` assigns a new number, so a value that is set again counts as new.
     let sql = "INSERT OR REPLACE INTO params (run, attempt, name, value, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     for param in &facts.params {
         execute(db, sql, params![attempt.run, attempt.seq, param.name, param.value, now])?;
@@ -95,7 +95,8 @@ fn select(
     Ok(Some((sql, values)))
 }
 
-/// Where a fact's run and attempt are. `CROSS JOIN` holds the order: facts first, by their index.
+/// Joins a fact with its run and attempt. `CROSS JOIN` fixes the order: facts first, by their
+/// index.
 const RUN_AND_ATTEMPT: &str = "CROSS JOIN runs r ON r.number = f.run CROSS JOIN attempts t ON t.seq = f.attempt";
 
 fn list<T>(
@@ -148,8 +149,8 @@ pub(super) fn params(db: &Connection, query: &FactQuery, request: &PageRequest) 
     })
 }
 
-/// Tags of runs, newest first. They are the run's, not an attempt's: `succeeded_only` says nothing
-/// about them.
+/// Tags of runs, newest first. They belong to runs, not attempts, so `succeeded_only` does not
+/// apply.
 pub(super) fn tags(db: &Connection, query: &FactQuery, request: &PageRequest) -> Work<Page<RunTag>> {
     let columns = "f.seq, (SELECT id FROM runs r WHERE r.number = f.run), f.name, f.value, f.recorded_at";
     let selected = select(db, "tags", query, request, columns, "")?;

@@ -33,7 +33,7 @@ pub(super) fn set(tx: &mut Tx<'_>, marks: &[TriggerMark]) -> Work<()> {
     let sql =
         "INSERT OR REPLACE INTO trigger_marks (trigger_name, condition, at, seq, value) VALUES (?1, ?2, ?3, ?4, ?5)";
     for TriggerMark { trigger, condition, at, seq, value } in marks {
-        // SQLite has no NaN: it takes one for NULL.
+        // SQLite stores a NaN as NULL.
         let value = value.filter(|value| !value.is_nan());
         execute(tx.db, sql, params![trigger, condition, at, seq, value])?;
     }

@@ -1,14 +1,14 @@
-//! The schema, and how an older one becomes it.
+//! The schema, and the migrations from older versions to it.
 //!
-//! Numbered scripts, one transaction each; `user_version` says how far a database is. A script that
-//! was released is never changed.
+//! Migrations are numbered scripts, one transaction each; `user_version` is the number of the last
+//! one that was applied. A released script is never changed.
 
 use rusqlite::Connection;
 
 use super::sql::from_sqlite;
 use crate::store::{Result, StoreError};
 
-/// `anac` in ASCII: how a database is known as ours.
+/// `anac` in ASCII, which marks a database as ours.
 pub(super) const APPLICATION_ID: i32 = 0x616e_6163;
 /// From nothing to version 1, from 1 to 2, and so on.
 pub(super) const SCRIPTS: &[&str] = &[
@@ -34,7 +34,7 @@ pub(super) const SCRIPTS: &[&str] = &[
 pub(super) enum Standing {
     /// It has no tables.
     Empty,
-    /// It is ours, of this version, at most our own.
+    /// It is ours, of this version, which is at most our own.
     Ours(usize),
 }
 
@@ -50,7 +50,7 @@ pub(super) fn look(db: &Connection) -> Result<Standing> {
     }
     if application != i64::from(APPLICATION_ID) {
         return Err(StoreError::Corrupt(
-            "it is a database of another program; let `metadata_store.path` name a file that does not exist yet"
+            "the database belongs to another program; set `metadata_store.path` to a file that does not exist yet"
                 .to_owned(),
         ));
     }

@@ -97,7 +97,7 @@ struct Writing {
     jobs: Arc<Queue<Box<dyn Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     lock: HostLock,
-    /// Of the lock's file and the database's.
+    /// The presence of the lock file and of the files of the database.
     presence: Presence,
     log: wal::Log,
 }
@@ -181,8 +181,8 @@ impl HostLease for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // The last connection to close removes the log by its path, which may be the log of another
-        // host by now. The threads end with the process.
+        // Closing the last connection removes the log by its path, which by now may be the log of
+        // another host. So close nothing; the threads end with the process.
         if self.writing.as_ref().is_some_and(|writing| writing.presence.lost().is_some()) {
             return;
         }

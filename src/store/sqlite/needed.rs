@@ -8,13 +8,13 @@ use crate::base::Digest;
 use crate::model::{Page, RunState};
 use crate::store::PageRequest;
 
-/// The new artifacts of a resource, and those that a run has claimed that has not ended: they
-/// become `old` when it does. Neither is of a run (`?3`).
+/// The new artifacts of a resource, and those claimed by a run that has not ended (they become
+/// `old` when it ends). Neither part belongs to a single run, so `?3` is 0.
 const NEW: &str = "SELECT seq, digest FROM artifacts INDEXED BY artifacts_waiting
     WHERE resource = ?1 AND state = 'new' AND seq > ?2 AND ?3 = 0 ORDER BY seq LIMIT ?4";
 const CLAIMED: &str = "SELECT seq, digest FROM artifacts INDEXED BY artifacts_waiting
     WHERE resource = ?1 AND state = 'current' AND seq > ?2 AND ?3 = 0 ORDER BY seq LIMIT ?4";
-/// What one run was given, and what it has written.
+/// The artifacts that one run was given, and those that it has written.
 const GIVEN: &str = "SELECT a.seq, a.digest FROM given g CROSS JOIN artifacts a ON a.seq = g.artifact
     WHERE a.resource = ?1 AND g.artifact > ?2 AND g.run = ?3 ORDER BY g.artifact LIMIT ?4";
 const WRITTEN: &str = "SELECT a.seq, a.digest FROM outputs o CROSS JOIN artifacts a ON a.seq = o.artifact
@@ -34,7 +34,7 @@ struct Place {
 pub(super) fn digests(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<Digest>> {
     let (from, limit) = (place(request)?, page::limit(request));
     let mut items = Vec::new();
-    // What a page has skipped because it has no digest counts too, so that a page is bounded.
+    // Artifacts without a digest are skipped, but count, so that the work for a page is bounded.
     let mut room = limit;
     for source in sources(db)?.into_iter().filter(|source| (source.part, source.run) >= (from.part, from.run)) {
         let is_first = (source.part, source.run) == (from.part, from.run);

@@ -1,4 +1,4 @@
-//! Notifications: what is to be sent, and what became of it.
+//! Notifications, and the results of their deliveries.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -10,7 +10,7 @@ use crate::model::{Delivery, Notification, NotificationState, NotifyCause, Page}
 use crate::store::write::MAX_NOTIFICATIONS;
 use crate::store::{NotificationQuery, PageRequest};
 
-/// How many are dropped at once, so that dropping is rare, and short.
+/// How many notifications are dropped at once, which keeps dropping rare and short.
 const PRUNE_BATCH: u64 = 1_000;
 
 const COLUMNS: &str = "SELECT seq, id, name, channel, cause, event, run_id, run_number, resource, title, text, state,
@@ -41,7 +41,7 @@ pub(super) fn cursor(db: &Connection) -> Work<Option<u64>> {
     Ok(prepare(db, "SELECT notified FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?)
 }
 
-/// Who was told about which resource that it cannot be reached.
+/// The resources that cannot be reached, each with a receiver that was told so.
 pub(super) fn told_outages(db: &Connection) -> Work<Vec<(String, String)>> {
     let mut statement = prepare(db, "SELECT resource, name FROM told_outages ORDER BY resource, name")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -54,7 +54,7 @@ pub(super) fn note_reachable(tx: &mut Tx<'_>, resource: &str) -> Work<()> {
     Ok(())
 }
 
-/// Records notifications, and how far events were examined. What is on record is not changed.
+/// Records notifications, and how far events were examined. Existing notifications stay unchanged.
 pub(super) fn record(tx: &mut Tx<'_>, examined: Option<u64>, new: &[Notification]) -> Work<()> {
     let sql =
         "INSERT OR IGNORE INTO notifications (id, name, channel, cause, event, run_id, run_number, resource, title,
@@ -88,7 +88,7 @@ pub(super) fn record(tx: &mut Tx<'_>, examined: Option<u64>, new: &[Notification
 /// Drops the oldest so that at most `most` are left, a batch at a time.
 fn prune(tx: &mut Tx<'_>, newest: u64, most: u64) -> Work<()> {
     if newest.is_multiple_of(PRUNE_BATCH) && newest + PRUNE_BATCH > most {
-        // Not by `execute`, whose plans are tested: the conformance suite never gets this far.
+        // Not through `execute`, because the conformance suite never gets here to test the plan.
         tx.db.execute("DELETE FROM notifications WHERE seq <= ?1", [(newest + PRUNE_BATCH).saturating_sub(most)])?;
     }
     Ok(())
@@ -120,7 +120,7 @@ pub(super) fn list(db: &Connection, query: &NotificationQuery, request: &PageReq
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
-/// Those for a receiver that wait, oldest first.
+/// The notifications for a receiver that wait for delivery, oldest first.
 pub(super) fn waiting(db: &Connection, name: &str, limit: u32) -> Work<Vec<Notification>> {
     let sql = format!(
         "{COLUMNS} INDEXED BY notifications_waiting WHERE name = ?1 AND state = 'waiting' ORDER BY seq LIMIT ?2"
@@ -130,7 +130,7 @@ pub(super) fn waiting(db: &Connection, name: &str, limit: u32) -> Work<Vec<Notif
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest for a receiver with this cause about this resource, or about none.
+/// The newest notification for a receiver with this cause about this resource, or about none.
 pub(super) fn last(
     db: &Connection,
     name: &str,

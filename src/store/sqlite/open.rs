@@ -1,5 +1,5 @@
 //! Opens a store: for a host (or for a verb that writes while no host is running), or for reading
-//! beside a host.
+//! while a host is running.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -69,13 +69,13 @@ impl SqliteStore {
         Self::with_readers(path, epoch, told, Some(writing))
     }
 
-    /// Opens the store at `path` for reading only, beside a running host or without one. Its
-    /// writing methods return [`StoreError::Conflict`];
-    /// [`crate::store::MetadataStore::newest_event`] stays where it was at opening.
+    /// Opens the store at `path` for reading only, with or without a running host. Its writing
+    /// methods return [`StoreError::Conflict`]; [`crate::store::MetadataStore::newest_event`] stays
+    /// where it was at opening.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is no
-    /// store, or of another version.
+    /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is not a
+    /// store, or has another version.
     pub fn open_read_only(path: &Path) -> Result<Arc<Self>> {
         let db = connect_to_read(path)?;
         match migrations::look(&db).map_err(|error| name(error, path))? {
@@ -83,7 +83,7 @@ impl SqliteStore {
             Standing::Ours(version) => {
                 return Err(name(
                     StoreError::Corrupt(format!(
-                        "it has version {version} of the schema, this anacostia has {}; start it once with `anacostia run`, which migrates it",
+                        "its schema has version {version}, and this anacostia needs {}; run `anacostia run` once to migrate it",
                         SCRIPTS.len()
                     )),
                     path,

@@ -1,6 +1,6 @@
-//! Pages of lists, newest first unless said otherwise, by a growing number. A cursor is the number
-//! of the last item of the page before, so a page costs the same wherever it is, and items that
-//! come meanwhile move nothing.
+//! Pages of lists, by a growing number, newest first unless stated otherwise. A cursor is the
+//! number of the last item of the previous page, so a page costs the same wherever it is, and new
+//! items do not shift the pages.
 
 use super::sql::{Fail, Work};
 use crate::base::bounds::{MAX_PAGE, cut as cut_text};
@@ -29,13 +29,13 @@ pub(super) fn after(request: &PageRequest) -> Work<i64> {
     }
 }
 
-/// A cursor that this store did not make.
+/// The error for a cursor that this store did not make.
 pub(super) fn refuse(cursor: &str) -> Fail {
     let shown = escape(cut_text(cursor, 100).as_bytes());
     Fail::invalid(format!("`{shown}` is not a cursor of this list; use `next_cursor` of the previous page"))
 }
 
-/// A page of items that were asked for with one more than `limit`, each with its number.
+/// Makes a page of numbered items. The caller has read one more than `limit`, if there are more.
 pub(super) fn cut<T>(mut items: Vec<(i64, T)>, limit: usize) -> Page<T> {
     let more = items.len() > limit;
     items.truncate(limit);

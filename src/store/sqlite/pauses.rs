@@ -26,7 +26,7 @@ fn find(db: &Connection, kind: NodeKind, name: &str) -> Work<Option<Pause>> {
     Ok(prepare(db, sql)?.query_row(params![kind, name], pause_of).optional()?)
 }
 
-/// Pauses a node. No event where nothing changes.
+/// Pauses a node. Makes no event if nothing changes.
 pub(super) fn pause(
     tx: &mut Tx<'_>,
     kind: NodeKind,
@@ -46,7 +46,7 @@ pub(super) fn pause(
     Ok(pause)
 }
 
-/// Resumes a node. No event where nothing changes.
+/// Resumes a node. Makes no event if nothing changes.
 pub(super) fn resume(tx: &mut Tx<'_>, kind: NodeKind, name: &str, now: Timestamp) -> Work<()> {
     if execute(tx.db, "DELETE FROM paused_nodes WHERE kind = ?1 AND name = ?2", params![kind, name])? == 0 {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Checks the plan of every statement that the store runs: no cost may grow with the record.
 //!
-//! A stopwatch would say the same, on a quiet machine, with a million rows. The planner says it
-//! with none, because every list names its index.
+//! A benchmark could show the same, but only on a quiet machine with a million rows. The planner
+//! needs no rows, because every list names its index.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,8 +19,8 @@ pub(super) fn note(sql: &str) {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(sql.to_owned());
 }
 
-/// What a plan may say although it looks like too much: a part of the statement, a part of the
-/// plan, and why.
+/// Steps of plans that are allowed although they look too expensive: a part of the statement, a
+/// part of the plan, and why.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("INDEXED BY artifacts_ended", "USE TEMP B-TREE FOR ORDER BY", "sorts what has changed since a run began"),
     (
@@ -56,14 +56,15 @@ fn allows((part, plan, _): &(&str, &str, &str), sql: &str, detail: &str) -> bool
     sql.contains(part) && detail.contains(plan)
 }
 
-/// Whether a step of a plan walks a range of a table or an index that no equality narrows down: as
-/// good as a scan, for a bound that lets everything in.
+/// Returns whether a step of a plan walks a range of a table or an index that no equality narrows
+/// down. If the bound excludes nothing, that is a full scan.
 fn is_open_range(detail: &str) -> bool {
     let terms = detail.rsplit_once('(').map_or("", |(_, terms)| terms);
     detail.starts_with("SEARCH") && terms.contains(['<', '>']) && !terms.contains('=')
 }
 
-/// What is wrong with the plan of a statement. Adds to `used` which of [`ALLOWED`] it needs.
+/// Returns what is wrong with the plan of a statement. Adds to `used` the [`ALLOWED`] that it
+/// needs.
 fn complaints(db: &Connection, sql: &str, used: &mut BTreeSet<usize>) -> Vec<String> {
     let mut statement =
         db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -55,8 +55,8 @@ fn committed_before(db: &Connection, attempt: &Fenced, intent: &Intent) -> Work<
     Ok(files == intent.files && attempt.ended_before(db, &intent.end, AttemptState::Publishing)?)
 }
 
-/// One output: the next version at its path, or the one that is there, if it is the same. Returns
-/// the artifact that it became.
+/// Records one output: as the next version at its path, or as the present one, if that is the same.
+/// Returns the artifact that it became.
 fn output(
     tx: &mut Tx<'_>,
     attempt: &Fenced,
@@ -185,8 +185,8 @@ fn retriggering(db: &Connection, attempt: u64) -> Work<Vec<Retriggering>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Makes an output pending for a run of its own, now that it can be read. Not at the commit point,
-/// because a run could claim it before it is visible.
+/// Makes an output pending for a run of its own, now that it can be read. At the commit point, a
+/// run could claim it before it is visible.
 fn retrigger(tx: &mut Tx<'_>, output: &Retriggering, now: Timestamp) -> Work<()> {
     let Retriggering { seq, id, resource, path, version, digest, size } = output;
     execute(tx.db, "UPDATE artifacts SET state = 'new' WHERE seq = ?1", [seq])?;

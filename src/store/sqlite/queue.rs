@@ -1,8 +1,8 @@
 //! A bounded queue from asynchronous callers to threads.
 //!
-//! A caller waits for room without blocking its thread; a worker blocks until there is something,
-//! and may take all that waits at once, which is what makes group commit. (`tokio::sync::mpsc` has
-//! one consumer, and `std`'s channel blocks the sender.)
+//! A caller waits for room without blocking its thread. A worker blocks until there is something,
+//! and may take all waiting items at once, which makes group commit possible. (`tokio::sync::mpsc`
+//! has one consumer, and `std`'s channel blocks the sender.)
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ impl<T> std::fmt::Debug for Queue<T> {
     }
 }
 
-/// The queue takes nothing any more.
+/// The queue is closed, and takes no more items.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Closed;
 
@@ -65,9 +65,9 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for items, and takes at most `most` of them. Empty only when the queue is closed and
-    /// has no more items; `None` when `within` is over and none came. Without `within` it waits
-    /// for as long as it takes.
+    /// Waits for items, and takes at most `most` of them. Returns no items only when the queue is
+    /// closed and empty, and `None` if none came `within` that time. Without `within` it waits for
+    /// as long as it takes.
     pub(super) fn take(&self, most: usize, within: Option<Duration>) -> Option<Vec<T>> {
         let idle = |waiting: &mut Waiting<T>| waiting.items.is_empty() && !waiting.closed;
         let waiting = self.lock();
@@ -87,8 +87,8 @@ impl<T> Queue<T> {
         Some(taken)
     }
 
-    /// Adds what comes within a span of time to items that were taken, until there are `enough`.
-    /// Only for a queue with one worker: the callers do not wake it before.
+    /// Adds items that come within a span of time to those that were taken, until there are
+    /// `enough`. Only for a queue with one worker: callers do not wake it before there are enough.
     pub(super) fn top_up(&self, taken: &mut Vec<T>, enough: usize, within: Duration) {
         let lacking = enough.saturating_sub(taken.len());
         if lacking == 0 {
@@ -105,14 +105,14 @@ impl<T> Queue<T> {
         self.room.add_permits(count);
     }
 
-    /// Takes nothing new; what waits is still worked off.
+    /// Closes the queue to new items. Workers still take those that wait.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.room.close();
         self.filled.notify_all();
     }
 
-    /// Takes nothing new, and drops what waits.
+    /// Closes the queue to new items, and drops those that wait.
     pub(super) fn abandon(&self) {
         self.close();
         self.lock().items.clear();

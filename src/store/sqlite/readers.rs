@@ -1,8 +1,8 @@
 //! Threads that read, each with a connection of its own.
 //!
-//! In WAL mode a reader sees the database as of its `BEGIN`, waits for no writer, and none waits
-//! for it. Threads of our own rather than `spawn_blocking`: the connections stay with them, their
-//! number is the bound, and the store needs no runtime around it.
+//! In WAL mode a reader sees the database as of its `BEGIN`; it does not wait for a writer, and no
+//! writer waits for it. These are threads of our own, not `spawn_blocking`, because each keeps its
+//! connection, their number is the bound, and the store needs no runtime.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::store::Result;
 
 /// How many threads read.
 pub(super) const READERS: usize = 2;
-/// Most reads that wait; then callers wait.
+/// The most reads that wait; then callers wait.
 pub(super) const MAX_WAITING: usize = 1024;
-/// How many reads it takes until an idle thread gives memory back: fewer fill little.
+/// After how many reads an idle thread gives memory back: fewer do not allocate much.
 const MANY_READS: usize = 16;
 /// How long a thread is idle before it gives memory back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// A read, whatever it returns.
 pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
 
-/// A read in one transaction, and where its answer will be.
+/// Returns a read in one transaction, and the receiver of its answer.
 pub(super) fn read<T: Send + 'static>(
     doing: &'static str,
     work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,

@@ -77,19 +77,20 @@ struct Recorder<'t, 'c, 'a> {
 }
 
 impl Recorder<'_, '_, '_> {
-    /// Whether an output came to a path of the observation after the look began. Recorded, the
-    /// observation would end the output's version, and the output would be recorded as someone
-    /// else's.
+    /// Returns whether an output was published at a path of the observation after the examination
+    /// began. Recording such an observation would end the output's version, and the next one would
+    /// record the output as someone else's file.
     fn is_outdated(&self, observation: &Observation) -> Work<bool> {
         match observation {
-            // The same content does not contradict it: it is the output itself.
+            // The same content does not contradict the output: it is the output itself.
             Observation::Present { path, digest, .. } => self.came_later(path, *digest),
             Observation::Gone { path } | Observation::Ignored { path, .. } => self.came_later(path, None),
             Observation::Renamed { from, to, .. } => Ok(self.came_later(from, None)? || self.came_later(to, None)?),
         }
     }
 
-    /// Whether an output with other content than was seen came to a path after the look began.
+    /// Returns whether an output with content other than `seen` was published at a path after the
+    /// examination began.
     fn came_later(&self, path: &str, seen: Option<Digest>) -> Work<bool> {
         let sql = "SELECT digest FROM artifacts INDEXED BY artifacts_present
             WHERE resource = ?1 AND path = ?2 AND ended IS NULL AND visible > ?3";

@@ -1,4 +1,4 @@
-//! What attempts asked for over the network.
+//! The network requests of attempts.
 
 use rusqlite::{Connection, params};
 
@@ -21,7 +21,7 @@ pub(super) fn note(db: &Connection, attempt: u64, requests: &[HttpRequest]) -> W
     Ok(())
 }
 
-/// What every attempt of a run asked for.
+/// The network requests of every attempt of a run.
 pub(super) fn of_run(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, HttpRequest)>> {
     let Some(run) = run_rows::find(db, run)? else { return Ok(Vec::new()) };
     let sql =

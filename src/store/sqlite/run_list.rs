@@ -1,9 +1,9 @@
 //! The list of runs: filtered, in an order, in pages.
 //!
 //! A page walks the range of one index, which is in the order of the list, and compares each run
-//! with the filters that the index says nothing about. The walk ends when the page is full, or
-//! after [`MAX_RUNS_LOOKED_AT`] runs. What the planner would do instead depends on statistics that
-//! this store does not keep; it would sort all that fits.
+//! with the filters that the index does not cover. The walk ends when the page is full, or after
+//! [`MAX_RUNS_LOOKED_AT`] runs. Without such an index, the planner would sort all runs that fit,
+//! because this store keeps no statistics.
 
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params, params_from_iter};
@@ -16,11 +16,11 @@ use crate::base::bounds::MAX_FILTER_VALUE_CHARS;
 use crate::model::{Page, Run, RunState};
 use crate::store::{MAX_RUNS_LOOKED_AT, PageRequest, ParamFilter, RunQuery, RunSort, TagFilter};
 
-/// How many runs at each end of a time are looked at for the first and the last number there: more
-/// than one, because a clock that was set back breaks their order.
+/// How many runs at each end of a time range are searched for the lowest and the highest number:
+/// more than one, because setting the clock back breaks their order.
 const AT_EACH_END: usize = 1_000;
 
-/// Records by what a new run is found.
+/// Adds a new run to the tables by which filters find it.
 pub(super) fn index(db: &Connection, run: &Run) -> Work<()> {
     for name in &run.fired_by {
         execute(db, "INSERT OR IGNORE INTO run_triggers (name, run) VALUES (?1, ?2)", params![name, run.number])?;
@@ -41,7 +41,7 @@ pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> 
     let from = Key::read(query.sort, request.cursor.as_deref())?;
     let Some(numbers) = numbers(db, query)? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
     let mut found: Vec<(Key, Run)> = Vec::new();
-    // Where the walk that was given up first ended: behind it, runs may be missing.
+    // The end of the first walk that was given up. Runs after it may be missing.
     let mut given_up: Option<Key> = None;
     for range in Range::of(query) {
         let walked = walk(db, query, &range, from, numbers, limit + 1)?;
@@ -75,7 +75,7 @@ type Place = (i64, i64);
 struct Key(Place);
 
 impl Key {
-    /// Reads a cursor: the place behind which the page begins.
+    /// Reads a cursor: the place after which the page begins.
     fn read(sort: RunSort, cursor: Option<&str>) -> Work<Self> {
         let Some(text) = cursor else {
             return Ok(Self(if sort.descends() { (i64::MAX, i64::MAX) } else { (i64::MIN, 0) }));
@@ -105,7 +105,7 @@ impl RunSort {
         matches!(self, Self::Longest | Self::Shortest)
     }
 
-    /// Whether `one` stands before `other` in the list.
+    /// Returns whether `one` comes before `other` in the list.
     fn is_before(self, one: Key, other: Key) -> bool {
         if self.descends() { one > other } else { one < other }
     }
@@ -151,7 +151,7 @@ enum Range<'q> {
 }
 
 impl<'q> Range<'q> {
-    /// The ranges that have all runs of a query.
+    /// Returns the ranges that together have all runs of a query.
     fn of(query: &'q RunQuery) -> Vec<Self> {
         if query.sort.by_duration() {
             vec![Self::ByDuration]
@@ -170,9 +170,9 @@ impl<'q> Range<'q> {
         }
     }
 
-    /// The table, the index and its equalities. Adds the values of these.
+    /// Returns the table, the index and its equality terms. Adds the values of these terms.
     fn source(&self, values: &mut Values) -> String {
-        // `CROSS JOIN` holds the order: the index of the filter first.
+        // `CROSS JOIN` fixes the order: the index of the filter first.
         let joined =
             |table: &str, terms: String| format!("{table} CROSS JOIN runs r ON r.number = d.run WHERE {terms}");
         match self {
@@ -197,7 +197,7 @@ impl<'q> Range<'q> {
         }
     }
 
-    /// The column by which it is in order.
+    /// Returns the column that the range is ordered by.
     fn order(&self) -> &'static str {
         match self {
             Self::All | Self::State(_) => "r.number",
@@ -319,7 +319,7 @@ fn walk(
         looked_at += 1;
         let duration = if query.sort.by_duration() { row.get(15)? } else { 0 };
         end = Key((duration, row.get(0)?));
-        // Several attempts of a run may have recorded the same param, one behind the other here.
+        // Several attempts of a run may have recorded the same param. Their rows are adjacent here.
         let again = found.last().is_some_and(|(key, _)| *key == end);
         if row.get(14)? && !again {
             found.push((end, run(row)?));

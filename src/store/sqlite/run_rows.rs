@@ -57,7 +57,7 @@ pub(super) fn by_number(db: &Connection, number: u64) -> Work<Option<Run>> {
     Ok(prepare(db, concat!(run_columns!(), " WHERE number = ?1"))?.query_row([number], run).optional()?)
 }
 
-/// Sets the state of a run, with all that follows from it; `run` is changed with it. No event where
+/// Sets the state of a run, with all that follows from it, and updates `run`. Makes no event if
 /// nothing changes.
 pub(super) fn set_state(
     tx: &mut Tx<'_>,

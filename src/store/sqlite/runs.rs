@@ -1,4 +1,4 @@
-//! Runs: created with their claims, looked at, and steered.
+//! Creates runs with their claims, reads them, and cancels or retries them.
 
 use std::collections::BTreeSet;
 
@@ -73,8 +73,8 @@ fn actions(db: &Connection, number: u64) -> Work<Vec<RunAction>> {
     Ok(actions.into_iter().map(|(_, action)| action).collect())
 }
 
-/// Creates a run and claims its inputs; `None` if a claim finds too few. The second time, only the
-/// first answer is given.
+/// Creates a run and claims its inputs; `None` if a claim finds too few. A repeat returns the first
+/// answer.
 pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Option<CreatedRun>> {
     if let Some(run) = find(tx.db, new.id)? {
         return created_before(tx, run, new).map(Some);
@@ -125,7 +125,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
     Ok(Some(CreatedRun { detail, inputs, started, pending }))
 }
 
-/// Returns the first inputs of a run, and their number. `none` says that it has none.
+/// Returns the first inputs of a run, and the number of all. `none` says that it has none.
 fn first_inputs(db: &Connection, run: &Run, none: bool) -> Work<(Page<Artifact>, u64)> {
     if none {
         return Ok((Page { items: Vec::new(), next_cursor: None }, 0));
@@ -135,8 +135,7 @@ fn first_inputs(db: &Connection, run: &Run, none: bool) -> Work<(Page<Artifact>,
     Ok((page, count))
 }
 
-/// The answer to the creation of a run that exists: the first one, if the run is the one that is
-/// asked for.
+/// Returns the first answer to the creation of a run that exists, if the same run is requested.
 fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     let sql = "SELECT 1 FROM runs WHERE number = ?1 AND cause = ?2 AND params = ?3 AND revision = ?4
         AND rerun_of IS ?5";
@@ -145,7 +144,7 @@ fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     let same_actions = on_record.iter().map(|action| &action.name).eq(new.actions.iter().map(|action| &action.name));
     let same_run = same_actions && prepare(tx.db, sql)?.exists(values)?;
     if !same_run || given(tx.db, run.number)? != new.given.iter().copied().collect() {
-        return Err(Fail::conflict(format!("run {} exists already, and is a different run", new.id)));
+        return Err(Fail::conflict(format!("run {} already exists, and was created with different arguments", new.id)));
     }
     let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
     let (inputs, _) = first_inputs(tx.db, &run, false)?;
@@ -156,7 +155,7 @@ fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     Ok(CreatedRun { detail, inputs, started, pending })
 }
 
-/// What waits in each resource that is claimed from.
+/// Returns the pending artifacts of each resource that is claimed from.
 fn left_waiting(db: &Connection, claims: &[Claim]) -> Work<Vec<(String, Pending)>> {
     claims.iter().map(|claim| Ok((claim.resource.clone(), pending(db, &claim.resource)?))).collect()
 }
@@ -229,7 +228,7 @@ fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<()> {
             continue;
         }
         let most = i64::try_from(claim.at_most.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
-        // The key of `claims` is what makes a second claim impossible, whatever the states say.
+        // The primary key of `claims` makes a second claim impossible, whatever the states say.
         let sql = "INSERT INTO claims (artifact_id, run) SELECT id, ?1 FROM artifacts INDEXED BY artifacts_waiting
             WHERE resource = ?2 AND state = 'new' ORDER BY seq LIMIT ?3";
         execute(tx.db, sql, params![run.number, claim.resource, most])?;
@@ -277,7 +276,7 @@ fn claimable(db: &Connection, claim: &Claim) -> Work<(u64, u64)> {
     Ok((count, bytes))
 }
 
-/// Asks a run to end.
+/// Requests the cancellation of a run.
 pub(super) fn request_cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work<Option<Run>> {
     let Some(mut run) = find(tx.db, id)? else { return Ok(None) };
     if !run.state.ended() && run.state != RunState::Cancelling {
@@ -286,7 +285,7 @@ pub(super) fn request_cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work
     Ok(Some(run))
 }
 
-/// Takes up a run that has failed or was cancelled. The second time, the run is only returned.
+/// Resumes a run that has failed or was cancelled. A repeat only returns the run.
 pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, write: WriteId, now: Timestamp) -> Work<Option<Run>> {
     let Some(mut run) = find(tx.db, id)? else { return Ok(None) };
     if prepare(tx.db, "SELECT 1 FROM runs WHERE id = ?1 AND retry = ?2")?.exists(params![id, write])? {

@@ -39,7 +39,7 @@ pub(super) fn paused(db: &Connection) -> Work<bool> {
     Ok(prepare(db, "SELECT paused FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?)
 }
 
-/// Pauses or resumes the pipeline. No event where nothing changes.
+/// Pauses or resumes the pipeline. Makes no event if nothing changes.
 pub(super) fn set_paused(tx: &mut Tx<'_>, to: bool, now: Timestamp) -> Work<()> {
     if paused(tx.db)? == to {
         return Ok(());

@@ -1,11 +1,11 @@
 //! What a run sees in a resource: the same on every attempt, whatever has happened since.
 //!
-//! A version lay at its path from the sequence `placed` until `ended`; the run was created at the
-//! sequence `snapshot`. So the snapshot is what was placed by then and had not ended: what still
-//! lies there, what has ended since, and what was renamed since (shown under the path that it had,
-//! with the id that it still has). What has changed since the run began is few, so a page costs
-//! what it shows, and not what is on record. Over that come the outputs of the actions asked for,
-//! newest first for each path.
+//! A version was at its path from the sequence `placed` until `ended`; the run was created at the
+//! sequence `snapshot`. So the snapshot has what was placed by then and had not ended: what is
+//! still there, what has ended since, and what was renamed since (shown under its old path, with
+//! its unchanged id). Little changes while a run is active, so the cost of a page grows with what
+//! it shows, not with what is on record. The outputs of the given actions are laid over that, the
+//! newest for each path.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ pub(super) fn snapshot(db: &Connection, query: &SnapshotQuery, request: &PageReq
     Ok(Page { items, next_cursor })
 }
 
-/// The path at which an artifact lay at the sequence `at`; `None` if it was not there yet. The cost
+/// The path at which an artifact was at the sequence `at`; `None` if it was not there yet. The cost
 /// grows with how many were renamed since.
 fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<Option<String>> {
     let sql = "SELECT path FROM artifacts WHERE id = ?1 AND resource = ?2 AND placed <= ?3";
@@ -118,8 +118,8 @@ fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<O
     Ok(prepare(db, sql)?.query_row(params![id, resource, at], |row| row.get(0)).optional()?)
 }
 
-/// What the given actions published to a resource in a run, by path; where two wrote a path, what
-/// was written last.
+/// What the given actions published to a resource in a run, by path; if two wrote a path, the last
+/// version.
 pub(super) fn outputs(db: &Connection, run: RunId, resource: &str, actions: &[String]) -> Work<Vec<Artifact>> {
     let Some((run, _)) = run_of(db, run)? else { return Ok(Vec::new()) };
     let range = Range { from: String::new(), to: LAST.to_owned() };
@@ -157,7 +157,7 @@ fn newest_outputs(
         if found.len() == limit && !found.contains_key(&path) {
             break;
         }
-        // Later ones of the same path take the place of earlier ones.
+        // Later outputs at a path replace earlier ones.
         let mut output = artifact(row)?;
         output.path.clone_from(&path);
         found.insert(path, output);
@@ -178,7 +178,7 @@ fn still_there(db: &Connection, resource: &str, at: u64, range: &Range, limit: u
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What lay there then, and has been replaced or deleted since. Sorts: but only what has changed
+/// What was there then, and has been replaced or deleted since. Sorts, but only what has changed
 /// since the run began.
 fn ended_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
@@ -192,7 +192,7 @@ fn ended_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: u
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What lay there then, and has another path now. Sorts, too.
+/// What was there then, and has another path now. Sorts, too.
 fn renamed_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
         "SELECT ",

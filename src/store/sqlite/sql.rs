@@ -15,7 +15,7 @@ use crate::store::StoreError;
 /// Why the work of a transaction failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fail {
-    /// A rule was broken; the text is for people already.
+    /// A rule of the store was broken; the error can be shown as it is.
     #[error(transparent)]
     Rule(#[from] StoreError),
     /// The database failed.
@@ -55,7 +55,7 @@ impl Fail {
     }
 }
 
-/// Does `work`. If it panics, it has failed, and the thread goes on: a fault in one transaction
+/// Does `work`. If it panics, it has failed, and the thread continues: a fault in one transaction
 /// must not end all recording.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Work<T>) -> Work<T> {
     // What the work has changed is rolled back, so nothing half-done is seen.
@@ -63,12 +63,12 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Work<T>) -> Work<T> {
     done.unwrap_or_else(|payload| Err(Fail::Panicked(panicked(&*payload))))
 }
 
-/// What an error of SQLite means to who asked to have `doing` done.
+/// Returns the error that a SQLite error means for a caller that wanted to do `doing`.
 pub(super) fn from_sqlite(error: &rusqlite::Error, doing: &'static str) -> StoreError {
     use rusqlite::Error as E;
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => {
-            return StoreError::Conflict(format!("failed to {doing}: it clashes with what is on record ({error})"));
+            return StoreError::Conflict(format!("failed to {doing}: it conflicts with the record ({error})"));
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             return StoreError::Corrupt(format!("failed to {doing}: {error}"));
@@ -97,8 +97,8 @@ pub(super) fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params)
     prepare(db, sql)?.execute(params)
 }
 
-/// Sets whether commits are synced from now on. Not from the cache of statements: SQLite carries
-/// this one out when it is prepared.
+/// Sets whether commits are synced from now on. Bypasses the statement cache, because SQLite
+/// executes this pragma when it is prepared.
 pub(super) fn sync_commits(db: &Connection, synced: bool) -> rusqlite::Result<()> {
     db.execute_batch(if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
 }

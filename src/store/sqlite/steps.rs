@@ -1,8 +1,8 @@
 //! The names of the steps that write, for the points at which a test kills the process.
 //!
 //! Each step has two: `<step>.in_transaction`, after its statements and before `COMMIT`, and
-//! `<step>.committed`, after `COMMIT` and before anyone is told. A death at the first leaves
-//! nothing of it, a death at the second leaves all.
+//! `<step>.committed`, after `COMMIT` and before anyone is told. A crash at the first leaves
+//! nothing of the step, a crash at the second all of it.
 
 /// A step that writes.
 #[derive(Debug, Clone, Copy)]

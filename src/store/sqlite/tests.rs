@@ -1,4 +1,4 @@
-//! What holds for the SQLite store alone, and the suite that holds for all.
+//! Tests of what only the SQLite store does, and the suite that every kind of store passes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -252,7 +252,7 @@ async fn the_write_ahead_log_is_truncated_once_a_foreign_reader_ends() {
     let length = || std::fs::metadata(&log).unwrap().len();
     assert!(length() > wal::KEPT_BYTES, "{}", length());
     foreign.execute_batch("ROLLBACK").unwrap();
-    // No write follows: an idle host gives it back, too.
+    // No write follows: an idle host frees the space, too.
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while length() > wal::KEPT_BYTES {
         assert!(std::time::Instant::now() < deadline, "the log still has {} bytes", length());
@@ -278,7 +278,7 @@ async fn a_second_host_is_refused_and_told_about_the_first() {
     assert_eq!(folder.host().epoch(), 2);
 }
 
-/// What a death leaves: the files as they are at some moment, the log of writes with the database.
+/// A crash leaves the files as they are at some moment: the database with its write-ahead log.
 #[tokio::test]
 async fn acknowledged_writes_survive_a_crash() {
     let (folder, copy) = (Folder::new(), Folder::new());

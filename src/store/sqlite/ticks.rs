@@ -9,7 +9,7 @@ use crate::model::{Page, Tick, TickOutcome};
 use crate::store::write::MAX_TICKS;
 use crate::store::{PageRequest, TickQuery};
 
-/// How many ticks are dropped at once: so that dropping is rare, and short.
+/// How many ticks are dropped at once, which keeps dropping rare and short.
 const PRUNE_BATCH: u64 = 1_000;
 
 /// The beginning of a statement that reads rows for [`tick`].
@@ -32,8 +32,8 @@ fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
     })
 }
 
-/// Records an evaluation, unless it equals the one before. One that fired is always recorded:
-/// it is about another run.
+/// Records an evaluation, unless it equals the previous one. One that fired is always recorded,
+/// because it is about another run.
 pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
     if tick.outcome != TickOutcome::Fired {
         let sql =

@@ -1,4 +1,4 @@
-//! What a host that starts finds unfinished.
+//! Finds what earlier hosts have left unfinished.
 
 use rusqlite::Connection;
 
@@ -9,8 +9,8 @@ use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{AttemptState, RunState, StagedFile};
 use crate::store::{UnfinishedAttempt, UnfinishedRun};
 
-/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of
-/// this epoch. The second time, they keep them.
+/// Returns every run that has not ended, oldest first, and gives their unfinished attempts tokens
+/// of this epoch. In a repeat, they keep them.
 pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     let mut numbers = Vec::new();
     for state in RunState::ALL.iter().filter(|state| !state.ended()) {

@@ -1,11 +1,11 @@
-//! The write-ahead log stays small, its space is given back, and people are told if it grows.
+//! Keeps the write-ahead log small, frees its disk space, and warns people if it grows.
 //!
 //! SQLite copies the log into the database when it has [`CHECKPOINT_PAGES`], and the next write
-//! begins the file anew. Another program that stays in a read transaction prevents that, and the
-//! log grows for as long as it stays. Only refusing writes would bound it, so instead people are
-//! told from [`WARN_BYTES`] on. Once that program has gone, the next write begins the file anew,
-//! and `journal_size_limit` cuts it to [`KEPT_BYTES`]. If no write follows, the idle writer does
-//! the same.
+//! restarts the file. Another program that stays in a read transaction prevents that, and the log
+//! grows for as long as it stays. Only refusing writes would bound it, so instead people are warned
+//! from [`WARN_BYTES`] on. Once that program has gone, the next write restarts the file, and
+//! `journal_size_limit` cuts it to [`KEPT_BYTES`]. If no write follows, the idle writer does the
+//! same.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::base::ByteSize;
 /// How long a connection waits for another program that has the database locked. This process needs
 /// no such wait: it has one writer.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// From how many pages on SQLite copies the log into the database. A checkpoint syncs: with 32 MiB
-/// between two it is rare.
+/// The number of pages at which SQLite copies the log into the database. A checkpoint syncs; with
+/// 32 MiB between two, it is rare.
 pub(super) const CHECKPOINT_PAGES: u32 = 8_192;
 /// How large the file may stay. Twice what a checkpoint needs, so that it is not cut and extended
 /// again all the time.
 pub(super) const KEPT_BYTES: u64 = 64 << 20;
-/// From which size of the file on people are told.
+/// The size of the file from which on people are warned.
 const WARN_BYTES: u64 = 256 << 20;
-/// How often an idle writer tries to give space back, while there is some to give.
+/// How often an idle writer tries to free space, while there is some to free.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// The file of the log. Clones share what they know about its size.
@@ -35,7 +35,7 @@ const TRY_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Log {
     database: PathBuf,
     file: PathBuf,
-    /// The size of the file while people have to know of it, otherwise 0.
+    /// The size of the file while people should know about it, otherwise 0.
     too_large: Arc<AtomicU64>,
 }
 
@@ -69,7 +69,7 @@ impl Log {
         }
     }
 
-    /// Returns what people have to know about the size of the file.
+    /// Returns the warning about the size of the file, if it is too large.
     pub(super) fn warning(&self) -> Option<String> {
         let bytes = self.too_large.load(Ordering::Relaxed);
         let (size, database) = (ByteSize(bytes), self.database.display());
@@ -83,8 +83,8 @@ impl Log {
     }
 }
 
-/// Copies the log into the database, and cuts the file. Does nothing while another program reads:
-/// it is tried again.
+/// Copies the log into the database, and cuts the file. Does nothing while another program reads;
+/// the writer tries again later.
 pub(super) fn give_back(db: &Connection) {
     // Waiting for the other program would make jobs wait too. If this fails, the log stays as it
     // is.

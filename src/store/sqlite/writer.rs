@@ -8,10 +8,10 @@
 //! has one writer at a time anyway; several writing threads would wait for each other in its busy
 //! handler, by sleeping.
 //!
-//! A job may ask for a synced commit. Its batch is synced as a whole then: the log is one file.
+//! A job may ask for a synced commit. Then its whole batch is synced, because the log is one file.
 //!
-//! The counters (sequence, event, run number, token) are kept here. They are put back when the work
-//! that moved them is rolled back: that is what makes `seq` of events dense.
+//! The counters (sequence, event, run number, token) are kept here. They are reset when the work
+//! that advanced them is rolled back, which keeps `seq` of events dense.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +26,16 @@ use super::wal;
 use crate::base::fault;
 use crate::store::{Result, StoreError};
 
-/// Most jobs of one transaction. More would make the first wait long for the last.
+/// The most jobs of one transaction. With more, the first would wait long for the last.
 const MAX_BATCH: usize = 128;
-/// How many running attempts make a job wait for others to share its commit.
+/// From this many running attempts on, a job waits for others to share its commit.
 const GROUP_COMMIT_MIN: u64 = 4;
 /// The longest such wait. A transaction takes about as long.
 const GROUP_COMMIT_WAIT: Duration = Duration::from_micros(100);
-/// Most jobs that wait; then callers wait.
+/// The most jobs that wait; then callers wait.
 pub(super) const MAX_WAITING: usize = 1024;
 
-/// What counts up. Each is the last that was given.
+/// The counters. Each holds the last number that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counters {
     /// Orders artifacts, and what happens to them.
@@ -61,7 +61,7 @@ impl Counters {
 pub(super) struct Tx<'c> {
     /// The connection that writes.
     pub(super) db: &'c Connection,
-    /// What counts up.
+    /// The counters.
     pub(super) at: &'c mut Counters,
     /// This host's epoch.
     pub(super) epoch: u64,
@@ -81,7 +81,7 @@ pub(super) trait Job: Send {
     fn step(&self) -> Step;
     /// Whether its transaction is synced even if others are not.
     fn synced(&self) -> bool;
-    /// Does its work, and says whether it is to be kept.
+    /// Does its work, and returns whether the changes are to be kept.
     fn work(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Tells the caller. `failed` says why the transaction was not committed, if it was not.
     fn answer(self: Box<Self>, failed: Option<&StoreError>);
@@ -97,7 +97,7 @@ pub(super) struct Call<T, F> {
 }
 
 impl<T, F> Call<T, F> {
-    /// A job, and where its answer will be.
+    /// Returns a job, and the receiver of its answer.
     pub(super) fn new(step: Step, work: F) -> (Self, oneshot::Receiver<Result<T>>) {
         let (reply, answer) = oneshot::channel();
         (Self { step, synced: false, work: Some(work), result: None, reply }, answer)
@@ -155,7 +155,7 @@ impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
     }
 }
 
-/// The writer's own things.
+/// The state of the writer thread.
 pub(super) struct Writer {
     /// The connection that writes.
     pub(super) db: Connection,
@@ -163,13 +163,13 @@ pub(super) struct Writer {
     pub(super) syncs_all: bool,
     /// The write-ahead log.
     pub(super) log: wal::Log,
-    /// What counts up, as it was committed last.
+    /// The counters as of the last commit.
     pub(super) counters: Counters,
     /// This host's epoch.
     pub(super) epoch: u64,
     /// Where jobs come from.
     pub(super) queue: Arc<Queue<Box<dyn Job>>>,
-    /// Where the newest event is told.
+    /// Announces the newest event.
     pub(super) newest: watch::Sender<u64>,
 }
 
@@ -205,7 +205,7 @@ impl Writer {
         drop(guard);
     }
 
-    /// One batch: at least one transaction, or more if SQLite gives one up in the middle.
+    /// Does a batch in one transaction, or in several if SQLite gives one up in the middle.
     fn work_off(&mut self, batch: Vec<Box<dyn Job>>) {
         let mut jobs = batch.into_iter();
         while jobs.len() > 0 {
@@ -265,8 +265,8 @@ impl Writer {
         execute(&self.db, "BEGIN IMMEDIATE", []).map(drop)
     }
 
-    /// A job that is alone in its transaction: its failure is the transaction's, which saves the
-    /// savepoint's copies of pages.
+    /// Does a job that is alone in its transaction. Its failure rolls back the transaction, which
+    /// saves the page copies of a savepoint.
     fn whole(&mut self, job: &mut dyn Job) -> rusqlite::Result<bool> {
         let before = self.counters;
         let kept = job.work(&mut Tx { db: &self.db, at: &mut self.counters, epoch: self.epoch });
@@ -279,7 +279,7 @@ impl Writer {
         Ok(kept)
     }
 
-    /// One job in its savepoint. An error means that the whole transaction is lost.
+    /// Does one job in its savepoint. An error means that the whole transaction is lost.
     fn savepoint(&mut self, job: &mut dyn Job) -> rusqlite::Result<bool> {
         execute(&self.db, "SAVEPOINT job", [])?;
         let before = self.counters;
@@ -297,8 +297,8 @@ impl Writer {
 
     fn commit(&mut self, before: Counters) -> rusqlite::Result<()> {
         let now = self.counters;
-        // Events and runs on record say themselves how far they are: a page less for most
-        // transactions.
+        // The counters of events and runs can be read from their rows, which saves most
+        // transactions writing a page.
         if now.seq != before.seq {
             let sql = "UPDATE meta SET seq = ?1, event = ?2, run = ?3 WHERE one = 1";
             execute(&self.db, sql, [now.seq, now.event, now.run])?;

@@ -87,7 +87,7 @@ pub(in crate::ui) async fn trigger_resource(State(pages): State<Pages>, Path(nam
     let started = if resource.watch {
         start(&pages, serde_json::Map::new(), Inputs::NewIn(name.clone())).await
     } else {
-        Err((StatusCode::CONFLICT, format!("`{name}` is not watched, so nothing in it is new")))
+        Err((StatusCode::CONFLICT, format!("`{name}` is not watched, so it has no new artifacts")))
     };
     match started {
         Ok(run) => lead_to(&run_page(&run)),

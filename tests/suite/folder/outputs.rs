@@ -127,7 +127,7 @@ async fn files_staged_in_a_missing_folder_do_not_count_as_published() {
         let error = folder.publish(attempt, std::slice::from_ref(&waits)).await.unwrap_err();
         assert!(error.retryable(), "{error}");
         if folder.path().exists() {
-            assert!(error.to_string().contains("mount or put back"), "{error}");
+            assert!(error.to_string().contains("mount or restore"), "{error}");
             assert!(files(folder.path()).is_empty());
         } else {
             std::fs::create_dir(folder.path()).unwrap();
@@ -226,11 +226,11 @@ async fn a_blocked_path_is_published_once_it_is_free() {
     let staged = stage(&folder, attempt, "a/b", b"bytes", false).await;
     std::fs::write(folder.path().join("a"), b"in the way").unwrap();
     let error = folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap_err();
-    assert!(error.retryable() && error.to_string().contains("move it away"), "{error}");
+    assert!(error.retryable() && error.to_string().contains("must be; move it"), "{error}");
     std::fs::remove_file(folder.path().join("a")).unwrap();
     std::fs::create_dir_all(folder.path().join("a/b/c")).unwrap();
     let error = folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap_err();
-    assert!(error.retryable() && error.to_string().contains("move it away"), "{error}");
+    assert!(error.retryable() && error.to_string().contains("must be; move it"), "{error}");
     std::fs::remove_dir_all(folder.path().join("a/b")).unwrap();
     folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("a/b".to_owned(), b"bytes".to_vec())]));

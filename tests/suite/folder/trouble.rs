@@ -148,11 +148,14 @@ fn files_on_a_disk_that_is_not_mounted_are_not_gone() {
                 watched.begin();
             }
             let why = wait_unreachable(&watched).await;
-            let expected = "the folder is empty, and 1 of its files are on record, which were on another disk: mount that; \
+            let expected = "the folder is empty, but 1 of its files are on record from another disk: mount that disk; \
                             if they are gone for good, put any file into the folder";
-            watched.recorder.until("the reason", |records| {
-                records.statuses.last() == Some(&Status::Unreachable(expected.to_owned()))
-            }).await;
+            watched
+                .recorder
+                .until("the reason", |records| {
+                    records.statuses.last() == Some(&Status::Unreachable(expected.to_owned()))
+                })
+                .await;
             assert!(watched.head("a").present, "{why}");
             let refused = watched.folder.create(AttemptId::new(), ArtifactId::new(), "new", false).await;
             assert!(refused.is_err(), "an output would be written to the mount point");

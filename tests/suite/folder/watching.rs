@@ -339,7 +339,7 @@ async fn observations_that_the_sink_refused_are_reported_again() {
     watched.recorder.refuse(true);
     watched.write("a", b"a");
     let ended = watched.wait_ended().await.unwrap_err().to_string();
-    assert_eq!(ended, "raw cannot be used: what is seen there cannot be recorded");
+    assert_eq!(ended, "raw cannot be used: the host cannot record its changes");
     assert!(watched.recorder.read(|records| records.told.is_empty()));
     watched.recorder.refuse(false);
     watched.start().await;

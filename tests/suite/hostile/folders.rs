@@ -160,7 +160,7 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
     // Written and committed, but made visible by the next host, when the folder leads elsewhere.
     symlink(app.path("outside"), app.path("out/sub")).unwrap();
     app.start();
-    wait_until("the host to report a retry", || app.said().contains("it is tried again in 1 s"));
+    wait_until("the host to report a retry", || app.said().contains("trying again in 1 s"));
     check_secret_not_leaked(&app);
 
     fs::remove_file(app.path("out/sub")).unwrap();

@@ -16,7 +16,7 @@ fn a_server_is_polled_over_tls_if_its_certificate_is_trusted() {
     let mut app = copies(&format!("url = \"https://{}/items.json\"\ninterval = \"100ms\"", door.address));
     app.trust(&certificate("elsewhere.test").1);
     app.start();
-    let why = format!("the server cannot be connected to: {UNTRUSTED}");
+    let why = format!("cannot connect to the server: {UNTRUSTED}");
     wait_for_reason(&app, &why);
     wait_until("further polls", || door.said().len() >= 4);
     assert_eq!(app.said().matches(&why).count(), 1, "{}", app.said());
@@ -36,7 +36,7 @@ fn an_output_is_sent_over_tls_if_the_certificate_of_the_server_is_trusted() {
     app.trust(&certificate("elsewhere.test").1);
     app.drop_file("raw/model.bin", b"weights");
     app.start();
-    let why = format!("the server cannot be connected to: {UNTRUSTED}");
+    let why = format!("cannot connect to the server: {UNTRUSTED}");
     wait_for_reason(&app, &format!("outputs wait for api: `model.bin`: {why} (tried"));
     wait_until("it to be logged", || app.said().contains(&format!("an output was not taken: {why}; it is sent again")));
     assert!(origin.requests().is_empty(), "something was sent to an untrusted server");
@@ -96,7 +96,7 @@ fn a_server_with_tls_is_reached_by_a_tunnel_through_the_proxy_of_the_environment
     assert_eq!(door.said()[0], "CONNECT api.test:443 HTTP/1.1");
     assert_eq!(origin.requests()[0].headers["authorization"], "k3y");
     drop(door);
-    wait_for_reason(&app, "the server cannot be connected to: ");
+    wait_for_reason(&app, "cannot connect to the server: ");
     assert!(!app.said().contains("pr0xy-s3cret"), "{}", app.said());
     assert!(!app.get("/api/v1/nodes/api").to_string().contains("pr0xy-s3cret"));
 }
@@ -111,7 +111,7 @@ fn a_proxy_that_refuses_is_named_without_its_password() {
     app.start();
     wait_until("the outage", || status(&app).0 == "unreachable");
     let why = format!(
-        "the server cannot be connected to: Connection refused (os error 111), through the proxy http://{} of the \
+        "cannot connect to the server: Connection refused (os error 111), through the proxy http://{} of the \
          environment",
         away.address()
     );

@@ -124,7 +124,9 @@ fn an_output_is_sent_once_while_its_answer_cannot_be_noted() {
     draft.push(".answer-draft");
     std::fs::create_dir(&draft).unwrap();
     origin.take_with(201);
-    wait_until("the note to fail again", || app.said().matches("an output cannot be noted in").count() >= 2);
+    wait_until("the note to fail again", || {
+        app.said().matches("the server's answer cannot be written to").count() >= 2
+    });
     let taken = origin.brought().len();
     std::fs::remove_dir(&draft).unwrap();
     let runs = app.wait_for_runs(1);

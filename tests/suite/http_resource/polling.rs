@@ -76,7 +76,7 @@ fn nothing_is_polled_at_the_bound_of_kept_content_until_runs_have_ended() {
     origin.put_text("/items.json", "the second");
     wait_until("the second body", || versions(&app).len() == 2);
     let reason = |app: &TestApp| app.get("/api/v1/nodes/api")["resource"]["waiting"]["items"][0]["reason"].clone();
-    wait_until("the reason", || reason(&app).to_string().contains("8 B of content is kept that runs need"));
+    wait_until("the reason", || reason(&app).to_string().contains("runs need 8 B of kept content"));
     origin.put_text("/items.json", "the third");
     app.restart();
     wait_until("the next host to wait", || reason(&app).is_string());
@@ -116,7 +116,7 @@ fn no_fault_loses_or_doubles_a_version() {
         proxy.heal();
     }
     proxy.refuse();
-    wait_for_reason(&app, "the server cannot be connected to: Connection refused");
+    wait_for_reason(&app, "cannot connect to the server: Connection refused");
     origin.put_text("/items.json", "the last");
     proxy.heal();
     wait_for_copy(&app, "items.json", b"the last");
@@ -140,7 +140,7 @@ fn what_is_wrong_is_said_until_it_passes() {
     proxy.heal();
     let elsewhere = vec!["Location: http://127.0.0.2:9/".to_owned()];
     proxy.all("GET ", Fault::Answer(302, elsewhere));
-    wait_for_reason(&app, "the server redirects to another server, or too often: put the new address into `url`");
+    wait_for_reason(&app, "the server redirects to another server, or too many times: set `url` to the new address");
     assert_eq!(versions(&app), []);
     proxy.heal();
     wait_for_copy(&app, "items.json", b"ten bytes!");
@@ -206,7 +206,7 @@ fn a_secret_is_in_the_request_and_nowhere_else() {
     proxy.next(1, "GET ", Fault::LoseAnswer);
     wait_until("the faults", || proxy.struck() == 3);
     proxy.refuse();
-    wait_for_reason(&app, "the server cannot be connected to");
+    wait_for_reason(&app, "cannot connect to the server");
     let request = &origin.requests()[0];
     assert_eq!(
         (request.headers["authorization"].as_str(), request.headers["accept"].as_str()),
@@ -264,7 +264,8 @@ fn what_no_run_needs_is_removed_and_reading_it_says_so() {
     assert_eq!(code, 410);
     assert_eq!(
         problem["detail"],
-        "`items.json` in api is not kept any more: the host keeps 0 B of content that no run needs, and this was older"
+        "`items.json` in api is not kept any more: the host keeps only 0 B of content that no run needs, and removed \
+         this because it was older"
     );
 }
 
@@ -311,7 +312,7 @@ fn a_trigger_says_that_its_resource_cannot_be_reached_until_it_can() {
     proxy.refuse();
     let mut app = polls(&proxy, "[triggers.tick]\nevery = \"1s\"");
     app.start();
-    let why = "api cannot be reached: the server cannot be connected to: Connection refused (os error 111)";
+    let why = "api cannot be reached: cannot connect to the server: Connection refused (os error 111)";
     let last =
         |app: &TestApp, trigger: &str| app.get_all(&format!("/api/v1/triggers?trigger={trigger}")).into_iter().next();
     for trigger in ["api", "tick"] {

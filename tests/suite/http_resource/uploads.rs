@@ -88,8 +88,8 @@ fn a_run_on_an_upload_that_is_not_kept_any_more_is_refused() {
     let refused = app.cli(&["trigger", "PATH", "--inputs", "api/rows/*"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{error}");
-    let why = "no run can use it again: `rows/a.csv` in api is not kept any more: the host keeps 0 B of content \
-               that no run needs, and this was older; raise `keep` in the manifest to keep more";
+    let why = "no run can use it again: `rows/a.csv` in api is not kept any more: the host keeps only 0 B of \
+               content that no run needs, and removed this because it was older; raise `keep` in the manifest to keep more";
     assert!(error.contains(why), "{error}");
     assert_eq!(app.get_all("/api/v1/runs").len(), 2);
     // A dry run says so too, of each artifact.
@@ -101,8 +101,8 @@ fn a_run_on_an_upload_that_is_not_kept_any_more_is_refused() {
     assert_eq!(String::from_utf8_lossy(&dry.stderr), said);
     let listed = app.cli(&["trigger", "PATH", "--inputs", "api/rows/*", "--dry-run", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let gone =
-        "`rows/a.csv` in api is not kept any more: the host keeps 0 B of content that no run needs, and this was older";
+    let gone = "`rows/a.csv` in api is not kept any more: the host keeps only 0 B of content that no run needs, and \
+                removed this because it was older";
     assert_eq!(listed["items"][0]["gone"], gone);
 }
 
@@ -119,7 +119,7 @@ fn uploads_wait_at_the_bound_of_kept_content_until_runs_have_ended() {
         let (code, problem) = upload(&app, &at("c"), b"8 bytes.", &[]).unwrap();
         assert_eq!(code, 503, "{problem}");
         assert!(
-            problem["detail"].as_str().unwrap().contains("as much content for runs as `max_kept` allows"),
+            problem["detail"].as_str().unwrap().contains("the content that runs need has reached `max_kept`"),
             "{problem}"
         );
     }
@@ -127,8 +127,8 @@ fn uploads_wait_at_the_bound_of_kept_content_until_runs_have_ended() {
         let waiting = app.get("/api/v1/nodes/api")["resource"]["waiting"].clone();
         Some(waiting["items"][0]["reason"].as_str()?.to_owned())
     });
-    assert!(why.starts_with("waiting, because 10 B of content is kept that runs need"), "{why}");
-    assert!(app.said().contains("what is new of api is waiting, because 10 B"), "{}", app.said());
+    assert!(why.starts_with("waiting, because runs need 10 B of kept content"), "{why}");
+    assert!(app.said().contains("new content of api is waiting, because runs need 10 B"), "{}", app.said());
     assert_eq!(app.try_get("/readyz").unwrap().0, 200, "runs have to start");
     // The next host knows it too.
     app.restart();

@@ -196,8 +196,8 @@ async fn a_new_host_publishes_what_another_has_staged(service: Service) {
     next.discard(attempt).await.unwrap();
     let error = next.publish(attempt, &[lost]).await.unwrap_err().to_string();
     assert!(
-        error.starts_with("raw failed to publish `lost`: ")
-            && error.ends_with(", which has its content, is missing; put it back"),
+        error.starts_with("raw failed to publish `lost`: its staged file ")
+            && error.ends_with(" is missing; restore it"),
         "{error}"
     );
 }

@@ -198,7 +198,7 @@ async fn an_output_that_the_service_refuses_is_put_once_it_may_be() {
     copying.app.start();
     copying.put("a.csv", 10).await;
     wait_until("the reason", || {
-        let why = "the service denies access: check the credentials, and the policy of the bucket; it is tried again";
+        let why = "the service denies access: check the credentials, and the policy of the bucket; trying again";
         copying.app.said().contains(&format!("out failed to publish `a.csv`: {why} in 1 s"))
     });
     // The host says so where people look, not only in its log.

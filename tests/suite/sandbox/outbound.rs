@@ -119,7 +119,7 @@ async fn ungranted_hosts_are_denied_and_recorded_with_the_lines_that_would_grant
         )
     );
     let message = &report.denials[1].message;
-    assert!(message.contains(&format!("`127.0.0.1:{other}` (its port {} it may)", server.port())), "{message}");
+    assert!(message.contains(&format!("`127.0.0.1:{other}` (its port {} is allowed)", server.port())), "{message}");
     assert_eq!((report.denials.len(), server.accepted()), (3, 1), "no other request was sent");
 }
 
@@ -132,7 +132,7 @@ async fn a_name_that_resolves_to_loopback_is_refused_unless_the_address_is_grant
     assert!(error(&answers[0]).contains("DestinationIpProhibited"), "{answers:?}");
     assert_eq!(only_request(&report).outcome, RequestOutcome::Denied);
     let message = &report.denials[0].message;
-    assert!(message.contains("because the name leads to") && message.contains("a loopback address"), "{message}");
+    assert!(message.contains("because the name resolves to") && message.contains("a loopback address"), "{message}");
     assert!(message.contains(&format!("http = [\"{name}\", \"")), "{message}");
     assert_eq!(server.accepted(), 0);
 
@@ -245,7 +245,7 @@ async fn a_slow_or_broken_server_is_a_typed_error() {
     for (host, path, code, text) in [
         (&at, "/silent", "ConnectionReadTimeout", "the server did not answer within 2s"),
         (&at, "/deaf", "ConnectionReadTimeout", "the server did not answer within 2s"),
-        (&at, "/stalls", "ConnectionReadTimeout", "the answer stopped for 2s"),
+        (&at, "/stalls", "ConnectionReadTimeout", "the response stalled for 2s"),
         (&at, "/headers", "HttpResponseHeaderSectionSize", "the head of the answer is too large"),
         (&at, "/not-http", "HttpProtocolError", "the connection broke"),
         (&nobody, "/", "ConnectionRefused", "there is no connection"),

@@ -180,7 +180,7 @@ async fn secrets_are_passed_to_the_guest_and_masked_in_the_log() {
     assert_eq!(failure(&report).code, "secret_missing");
     assert_eq!(
         failure(&report).message,
-        "the secret `OTHER` of `train` is the variable `ANACOSTIA_TEST_NOT_SET` of the host's environment, which is not set"
+        "the secret `OTHER` of `train` comes from the environment variable `ANACOSTIA_TEST_NOT_SET`, which is not set for the host"
     );
 }
 

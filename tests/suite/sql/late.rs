@@ -17,11 +17,11 @@ fn rows_below_a_value_that_is_too_high_are_warned_of_and_shown() {
         lab.add([12]);
         let waiting = lab.wait_for_waiting();
         assert_eq!(waiting["path"], "rows up to 12", "{waiting}");
-        let reason = "not delivered, because `id` had reached 2000000 more than `overlap` before: if 2000000 is wrong, \
-                      correct it there, otherwise lengthen `overlap`; under another name of the resource, all rows \
-                      are delivered";
+        let reason = "not delivered: they appeared more than `overlap` after `id` had reached 2000000. If 2000000 is \
+                      wrong, correct it in the database; otherwise lengthen `overlap`. To deliver all rows, rename \
+                      the resource";
         assert_eq!(waiting["reason"], reason);
-        let warning = format!("what readings has up to 12 in `id` is {reason}");
+        let warning = format!("rows of readings with `id` up to 12 are {reason}");
         wait_until("the warning", || lab.app.said().contains(&warning));
         // Greater values are delivered.
         lab.add([2_000_001]);

@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use super::{Data, KEYS, Lab, manifest};
 use crate::support::wait::{wait_for, wait_until};
 
-const WARNING: &str = "readings was another database, table, query or `high_water` before, or another kind of \
-                       resource: all its rows are delivered, from the first on";
+const WARNING: &str = "the database, table, query or `high_water` of readings changed, or its kind did: all its rows \
+                       are delivered, from the first on";
 
 impl Lab {
     /// Starts the host again, with other lines of the resource.

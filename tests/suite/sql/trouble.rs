@@ -110,9 +110,9 @@ fn a_column_that_begins_again_is_warned_of() {
         let waiting = lab.wait_for_waiting();
         assert_eq!(waiting["path"], "rows up to 1", "{waiting}");
         let reason = waiting["reason"].as_str().unwrap();
-        assert!(reason.starts_with("not read, because `id` had reached 10"), "{waiting}");
-        assert!(reason.ends_with(": if the column has begun again, give the resource another name"), "{waiting}");
-        let warning = format!("what readings has up to 1 in `id` is {reason}");
+        assert!(reason.starts_with("not read, because `id` had already reached 10"), "{waiting}");
+        assert!(reason.ends_with(": if its values started over, rename the resource"), "{waiting}");
+        let warning = format!("rows of readings with `id` up to 1 are {reason}");
         wait_until("the warning", || lab.app.said().contains(&warning));
     }
 }

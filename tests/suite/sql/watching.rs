@@ -54,7 +54,7 @@ fn no_row_is_read_at_the_bound_of_kept_content_until_runs_have_ended() {
         lab.add(1..=9);
         let waiting = lab.wait_for_waiting();
         assert!(
-            waiting["reason"].as_str().unwrap().starts_with("waiting, because 60 B of content is kept"),
+            waiting["reason"].as_str().unwrap().starts_with("waiting, because runs need 60 B of kept content"),
             "{waiting}"
         );
         lab.app.restart();
@@ -313,7 +313,8 @@ fn rows_beyond_what_the_host_can_tell_apart_wait_for_the_overlap() {
     lab.app.start();
     let waiting = lab.wait_for_waiting();
     assert_eq!(waiting["path"], "rows after 250000", "{waiting}");
-    let reason = "waiting, because 250000 rows have come within `overlap`: make it shorter, or `high_water` finer";
+    let reason = "waiting, because 250000 rows arrived within `overlap`: shorten `overlap`, or choose a `high_water` \
+                  column with finer values";
     assert_eq!(waiting["reason"], reason);
     wait_until("the rest to be on record", || {
         let artifacts = lab.app.get_all("/api/v1/artifacts?resource=readings");

@@ -29,7 +29,7 @@ pub(crate) fn certificate(name: &str) -> (Arc<ServerConfig>, String) {
 
 /// What the host says about a certificate that it does not trust.
 pub(crate) const UNTRUSTED: &str = "the server's certificate is from an authority that this machine does not trust; \
-                                    install the certificate of that authority, or name a file with it in SSL_CERT_FILE";
+                                    install that authority's certificate, or set SSL_CERT_FILE to a file that contains it";
 
 /// What a client has to say before TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,7 +94,7 @@ fn one_resource_is_triggered_whatever_it_waits_for() {
     let unknown = app.post("/api/v1/resources/rw/trigger");
     assert_eq!((unknown.0, &unknown.1["did_you_mean"]), (404, &json!("raw")));
     let (status, problem) = app.post("/api/v1/resources/out/trigger");
-    assert_eq!((status, problem["detail"].as_str()), (409, Some("`out` is not watched, so nothing in it is new")));
+    assert_eq!((status, problem["detail"].as_str()), (409, Some("`out` is not watched, so it has no new artifacts")));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_metric_above_its_bound_starts_one_run_for_each_value() {
     record(&app, "1.5");
     let runs = app.wait_for_runs(3);
     assert_eq!(runs[2]["trigger"], "alarm: metric loss above 1: 1.5 in run #2");
-    sees(&app, "alarm", "1.5 in run #2, as when it fired last");
+    sees(&app, "alarm", "1.5 in run #2, unchanged since it last fired");
     kill_and_start(&mut app);
     record(&app, "2");
     let runs = app.wait_for_runs(5);

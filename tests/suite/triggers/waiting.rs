@@ -53,7 +53,7 @@ fn resume_later(app: &mut TestApp, minutes: i64) {
 fn a_run_waits_until_nothing_new_has_come_for_as_long_as_quiet_for_says() {
     let mut app = started("{ quiet_for = \"3s\" }");
     app.drop_file("raw/a.csv", b"a");
-    wait_for_reason(&app, "1 new artifact, waits for 3s without a new one");
+    wait_for_reason(&app, "1 new artifact, waits until none has arrived for 3s");
     app.drop_file("raw/b.csv", b"b");
     let run = app.wait_for_runs(1).remove(0);
     assert_eq!(run["trigger"], "raw: 2 new artifacts", "the second has begun the wait anew");
@@ -64,7 +64,7 @@ fn a_run_waits_until_nothing_new_has_come_for_as_long_as_quiet_for_says() {
     assert_eq!(tick["conditions"][1], quiet);
     // What was waited while no host ran counts.
     app.drop_file("raw/c.csv", b"c");
-    wait_for_reason(&app, "1 new artifact, waits for 3s without a new one");
+    wait_for_reason(&app, "1 new artifact, waits until none has arrived for 3s");
     resume_later(&mut app, 60);
     let run = app.wait_for_runs(2).remove(1);
     assert_eq!(run["trigger"], "raw: 1 new artifact");
@@ -82,7 +82,8 @@ fn a_run_starts_with_too_few_once_the_oldest_has_waited_for_max_wait() {
     assert!(oldest + BETWEEN_CLOCKS >= SignedDuration::from_secs(2), "{oldest:?}: {tick:#}");
     let [least, patience] = [0, 2].map(|at| &tick["conditions"][at]);
     assert_eq!((&least["condition"], &least["met"]), (&"min_artifacts".into(), &false.into()), "{tick:#}");
-    let waited = json!({ "condition": "max_wait", "wanted": "2s", "seen": "the oldest waits for longer", "met": true });
+    let waited =
+        json!({ "condition": "max_wait", "wanted": "2s", "seen": "the oldest has waited longer", "met": true });
     assert_eq!(*patience, waited);
     // A long wait goes on while no host runs.
     let text = manifest(1, "{ min_artifacts = 3, max_wait = \"1h\" }");

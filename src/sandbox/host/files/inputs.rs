@@ -29,7 +29,7 @@ impl GuestState {
                 Found::Folder | Found::InFile => {
                     self.log_once(
                         &format!("in/{place}"),
-                        "is not shown: another input makes a folder of a file in its path",
+                        "is not shown: its path conflicts with another input: one has a file where the other has a folder",
                     );
                 }
             }

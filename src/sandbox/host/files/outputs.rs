@@ -1,9 +1,9 @@
 //! `/out`: the staged files of the action.
 //!
 //! A file is finished when its last handle is closed, so the limit on handles bounds the number of
-//! open files, however many files a program creates. If it is opened again, it is taken back from
-//! the stage. It gets its final name at the end: until then, a rename changes one entry here, and
-//! the stage is not involved.
+//! open files, however many files a program creates. If the program opens it again, the staged file
+//! is reopened. The file gets its final name at the end: until then, a rename changes one entry
+//! here, and not the staged file.
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, StagedFile};

@@ -243,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every file is met by walking through the folders, once, and nothing else is.
+        /// A walk through the folders visits every file once, and nothing else.
         #[test]
         fn a_walk_visits_each_file_once(paths in proptest::collection::btree_set("[ab.0]{1,2}(/[ab.0]{1,2}){0,3}", 0..30)) {
             let mut tree = Tree::default();

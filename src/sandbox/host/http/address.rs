@@ -133,7 +133,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is not public as IPv4 is not public in any of its disguises.
+        /// An IPv4 address that is not public stays so when an IPv6 address embeds it.
         #[test]
         fn embedded_ipv4_addresses_are_judged_like_the_plain_ones(octets in any::<[u8; 4]>()) {
             let plain = Ipv4Addr::from(octets);

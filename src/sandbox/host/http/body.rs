@@ -15,8 +15,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::request_error::RequestError;
 use super::request_log::Ticket;
 
-/// The error with which a request's body ends early, for the sender. The guest gets the reason from
-/// [`UploadWatch::broke`].
+/// The error that the sender of a request gets if the body ends early. The guest gets the reason
+/// from [`UploadWatch::broke`].
 #[derive(Debug, thiserror::Error)]
 #[error("the body of the request ended early")]
 pub(super) struct BrokenOff;

@@ -23,7 +23,7 @@ impl Permits {
     pub(super) fn deny_host(&self, ticket: &Ticket, target: &str, endpoint: &Endpoint) {
         let action = &self.action;
         let other = self.hosts.iter().find(|granted| granted.host == endpoint.host);
-        let but = other.map(|granted| format!(" (its port {} it may)", granted.port)).unwrap_or_default();
+        let but = other.map(|granted| format!(" (its port {} is allowed)", granted.port)).unwrap_or_default();
         let message = format!("`{action}` may not send requests to `{endpoint}`{but}; {}", self.lines(endpoint));
         ticket.denied(CALL, target, &message);
     }
@@ -33,7 +33,7 @@ impl Permits {
         let Host::Address(address) = &listed.host else { return };
         let action = &self.action;
         let message = format!(
-            "`{action}` may not send requests to `{endpoint}`, because the name leads to {address}, {what}, which is reached only if it is listed; {}",
+            "`{action}` may not send requests to `{endpoint}`, because the name resolves to {address}, {what}, which must be listed itself; {}",
             self.lines(listed)
         );
         ticket.denied(CALL, &endpoint.to_string(), &message);

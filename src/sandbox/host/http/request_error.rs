@@ -91,7 +91,7 @@ impl ErrorReporter {
                 limits::fixed("limit", &format!("{MAX_CONCURRENT} requests at once")).message
             }
             RequestError::Method => {
-                "the methods CONNECT and TRACE are not possible: one opens a tunnel, the other sends back what was sent"
+                "the methods CONNECT and TRACE are not allowed: CONNECT opens a tunnel, and TRACE returns what was sent"
                     .to_owned()
             }
             RequestError::Authority(why) => format!("the authority of the request is not a host with a port: {why}"),
@@ -106,8 +106,8 @@ impl ErrorReporter {
             RequestError::ServerName(host) => format!("`{host}` cannot be the name in a certificate"),
             RequestError::Tls(why) => format!("TLS failed: {}", tls::explained(&why.to_string())),
             RequestError::NoAnswer(wait) => format!("the server did not answer within {} (`http_wait`)", span(wait)),
-            RequestError::Silent(wait) => format!("the answer stopped for {} (`http_wait`)", span(wait)),
-            RequestError::GivenUp => "the action gave up the body of the request".to_owned(),
+            RequestError::Silent(wait) => format!("the response stalled for {} (`http_wait`)", span(wait)),
+            RequestError::GivenUp => "the action dropped the body of the request before its end".to_owned(),
             RequestError::Broken(why) => broken(why),
         }
     }

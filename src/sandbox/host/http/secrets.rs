@@ -91,9 +91,9 @@ impl HeaderValues {
 
 fn read(order: &AttemptOrder, secret: &crate::sandbox::order::HeaderSecret) -> Result<Secret, ErrorInfo> {
     let (name, variable, action) = (&secret.name, &secret.variable, &order.action);
-    let of = format!("the secret `{name}` of `{action}` is the variable `{variable}` of the host's environment");
+    let of = format!("the secret `{name}` of `{action}` comes from the environment variable `{variable}`");
     let bare = std::env::var(variable)
-        .map_err(|_| ErrorInfo::permanent("secret_missing", format!("{of}, which is not set")))?;
+        .map_err(|_| ErrorInfo::permanent("secret_missing", format!("{of}, which is not set for the host")))?;
     let unfit = || {
         let why = "which is not valid in a header: it is empty, or has a line break or another control character in it";
         ErrorInfo::permanent("secret_invalid", format!("{of}, {why}"))

@@ -47,7 +47,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With these grants and these answers to look-ups.
+    /// Creates a bench with these grants and these answers to lookups.
     async fn new(http: &[&str], answers: &[&[&'static str]]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let network = Arc::new(Scripted {
@@ -137,7 +137,7 @@ async fn dns_rebinding_does_not_change_the_checked_address() {
     assert_eq!(bench.connected(), ["93.184.216.34:80", "93.184.216.34:80"]);
     let requests = bench.close();
     assert_eq!(requests.recorded[1].outcome, RequestOutcome::Denied);
-    assert!(requests.denials[0].message.contains("leads to 10.0.0.1, a private address"), "{:?}", requests.denials);
+    assert!(requests.denials[0].message.contains("resolves to 10.0.0.1, a private address"), "{:?}", requests.denials);
 }
 
 #[tokio::test]

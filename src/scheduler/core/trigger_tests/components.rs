@@ -89,8 +89,8 @@ fn a_component_is_not_asked_while_nothing_may_start() {
     let Plan::Wait { asks, ticks, .. } = plan(&world.pipeline, world.situation(&unseen, 0)) else { panic!("it fires") };
     assert_eq!((asks.len(), ticks.len()), (1, 0), "what it says is news, not that it is asked");
     world.answer(fire(), 0);
-    // The fire stands while the run waits, also if more arrives, and not if what it was about is
-    // gone.
+    // The answer holds while the run waits, even if more arrives, but not if what it was based on
+    // is gone.
     let before = world.waiting.clone();
     world.events += 1;
     let pending =
