@@ -33,6 +33,7 @@
 //! A generic key-value trait (all rules would be in the callers, and be checked outside of a
 //! transaction), and one `execute(sql)` (it fits only one kind of store).
 
+mod again;
 pub mod components;
 #[cfg(test)]
 mod conformance;
@@ -58,6 +59,7 @@ use crate::model::{
     RunTag, Tick, TriggerMark,
 };
 
+pub use again::{named_inputs, what_next};
 pub use error::StoreError;
 pub use lease::{Holder, HostLease};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only};
