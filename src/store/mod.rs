@@ -108,6 +108,10 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
     /// Lists the pending artifacts of a resource, oldest first.
     async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
 
+    /// Lists what lies in a resource now, by path, whatever runs have taken. Leaves out what is
+    /// `ignored`. The cursor is the last path of the page before.
+    async fn present_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
+
     /// Lists runs, newest first unless the query says otherwise.
     ///
     /// The cost of a page does not grow with the records: each filter and each order has an index.
