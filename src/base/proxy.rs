@@ -13,9 +13,15 @@ const VARIABLES: [[&str; 2]; 3] =
 /// proxy itself may be unreachable. Empty if there is none.
 #[must_use]
 pub fn through(error: &reqwest::Error) -> String {
-    static ENVIRONMENT: OnceLock<Matcher> = OnceLock::new();
     let url = error.url().filter(|_| error.is_connect());
-    let proxy = url.and_then(|url| named(ENVIRONMENT.get_or_init(Matcher::from_env), url.as_str()));
+    url.map(|url| on_the_way_to(url.as_str())).unwrap_or_default()
+}
+
+/// The same for a request to `url`, if it is known that it could not be connected.
+#[must_use]
+pub fn on_the_way_to(url: &str) -> String {
+    static ENVIRONMENT: OnceLock<Matcher> = OnceLock::new();
+    let proxy = named(ENVIRONMENT.get_or_init(Matcher::from_env), url);
     proxy.map(|it| format!(", through the proxy {it} of the environment")).unwrap_or_default()
 }
 

@@ -5,6 +5,7 @@
 //! the public lower-case word.
 
 mod action;
+mod again;
 mod approval;
 mod artifact;
 mod attempt;
@@ -24,6 +25,7 @@ mod run_diff;
 mod trigger;
 
 pub use action::{ActionState, NOT_TRIGGERED, RunAction};
+pub use again::{NAMED_INPUTS, quoted};
 pub use approval::{Approval, Decision, Verdict};
 pub use artifact::{Artifact, ArtifactState, Observation};
 pub use attempt::{Access, AccessKind, Attempt, AttemptState, Denial, Fence, Outcome, Usage};

@@ -68,28 +68,6 @@ pub struct Run {
     pub partition: Option<String>,
 }
 
-impl Run {
-    /// Says what to do about the failed run with this number: both ways to do its work again, and
-    /// where a person finds more. `path` is what follows in the commands: a blank and the PATH of
-    /// the pipeline, or nothing.
-    #[must_use]
-    pub fn what_next(number: u64, path: &str) -> String {
-        let [retry, choose, show] = Self::next_commands(number, path);
-        format!("after a fix: `{retry}`, or `{choose}`; see `{show}`")
-    }
-
-    /// Returns the commands of [`what_next`](Self::what_next): to do the work again on the same
-    /// inputs, to do it on inputs that one chooses, and to see more.
-    #[must_use]
-    pub fn next_commands(number: u64, path: &str) -> [String; 3] {
-        [
-            format!("anacostia runs retry {number}{path} --current"),
-            format!("anacostia trigger{path} --inputs RESOURCE/GLOB"),
-            format!("anacostia runs show {number}{path}"),
-        ]
-    }
-}
-
 /// A run with its actions and attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunDetail {

@@ -11,7 +11,7 @@ use crate::base::bounds::MAX_PAGE;
 use crate::base::fault;
 use crate::manifest::NotifySpec;
 use crate::model::{ActionState, Event, EventKind, Notification, NotifyCause, RunDetail};
-use crate::store::StoreError;
+use crate::store::{StoreError, named_inputs};
 
 /// How long to gather events after the first, so that a burst of runs costs few reads.
 const GATHER: Duration = Duration::from_millis(50);
@@ -94,8 +94,9 @@ async fn notifications(shared: &Shared, event: &Event) -> Result<Vec<Notificatio
         let asked = specs.filter(|spec| spec.action.as_ref().is_none_or(|action| action == name));
         return Ok(asked.filter_map(|spec| shared.writer.about_approval(spec, event, &run)).collect());
     }
+    let inputs = named_inputs(shared.store(), run.run.id).await?;
     let told = specs.filter(|spec| selects(spec, cause, &run));
-    Ok(told.map(|spec| shared.writer.about_run(spec, cause, event.seq, &run)).collect())
+    Ok(told.map(|spec| shared.writer.about_run(spec, cause, event.seq, &run, &inputs)).collect())
 }
 
 /// Returns what an event is a cause of.

@@ -7,7 +7,7 @@ use super::time::now;
 use crate::base::bounds::cut;
 use crate::base::{NotificationId, TimeSpan};
 use crate::manifest::NotifySpec;
-use crate::model::{ActionState, Event, Notification, NotificationState, NotifyCause, Run, RunDetail};
+use crate::model::{ActionState, Artifact, Event, Notification, NotificationState, NotifyCause, Page, Run, RunDetail};
 
 /// The most actions that a message names.
 const MAX_ACTIONS: usize = 20;
@@ -26,8 +26,16 @@ impl Writer {
         Self { pipeline: pipeline.to_owned(), address: address.to_owned() }
     }
 
-    /// Writes about a run that ended, as the event `event` says.
-    pub(super) fn about_run(&self, spec: &NotifySpec, cause: NotifyCause, event: u64, run: &RunDetail) -> Notification {
+    /// Writes about a run that ended, as the event `event` says. `inputs` is the first page of its
+    /// inputs.
+    pub(super) fn about_run(
+        &self,
+        spec: &NotifySpec,
+        cause: NotifyCause,
+        event: u64,
+        run: &RunDetail,
+        inputs: &Page<Artifact>,
+    ) -> Notification {
         let number = run.run.number;
         let ended = if cause == NotifyCause::RunFailed { "failed" } else { "succeeded" };
         let title = format!("{}: run #{number} {ended}", self.pipeline);
@@ -37,8 +45,11 @@ impl Writer {
         }
         text.push('\n');
         if cause == NotifyCause::RunFailed {
-            let [retry, choose, show] = Run::next_commands(number, "");
-            let _ = writeln!(text, "After a fix:\n  {retry}\n  {choose}\nSee:\n  {show}");
+            let [retry, show] = Run::next_commands(number, "");
+            let choose = Run::choose_inputs("", &inputs.items, inputs.next_cursor.is_none())
+                .map(|command| format!("  {command}\n"))
+                .unwrap_or_default();
+            let _ = writeln!(text, "After a fix:\n  {retry}\n{choose}See:\n  {show}");
         }
         let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
         let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);

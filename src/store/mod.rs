@@ -33,6 +33,7 @@
 //! A generic key-value trait (all rules would be in the callers, and be checked outside of a
 //! transaction), and one `execute(sql)` (it fits only one kind of store).
 
+mod again;
 pub mod components;
 #[cfg(test)]
 mod conformance;
@@ -59,6 +60,7 @@ use crate::model::{
     RunTag, Tick, TriggerMark,
 };
 
+pub use again::{named_inputs, what_next};
 pub use error::StoreError;
 pub use lease::{Holder, HostLease};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
@@ -107,6 +109,10 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
 
     /// Lists the pending artifacts of a resource, oldest first.
     async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
+
+    /// Lists what lies in a resource now, by path, whatever runs have taken. Leaves out what is
+    /// `ignored`. The cursor is the last path of the page before.
+    async fn present_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
 
     /// Lists runs, newest first unless the query says otherwise.
     ///

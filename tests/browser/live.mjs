@@ -5,6 +5,8 @@ import { test } from 'node:test';
 import { api, ask, box, drop, visiting } from './support.mjs';
 
 const row = (page, number) => page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: String(number), exact: true }) });
+// What the browser says about an answer of a host that starts.
+const STARTING = /status of 503|^503 for /;
 // What the browser itself says about a host that is gone.
 const GONE = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_NETWORK_IO_SUSPENDED/;
 
@@ -44,15 +46,20 @@ test('a run appears, waits, is approved by keyboard and succeeds, on a page that
 
 test('a page whose host is gone says so, and follows the next one', () => visiting('/', {}, async (page, visit) => {
   visit.expect(GONE);
+  visit.expect(STARTING);
   await box(page.getByText('live', { exact: true }));
   await mark(page);
   await ask('stop the host');
   await box(page.getByText('not connected'));
   // What was there can still be read.
   await box(row(page, 1).getByText('succeeded', { exact: true }));
+  // A host that starts answers so, and the browser does not try again by itself.
+  let refused = 0;
+  await page.route(/\/api\/v1\/events/, (route) => { refused += 1; return route.fulfill({ status: 503 }); }, { times: 1 });
   await ask('start a host');
   await box(page.getByText('live', { exact: true }));
   await page.getByText('not connected').waitFor({ state: 'hidden' });
+  assert.equal(refused, 1);
   drop('raw/c.csv', '3');
   await box(row(page, 3));
   assert.ok(await isMarked(page), 'the page was reloaded');

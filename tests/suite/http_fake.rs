@@ -134,6 +134,9 @@ impl GuestRecords for FakeStore {
     async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
+    async fn present_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
 
     async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
         self.check()?;

@@ -1,8 +1,8 @@
 //! The web page.
 
-use anacostia::model::{RunDetail, RunState};
+use anacostia::model::{ArtifactState, RunDetail, RunState};
 
-use crate::http_support::{Server, a_run};
+use crate::http_support::{Server, a_run, an_artifact};
 
 #[test]
 fn an_empty_pipeline_shows_what_to_do_next() {
@@ -21,6 +21,8 @@ fn the_table_of_runs_escapes_all_text() {
     for (number, state) in [(1, RunState::Succeeded), (2, RunState::Failed), (3, RunState::Running)] {
         let mut run = a_run(number, state);
         run.trigger = "<img src=x onerror=alert(1)>".into();
+        let input = an_artifact("a<b>.csv", b"1", ArtifactState::Old);
+        server.store.inputs.lock().unwrap().insert(run.id, vec![input]);
         let detail = RunDetail { run, actions: vec![], attempts: vec![] };
         server.store.runs.lock().unwrap().push(detail);
     }
@@ -32,7 +34,7 @@ fn the_table_of_runs_escapes_all_text() {
     let next = |number: u64| {
         page.contains(&format!(
             "after a fix: `anacostia runs retry {number} --current`, or `anacostia trigger --inputs \
-             RESOURCE&#x2f;GLOB`; see `anacostia runs show {number}`"
+             &#x27;raw&#x2f;a&lt;b&gt;.csv&#x27;`; see `anacostia runs show {number}`"
         ))
     };
     assert_eq!([1, 2, 3].map(next), [false, true, false], "it is for the run that failed: {page}");

@@ -129,7 +129,7 @@ fn whatever_shows_a_failed_run_names_both_ways_to_do_it_again() {
     let next = |path: &str| {
         format!(
             "after a fix: `anacostia runs retry 1{path} --current`, or `anacostia trigger{path} --inputs \
-             RESOURCE/GLOB`; see `anacostia runs show 1{path}`"
+             inbox/a.txt`; see `anacostia runs show 1{path}`"
         )
     };
     assert_eq!(app.get("/api/v1/runs/1")["what_next"], next(""));

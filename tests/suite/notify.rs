@@ -95,7 +95,7 @@ fn a_receiver_verifies_who_sent_a_message_that_says_what_failed_why_and_where_to
     assert_eq!(told, ["watched", "ops", "run_failed", "watched: run #1 failed"]);
     let text = format!(
         "Run #1 of the pipeline watched failed.\n\ntrain failed: no column `species`\n\n\
-         After a fix:\n  anacostia runs retry 1 --current\n  anacostia trigger --inputs RESOURCE/GLOB\n\
+         After a fix:\n  anacostia runs retry 1 --current\n  anacostia trigger --inputs raw/a.csv\n\
          See:\n  anacostia runs show 1\nTrigger: raw: 1 new artifact\nRun: {}/api/v1/runs/1\n",
         app.url()
     );

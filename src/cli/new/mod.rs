@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::show::{Cell, Column, Table, next_steps, quoted, styles};
+use super::show::{Cell, Column, Table, next_steps, styles};
 use super::{End, Failure, out};
 use crate::base::check_name;
 use crate::manifest;
+use crate::model::quoted;
 use templates::{COMMON, Kit, Lang, kit};
 
 #[derive(Debug, clap::Args)]

@@ -15,9 +15,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::base::{RunId, Timestamp, fault};
 use crate::cli::{Failure, out, show};
-use crate::model::{Event, EventKind, RunState};
+use crate::model::{Event, EventKind, Page, Run, RunState};
 use crate::scheduler::supervise;
-use crate::store::MetadataStore;
+use crate::store::{MetadataStore, named_inputs};
 
 /// Most events of one query.
 const BATCH: u32 = 500;
@@ -163,9 +163,19 @@ async fn lines(events: &[Event], starts: &mut Starts, path: &str) -> String {
     let mut lines = String::new();
     for event in events {
         let took = starts.took(event).await;
-        lines.extend(show::event_line(event, took, path, out::result_width()));
+        let next = what_to_do(event, starts.store.as_ref(), path).await;
+        lines.extend(show::event_line(event, took, next, out::result_width()));
     }
     lines
+}
+
+/// Says what to do about a run if the event is its failure.
+async fn what_to_do(event: &Event, store: &dyn MetadataStore, path: &str) -> Option<String> {
+    let state = event.data.get("state").filter(|_| event.kind == EventKind::RunState)?;
+    let (run, number) = (event.run_id.filter(|_| state == "failed")?, event.data.get("number")?.as_u64()?);
+    let none = Page { items: Vec::new(), next_cursor: None };
+    let inputs = named_inputs(store, run).await.unwrap_or(none);
+    Some(Run::what_next(number, &show::beside(path), &inputs))
 }
 
 /// The start times of runs. A run's duration is measured from its start to its end, as everywhere

@@ -157,10 +157,11 @@ fn through_the_store(
 ) -> Result<Value, Failure> {
     let run = records::runtime()?.block_on(async {
         let store = open::for_writing(pipeline, decision.at)?.store;
-        store.decide_approval(id, action, decision.clone(), WriteId::new()).await.map_err(Failure::from)
+        let run = store.decide_approval(id, action, decision.clone(), WriteId::new()).await?;
+        let run = run.ok_or_else(|| records::no_such_run(asked))?;
+        RunBody::read(store.as_ref(), run).await.map_err(Failure::from)
     })?;
-    let run = run.ok_or_else(|| records::no_such_run(asked))?;
-    serde_json::to_value(RunBody::from(run)).map_err(|error| Failure::Work(error.into()))
+    serde_json::to_value(run).map_err(|error| Failure::Work(error.into()))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use crate::base::{Clock as _, SystemClock, Timestamp, When};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
-use crate::http::bodies::{List, RunBody};
+use crate::http::bodies::RunBody;
 use crate::model::{Page, Run, RunState};
-use crate::store::{PageRequest, ParamFilter, RunQuery, RunSort, TagFilter};
+use crate::store::{PageRequest, ParamFilter, RunQuery, RunSort, TagFilter, what_next};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -51,7 +51,7 @@ pub(crate) fn list(args: &Args) -> Result<End, Failure> {
     let (cursor, filters) = (args.cursor.clone(), args.filters());
     let page = find(&records, &args.query(SystemClock.now()), cursor, args.limit)?;
     if args.json {
-        out::json(&List::<RunBody>::from(page))?;
+        out::json(&records.ask(RunBody::read_page(records.store.as_ref(), page))?)?;
     } else if page.items.is_empty() {
         let states: Vec<&str> = args.state.iter().map(|state| state.as_str()).collect();
         out::error(&match (filters.as_slice(), states.as_slice()) {
@@ -70,8 +70,9 @@ pub(crate) fn list(args: &Args) -> Result<End, Failure> {
         out::result(&show::run_list(&page.items, &actions, SystemClock.now(), out::result_width()))?;
         records.warn_if_idle(page.items.iter().any(|run| !run.state.ended()), &args.path)?;
         if let Some(failed) = page.items.iter().find(|run| run.state == RunState::Failed) {
-            let next = Run::what_next(failed.number, &show::beside(&show::plain(&args.path.shown())));
-            out::error(&format!("Run #{} failed; {next}.\n", failed.number));
+            let path = show::beside(&show::plain(&args.path.shown()));
+            let next = records.ask(what_next(records.store.as_ref(), failed, &path))?.unwrap_or_default();
+            out::error(&format!("Run #{} failed; {}.\n", failed.number, show::plain(&next)));
         }
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));

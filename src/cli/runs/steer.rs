@@ -4,6 +4,8 @@
 //! request is recorded in the store, and the next host acts on it. The lock of the store tells
 //! whether a host is running; it is released when the host ends, even by a crash.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::base::{Clock as _, RunId, SystemClock, WriteId};
@@ -14,7 +16,6 @@ use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, loaded, open, out};
 use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
-use crate::model::Run;
 use crate::scheduler::KeptComponents;
 use crate::store::components;
 
@@ -110,19 +111,19 @@ fn through_the_host(host: &Remote, id: RunId, what: What) -> Result<Value, Failu
 /// Records the request in the store. Fails if a host has opened the store meanwhile.
 fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) -> Result<Value, Failure> {
     let now = SystemClock.now();
-    let run: Option<Run> = records::runtime()?.block_on(async {
+    let run = records::runtime()?.block_on(async {
         let store = open::for_writing(pipeline, now)?.store;
-        match what {
-            What::Cancel => store.request_cancel(id, now).await,
+        let run = match what {
+            What::Cancel => store.request_cancel(id, now).await?,
             What::Retry => {
-                let kept = KeptComponents::new(store, components::open(&pipeline.state));
-                kept.request_retry(id, WriteId::new(), now).await
+                let kept = KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state));
+                kept.request_retry(id, WriteId::new(), now).await?
             }
-        }
-        .map_err(Failure::from)
+        };
+        let run = run.ok_or_else(|| records::no_such_run(asked))?;
+        RunBody::read(store.as_ref(), run).await.map_err(Failure::from)
     })?;
-    let run = run.ok_or_else(|| records::no_such_run(asked))?;
-    serde_json::to_value(RunBody::from(run)).map_err(|error| Failure::Work(error.into()))
+    serde_json::to_value(run).map_err(|error| Failure::Work(error.into()))
 }
 
 /// Describes the new state of the run, and when the rest happens.

@@ -7,8 +7,8 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::{headline, wrap};
-use super::{Cell, beside, duration, plain, plural, state_mark, styles};
-use crate::model::{Event, EventKind, Run};
+use super::{Cell, duration, plain, plural, state_mark, styles};
+use crate::model::{Event, EventKind};
 
 /// The indentation of continuation lines: as wide as a time.
 const INDENT: &str = "           ";
@@ -20,9 +20,10 @@ const PROPOSES: &str = "write in anacostia.toml:\n";
 const MAX_ADVICE_LINES: usize = 6;
 
 /// Formats an event that is of interest to a person; `None` for others. If the event is the end of
-/// a run that had started, `took` is how long the run took. Text that is too long for a terminal
+/// a run that had started, `took` is how long the run took, and `next` says what to do about it if
+/// it failed. Text that is too long for a terminal
 /// with `width` columns continues on the next lines.
-pub(crate) fn event_line(event: &Event, took: Option<Duration>, path: &str, width: usize) -> Option<String> {
+pub(crate) fn event_line(event: &Event, took: Option<Duration>, next: Option<String>, width: usize) -> Option<String> {
     let text = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = event.data.get("number").and_then(Value::as_u64).unwrap_or_default();
     let run = Cell::new(format!("run #{number}")).style(styles::STRONG);
@@ -38,7 +39,6 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, path: &str, widt
             let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
             let line = format!("{run}  {}{}", state_mark(text("state")), took.unwrap_or_default());
             let more = reason.map(advice).unwrap_or_default();
-            let next = (text("state") == "failed").then(|| Run::what_next(number, &beside(path)));
             let why = reason.map(|reason| headline(reason).into_owned()).into_iter().chain(next);
             let why = why.collect::<Vec<_>>().join("; ");
             if why.is_empty() { line } else { format!("{}{more}", with_reason(&line, &why, width)) }
@@ -112,7 +112,7 @@ mod tests {
 
     use super::super::samples;
     use super::event_line;
-    use crate::model::{Decision, Event, EventKind, Verdict};
+    use crate::model::{Decision, Event, EventKind, Page, Run, Verdict};
 
     fn event(kind: EventKind, data: serde_json::Value) -> Event {
         Event {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_retry_is_shown_and_a_start_is_not() {
-        let running = |data| event_line(&event(EventKind::RunState, data), None, ".", 80);
+        let running = |data| event_line(&event(EventKind::RunState, data), None, None, 80);
         assert_eq!(running(json!({"number": 3, "state": "running"})), None);
         let line = running(json!({"number": 3, "state": "running", "retried": true})).unwrap();
         assert_eq!(anstream::adapter::strip_str(&line).to_string(), "12:00:05Z  run #3  ○ retried\n");
@@ -169,8 +169,12 @@ mod tests {
             event(EventKind::NodeResumed, json!({"type": "resource", "name": "raw"})),
         ];
         let text = [usize::MAX, 60].map(|width| {
-            let lines =
-                events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)), "lab", width));
+            let inputs = Page { items: samples::inputs().to_vec(), next_cursor: None };
+            let lines = events.iter().filter_map(|event| {
+                let number = event.data["number"].as_u64().filter(|_| event.data["state"] == "failed");
+                let next = number.map(|number| Run::what_next(number, " lab", &inputs));
+                event_line(event, Some(Duration::from_millis(12)), next, width)
+            });
             lines.collect::<String>()
         });
         insta::assert_snapshot!(anstream::adapter::strip_str(&text.join("\n")));

@@ -38,7 +38,7 @@ pub(crate) use pipeline::pipeline_summary;
 pub(crate) use run::{Seen, run_detail, run_list};
 pub(crate) use run_diff::run_diff;
 pub(crate) use run_outputs::RunOutputs;
-pub(crate) use steps::{as_glob, beside, next_steps, quoted, resume_command};
+pub(crate) use steps::{beside, next_steps, resume_command};
 pub(crate) use table::{Cell, Column, Table};
 pub(crate) use trigger::trigger_list;
 

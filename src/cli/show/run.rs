@@ -8,8 +8,7 @@ use super::fit::{headline, wrap};
 use super::held::{held, is_paused};
 use super::requests;
 use super::{
-    Cell, Column, RunOutputs, Table, ago, as_glob, beside, duration, next_steps, plain, quoted, resume_command,
-    state_mark, styles,
+    Cell, Column, RunOutputs, Table, ago, beside, duration, next_steps, plain, resume_command, state_mark, styles,
 };
 use crate::base::{AttemptId, ByteSize, RunId, Timestamp};
 use crate::model::{
@@ -105,7 +104,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
     text.push_str(&seen.outputs.map(|outputs| outputs.shown(&detail.attempts, width)).unwrap_or_default());
-    text.push_str(&next_steps(&next(detail, seen.inputs.first(), path)));
+    text.push_str(&next_steps(&next(detail, seen, path)));
     text
 }
 
@@ -346,26 +345,21 @@ fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) ->
     text
 }
 
-/// What to do next: a description, and the command. `input` is one of its inputs, if it has any.
-fn next(detail: &RunDetail, input: Option<&Artifact>, path: &str) -> Vec<(&'static str, String)> {
+/// What to do next: a description, and the command.
+fn next(detail: &RunDetail, seen: Seen<'_>, path: &str) -> Vec<(&'static str, String)> {
     let run = &detail.run;
     let command = |verb: &str, rest: &str| format!("anacostia runs {verb} {}{}{rest}", run.number, beside(path));
     match run.state {
         RunState::Failed | RunState::Cancelled => {
-            let chosen = |input: &Artifact| {
-                let pattern = quoted(&format!("{}/{}", input.resource, as_glob(&input.path)));
-                (
-                    "start runs on inputs that you choose",
-                    format!("anacostia trigger{} --inputs {pattern}", beside(path)),
-                )
-            };
+            let is_whole = seen.inputs.len() as u64 == seen.inputs_count;
+            let chosen = Run::choose_inputs(&beside(path), seen.inputs, is_whole);
             [
                 ("see what it said", command("logs", "")),
                 ("retry what failed", command("retry", "")),
                 ("start it again, once the host has loaded a fix", command("retry", " --current")),
             ]
             .into_iter()
-            .chain(input.map(chosen))
+            .chain(chosen.map(|command| ("start runs on inputs that you choose", plain(&command))))
             .collect()
         }
         RunState::Queued | RunState::Running => {

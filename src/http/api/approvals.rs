@@ -71,5 +71,5 @@ async fn decide(
     }
     let id = detail.run.id;
     let run = app.view.control.decide(id, &action, verdict, by.as_deref(), note.as_deref()).await?;
-    Ok(Json(run.ok_or_else(|| no_run(id))?.into()))
+    Ok(Json(RunBody::read(app.view.store.as_ref(), run.ok_or_else(|| no_run(id))?).await?))
 }

@@ -67,7 +67,7 @@ pub(super) async fn start(
         waiting.until_ended(&app, id).await?;
         run = app.view.store.run_summary(id).await?.unwrap_or(run);
     }
-    let run = Json(RunBody::from(run));
+    let run = Json(RunBody::read(app.view.store.as_ref(), run).await?);
     Ok(if existed {
         run.into_response()
     } else {
@@ -100,7 +100,8 @@ pub(super) async fn trigger(
     let (id, inputs) = (RunId::new(), Inputs::NewIn(name));
     let run = app.view.control.start(id, body.params.map(Into::into), inputs).await?;
     let location = [(header::LOCATION, format!("/api/v1/runs/{id}"))];
-    Ok((StatusCode::CREATED, location, Json(RunBody::from(run))).into_response())
+    let run = RunBody::read(app.view.store.as_ref(), run).await?;
+    Ok((StatusCode::CREATED, location, Json(run)).into_response())
 }
 
 /// Reads a small JSON object. An empty body counts as an empty object.
@@ -133,7 +134,7 @@ pub(super) async fn cancel(State(app): State<App>, Segment(id): Segment, uri: Ur
     Query::parse(&uri, &[])?;
     let id = find_run(&app.view, &id).await?;
     let run = app.view.control.cancel(id).await?.ok_or_else(|| no_run(id))?;
-    Ok(Json(run.into()))
+    Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
 }
 
 /// `POST /api/v1/runs/{id}/retry`
@@ -141,7 +142,7 @@ pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, uri: Uri
     Query::parse(&uri, &[])?;
     let id = find_run(&app.view, &id).await?;
     let run = app.view.control.retry(id).await?.ok_or_else(|| no_run(id))?;
-    Ok(Json(run.into()))
+    Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
 }
 
 #[derive(Debug, Serialize)]

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::resource::Outage;
 use crate::sandbox::Progress;
 use crate::scheduler::View;
-use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery, RunSort};
+use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery, RunSort, what_next};
 
 /// A run in a list: the fields of its own record. Inputs and actions are at `/runs/{id}`.
 #[derive(Debug, Serialize)]
@@ -47,13 +47,28 @@ pub(crate) struct RunBody {
     partition: Option<String>,
 }
 
-impl From<Run> for RunBody {
-    fn from(run: Run) -> Self {
+impl RunBody {
+    /// Reads what the body of a run has besides the record.
+    pub(crate) async fn read(store: &dyn MetadataStore, run: Run) -> crate::store::Result<Self> {
+        let what_next = what_next(store, &run, "").await?;
+        Ok(Self::new(run, what_next))
+    }
+
+    /// Reads the bodies of a page of runs.
+    pub(crate) async fn read_page(store: &dyn MetadataStore, page: Page<Run>) -> crate::store::Result<List<Self>> {
+        let mut items = Vec::with_capacity(page.items.len());
+        for run in page.items {
+            items.push(Self::read(store, run).await?);
+        }
+        Ok(List { items, next_cursor: page.next_cursor })
+    }
+
+    fn new(run: Run, what_next: Option<String>) -> Self {
         Self {
             id: run.id,
             number: run.number,
             state: run.state,
-            what_next: (run.state == RunState::Failed).then(|| Run::what_next(run.number, "")),
+            what_next,
             reason: run.reason,
             trigger: run.trigger,
             params: run.params,
@@ -154,7 +169,7 @@ const FILTERS: &[&str] = &["state", "trigger", "since", "until", "param", "tag",
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<RunBody>>> {
     let query = Query::parse(&uri, FILTERS)?;
     let page = app.view.store.runs(filter(&query, SystemClock.now())?, query.page()?).await?;
-    Ok(Json(page.into()))
+    Ok(Json(RunBody::read_page(app.view.store.as_ref(), page).await?))
 }
 
 /// Reads the filters and the order of a list of runs.
@@ -269,9 +284,10 @@ pub(crate) fn detail_body(detail: RunDetail, parts: RunParts, live: &Live) -> Ru
         let attempts = by_action.remove(&name).unwrap_or_default();
         ActionBody { name, state, reason, skip, retry_at, approval, earlier_approvals: earlier, attempts }
     });
+    let next = (run.state == RunState::Failed).then(|| Run::what_next(run.number, "", &inputs));
     let Page { items: inputs, next_cursor: inputs_next_cursor } = inputs;
     let inputs = inputs.into_iter().map(|artifact| InputBody::of(run.id, artifact)).collect();
-    RunDetailBody { run: run.into(), inputs, inputs_count, inputs_next_cursor, actions: actions.collect() }
+    RunDetailBody { run: RunBody::new(run, next), inputs, inputs_count, inputs_next_cursor, actions: actions.collect() }
 }
 
 fn by_attempt<T>(items: Vec<(AttemptId, T)>) -> BTreeMap<AttemptId, Vec<T>> {

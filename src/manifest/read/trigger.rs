@@ -1,6 +1,7 @@
 //! `[triggers.NAME]`, and the conditions of a resource's `trigger`.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::super::condition::{Condition, MetricTest, Missed, TriggerSpec};
 use super::super::group_by::GroupBy;
@@ -100,16 +101,32 @@ fn one(
         all.extend(min.map(|min| Condition::MinArtifacts(min.value)));
         let bytes = reader.size(table, "min_bytes");
         all.extend(bytes.map(|bytes| Condition::MinBytes(bytes.value)));
-        let quiet = reader.duration(table, "quiet_for");
-        all.extend(quiet.map(|quiet| Condition::QuietFor(quiet.value)));
-        wait = reader.duration(table, "max_wait");
+        let (quiet, max) = waits(reader, table);
+        all.extend(quiet.map(Condition::QuietFor));
+        wait = max;
     }
     all.extend(conditions(reader, table, keys, deciders));
     let met = if all.len() > 1 { Some(Condition::All(all)) } else { all.pop() };
-    match (met, wait.map(|wait| Condition::MaxWait(wait.value))) {
+    match (met, wait.map(Condition::MaxWait)) {
         (Some(met), Some(wait)) => Some(Condition::Any(vec![met, wait])),
         (met, wait) => met.or(wait),
     }
+}
+
+/// Reads `quiet_for` and `max_wait`, which ends that wait too.
+pub(super) fn waits(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Duration>, Option<Duration>) {
+    let quiet = reader.duration(table, "quiet_for");
+    let wait = reader.duration(table, "max_wait");
+    if let (Some(quiet), Some(wait)) = (&quiet, &wait)
+        && wait.value < quiet.value
+    {
+        reader.complain(
+            Problem::new("`max_wait` is shorter than `quiet_for`, so `quiet_for` would have no effect")
+                .at(&wait.span, "ends before")
+                .at(&quiet.span, "this"),
+        );
+    }
+    (quiet.map(|quiet| quiet.value), wait.map(|wait| wait.value))
 }
 
 /// Reads `cron`: a schedule, or a table with it.

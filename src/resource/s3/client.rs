@@ -17,6 +17,7 @@ use object_store::{
 use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, Response, StatusCode};
 
+use super::connector::{Connector, Unconnected};
 use super::{credentials, xml};
 use crate::base::{ArtifactId, tls};
 use crate::manifest::{S3Credentials, S3Spec, S3Style};
@@ -94,6 +95,7 @@ impl Client {
             .with_bucket_name(&spec.bucket)
             .with_virtual_hosted_style_request(spec.style == S3Style::Virtual)
             .with_client_options(options(TIMEOUT))
+            .with_http_connector(Connector)
             .with_retry(retry);
         let builder = match (&spec.endpoint, spec.style) {
             (None, _) => builder,
@@ -203,8 +205,7 @@ impl Client {
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        // The URL has a signature in it, which is as good as a password for some minutes.
-        let response = request.send().await.map_err(|error| generic(error.without_url()))?;
+        let response = request.send().await.map_err(not_sent)?;
         let status = response.status();
         let body = text(response).await?;
         if status.is_success() {
@@ -262,6 +263,15 @@ fn refusal(status: StatusCode, key: &Path, body: &str) -> object_store::Error {
         StatusCode::FORBIDDEN => object_store::Error::PermissionDenied { path, source },
         StatusCode::UNAUTHORIZED => object_store::Error::Unauthenticated { path, source },
         _ => generic(source),
+    }
+}
+
+/// Converts the error of a request. The URL has a signature in it, which is as good as a password
+/// for some minutes.
+fn not_sent(error: reqwest::Error) -> object_store::Error {
+    match error.url().filter(|_| error.is_connect()) {
+        Some(url) => generic(Unconnected::new(&error, url.as_str())),
+        None => generic(error.without_url()),
     }
 }
 

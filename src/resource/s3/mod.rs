@@ -17,6 +17,7 @@
 //! that nobody watches.
 
 mod client;
+mod connector;
 mod credentials;
 mod errors;
 mod journal;

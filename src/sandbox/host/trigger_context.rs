@@ -1,9 +1,12 @@
-//! Implements `trigger-context`: what a trigger component is asked about, and the new artifacts
-//! that it may look at.
+//! Implements `trigger-context`: what a trigger component is asked about, and the artifacts that it
+//! may look at.
 
 use crate::base::ArtifactId;
 use crate::base::bounds::MAX_PAGE;
-use crate::sandbox::bindings::anacostia::pipeline::trigger_context::{Host, NewArtifacts, TriggerInfo};
+use crate::model::Artifact;
+use crate::sandbox::bindings::anacostia::pipeline::trigger_context::{
+    Host, NewArtifacts, PresentArtifact, TriggerInfo,
+};
 use crate::sandbox::bindings::anacostia::pipeline::types;
 use crate::store::PageRequest;
 
@@ -69,6 +72,24 @@ impl Host for GuestState {
             question.page = page.items.last().map(|artifact| artifact.id).map(end);
         }
         Ok(page.items.iter().map(record).collect())
+    }
+
+    async fn list_present(
+        &mut self,
+        resource: String,
+        after: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<Vec<PresentArtifact>, CallError> {
+        self.gate.enter();
+        self.may_look("trigger-context.list-present", &resource)?;
+        let limit = limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (cpu, store) = (self.cpu.clone(), self.services.store.clone());
+        let page = cpu.host(store.present_artifacts(&resource, PageRequest { cursor: after, limit })).await?;
+        let present = |it: &Artifact| PresentArtifact { artifact: record(it), state: it.state.as_str().to_owned() };
+        Ok(page.items.iter().map(present).collect())
     }
 }
 

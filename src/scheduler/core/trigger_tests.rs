@@ -245,6 +245,28 @@ fn conditions_combine() {
     assert!(sees[2].starts_with("any 1 of 2: 0 of 2 (not met)"), "{sees:?}");
 }
 
+/// `max_wait` of a table in `all` or `any` is about the conditions of this table only.
+#[test]
+fn max_wait_ends_the_wait_of_its_table() {
+    let trigger =
+        "{ all = [{ min_artifacts = 5, max_wait = \"1h\" }, { metric = { name = \"accuracy\", below = 0.9 } }] }";
+    let mut world = World::new(trigger, "");
+    world.metric(1, 0.95, &[], 1);
+    world.arrive(1, 10);
+    assert_eq!(world.until(10), Some(3_610));
+    assert_eq!((world.at(3_609), world.at(3_611)), (None, None), "the metric is not low yet");
+    world.metric(2, 0.85, &[], 3_700);
+    let fire = world.fire(3_700).unwrap();
+    let waited = "any (max_wait 1h: the oldest waits for longer)";
+    assert!(fire.trigger.contains(waited) && fire.trigger.contains("0.85 in run #2"), "{}", fire.trigger);
+    assert_eq!(fire.claims[0].at_least, 1, "one is enough");
+
+    let mut world = World::new("{ any = [{ min_artifacts = 5, max_wait = \"1h\" }, { every = \"1d\" }] }", "");
+    world.arrive(1, 10);
+    assert_eq!((world.at(3_609), world.until(3_609)), (None, Some(3_610)));
+    assert!(world.at(3_610).unwrap().contains(waited));
+}
+
 #[test]
 fn a_metric_fires_once_for_each_value_and_not_for_what_the_trigger_led_to() {
     let below = "[triggers.retrain]\nmetric = { name = \"accuracy\", below = 0.9 }";

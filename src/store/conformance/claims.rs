@@ -200,12 +200,21 @@ pub(super) async fn a_claim_of_named_artifacts_takes_those_that_are_still_new(wo
     let rest = store.pending_artifacts("raw", PageRequest { cursor: page.next_cursor, limit: 3 }).await.unwrap();
     let all: Vec<Artifact> = page.items.into_iter().chain(rest.items).collect();
     assert_eq!(all.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"], "oldest first");
+    let here = async || {
+        let page = store.present_artifacts("raw", PageRequest { cursor: None, limit: 3 }).await.unwrap();
+        let rest = PageRequest { cursor: page.next_cursor, limit: 3 };
+        let rest = store.present_artifacts("raw", rest).await.unwrap();
+        assert_eq!(rest.next_cursor, None);
+        page.items.into_iter().chain(rest.items).map(|it| format!("{} {}", it.path, it.state)).collect::<Vec<_>>()
+    };
+    assert_eq!(here().await, ["a new", "b new", "c new", "d new"], "by path");
     let only = |places: &[usize]| Some(places.iter().map(|place| all[*place].id).collect::<Vec<_>>());
     let first = Claim { only: only(&[0, 2]), ..claim(None, 2) };
     let run = NewRun { claims: vec![first], partition: Some("day=1".to_owned()), ..new_run() };
     let created = create(store, run).await;
     assert_eq!(created.detail.run.partition.as_deref(), Some("day=1"));
     assert_eq!(created.inputs.items.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(here().await, ["a current", "b new", "c current", "d new"]);
     assert_eq!(created.pending[0].1.count, 2);
     let claimed = Claim { only: only(&[0, 1]), ..claim(None, 2) };
     let too_few = NewRun { claims: vec![claimed.clone()], ..new_run() };

@@ -82,6 +82,7 @@ lossy! {
         open_intents() -> Vec<PublishedOutput>;
         pending(resource: &str) -> Pending;
         pending_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
+        present_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
         runs(query: RunQuery, page: PageRequest) -> Page<Run>;
         metrics(query: FactQuery, page: PageRequest) -> Page<MetricRecord>;
     }

@@ -215,6 +215,27 @@ pub(super) fn known(db: &Connection, resource: &str, request: &PageRequest) -> W
     Ok(Page { items, next_cursor })
 }
 
+/// What lies in a resource and is not ignored, by path. The cursor is the last path of the page
+/// before.
+pub(super) fn present(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<Artifact>> {
+    let limit = page::limit(request);
+    // No path is empty.
+    let after = request.cursor.as_deref().unwrap_or_default();
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM artifacts a INDEXED BY artifacts_present
+        WHERE a.resource = ?1 AND a.ended IS NULL AND a.path > ?2 AND a.state <> 'ignored' ORDER BY a.path LIMIT ?3"
+    );
+    let mut statement = prepare(db, sql)?;
+    let mut items: Vec<Artifact> =
+        statement.query_map(params![resource, after, limit + 1], artifact)?.collect::<Result<_, _>>()?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = if more { items.last().map(|last| last.path.clone()) } else { None };
+    Ok(Page { items, next_cursor })
+}
+
 /// One artifact.
 pub(super) fn one(db: &Connection, id: ArtifactId) -> Work<Option<Artifact>> {
     let sql = concat!("SELECT ", artifact_columns!(), " FROM artifacts a WHERE a.id = ?1");

@@ -231,6 +231,11 @@ impl GuestRecords for SqliteStore {
         self.read("list what waits in a resource", move |db| artifacts::waiting(db, &resource, &page)).await
     }
 
+    async fn present_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
+        let resource = resource.to_owned();
+        self.read("list what lies in a resource", move |db| artifacts::present(db, &resource, &page)).await
+    }
+
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
         self.read("list runs", move |db| run_list::list(db, &query, &page)).await
     }

@@ -8,7 +8,8 @@
 const pause = 400; // ms between two fetches, however much happens
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
-let source, timer, waiting = false, again = false;
+const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
+let source, timer, retry, waiting = false, again = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
@@ -108,16 +109,24 @@ function say(state, text) {
 }
 
 function follow() {
+  clearTimeout(retry);
   if (source || !events) return;
-  source = new EventSource(events);
-  source.onopen = () => { say('live', 'live'); refresh(); };
-  source.onerror = () => say('lost', 'not connected, trying again');
-  source.onmessage = refresh;
-  source.addEventListener('reset', refresh);
+  const stream = source = new EventSource(events);
+  stream.onopen = () => { say('live', 'live'); refresh(); };
+  stream.onerror = () => {
+    say('lost', 'not connected, trying again');
+    // The browser itself tries again only if there was no answer; a host that starts answers 503.
+    if (stream !== source || stream.readyState !== EventSource.CLOSED) return;
+    source = undefined;
+    retry = setTimeout(follow, retryAfter);
+  };
+  stream.onmessage = refresh;
+  stream.addEventListener('reset', refresh);
 }
 
 function leave() {
   clearTimeout(timer);
+  clearTimeout(retry);
   source?.close();
   source = undefined;
 }

@@ -16,9 +16,9 @@ use super::params_form::ParamsForm;
 use super::triggers::TriggerCard;
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
-use crate::model::{Run, RunState};
+use crate::model::Run;
 use crate::scheduler::{View, preview_triggers};
-use crate::store::{PageRequest, RunQuery};
+use crate::store::{PageRequest, RunQuery, what_next};
 use crate::ui::page::{self, Head, Result, Section};
 use crate::ui::svg::bars::BARS;
 use crate::ui::{Pages, text, tone};
@@ -108,15 +108,23 @@ async fn gather(pages: &Pages, sent: &Sent) -> Result<Home> {
         bars: headline::bars(&page.items, at),
         metrics: headline::metrics(view).await?,
         more_runs: page.items.len() > RUNS,
-        runs: page.items.into_iter().take(RUNS).map(|run| run_row(run, at)).collect(),
+        runs: run_rows(view, page.items, at).await?,
         params: ParamsForm::of(&pipeline, &sent.params),
         is_run_open: sent.is_open,
         places: watched.map(|resource| place_row(view, resource)).collect(),
     })
 }
 
-fn run_row(run: Run, now: Timestamp) -> RunRow {
-    let next = (run.state == RunState::Failed).then(|| Run::what_next(run.number, ""));
+async fn run_rows(view: &View, runs: Vec<Run>, now: Timestamp) -> Result<Vec<RunRow>> {
+    let mut rows = Vec::new();
+    for run in runs.into_iter().take(RUNS) {
+        let next = what_next(view.store.as_ref(), &run, "").await?;
+        rows.push(run_row(run, next, now));
+    }
+    Ok(rows)
+}
+
+fn run_row(run: Run, next: Option<String>, now: Timestamp) -> RunRow {
     let reason: Vec<String> = run.reason.into_iter().chain(next).collect();
     let duration = run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started)));
     RunRow {

@@ -79,11 +79,14 @@ fn nothing_is_polled_at_the_bound_of_kept_content_until_runs_have_ended() {
     wait_until("the reason", || reason(&app).to_string().contains("runs need 8 B of kept content"));
     origin.put_text("/items.json", "the third");
     app.restart();
+    // It says why it waits before it says that it watches, so that runs start.
     wait_until("the next host to wait", || reason(&app).is_string());
-    assert_eq!(status(&app).0, "watching", "runs have to start");
+    wait_until("the resource to be watched", || status(&app).0 == "watching");
     assert_eq!(versions(&app).len(), 2);
     assert_eq!(app.post("/api/v1/pipeline/resume").0, 200);
     wait_for_copy(&app, "items.json", b"the third");
+    // The copy is published before its run ends.
+    app.wait_for_runs(3);
     assert_eq!(versions(&app), items(&[(1, "old"), (2, "old"), (3, "old")]));
     wait_until("nothing to wait", || reason(&app).is_null());
 }

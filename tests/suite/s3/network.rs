@@ -2,9 +2,11 @@
 
 use super::over_each_service;
 use super::pipeline::{Copying, LARGE};
+use crate::support::app::TestApp;
+use crate::support::proxy::Proxy;
 use crate::support::s3::{DOMAIN, Service};
 use crate::support::tls::{Before, Door, UNTRUSTED, certificate};
-use crate::support::wait::wait_until;
+use crate::support::wait::{wait_for, wait_until};
 
 over_each_service!(outputs_go_to_a_bucket_in_the_name_of_the_host,);
 
@@ -35,6 +37,38 @@ async fn outputs_go_to_a_bucket_in_the_name_of_the_host(service: Service) {
         let begin = format!("{method} {host}{rest}");
         assert!(requests.iter().any(|line| line.starts_with(&begin)), "no {begin}: {requests:#?}");
     }
+}
+
+/// The host asks for the list itself, and lets the library look at what is there.
+#[test]
+fn a_proxy_that_refuses_is_named_without_its_password() {
+    let away = Proxy::http(([127, 0, 0, 1], 9).into());
+    away.refuse();
+    let bucket = "kind = \"s3\"\nbucket = \"b\"\nendpoint = \"http://s3.test\"\ncredentials = \"none\"\n";
+    let manifest = format!(
+        "manifest_version = 1\n[pipeline]\nname = \"away\"\njoin = \"any\"\n\
+         [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n\
+         [resources.far]\n{bucket}prefix = \"in\"\nwatch = true\n[resources.out]\n{bucket}prefix = \"out\"\n\
+         [actions.copy]\ncomponent = \"worker.wasm\"\nafter = [\"raw\", \"far\"]\nreads = [\"raw\", \"far\"]\nwrites = [\"out\"]\n\
+         params = {{ steps = [{{ do = \"copy\", from = \"raw\", to = \"out\" }}] }}\n"
+    );
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    app.set_env("http_proxy", &format!("http://user:pr0xy-s3cret@{}", away.address()));
+    app.start();
+    app.drop_file("raw/a.csv", b"1");
+    let why =
+        format!("Connection refused (os error 111), through the proxy http://{} of the environment", away.address());
+    let listed = || {
+        let node = app.get("/api/v1/nodes/far");
+        (node["state"] == "unreachable").then(|| node["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(wait_for("the outage", listed), why);
+    let run = &app.wait_for_runs(1)[0];
+    let error = app.get(&format!("/api/v1/runs/{}", run["id"].as_str().unwrap()))["actions"][0]["attempts"][0]["error"]
+        ["message"]
+        .to_string();
+    assert!(error.contains(&why), "{error}");
+    assert!(!app.said().contains("pr0xy-s3cret"), "{}", app.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]

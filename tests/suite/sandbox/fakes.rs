@@ -133,6 +133,10 @@ impl GuestRecords for FakeStore {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
 
+    async fn present_artifacts(&self, _: &str, _: PageRequest) -> store::Result<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+
     async fn runs(&self, _query: RunQuery, _request: PageRequest) -> store::Result<Page<Run>> {
         page(self.runs.clone())
     }

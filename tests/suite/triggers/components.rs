@@ -228,11 +228,18 @@ fn a_component_reads_the_record_and_writes_nothing() {
     }
     wait_for_answer(&app, "3 with 3 bytes: ");
     let answer = component(&ticks(&app, "raw")[0])["seen"].clone();
-    assert!(answer.as_str().unwrap().ends_with("in 2 pages; invalid; 0 runs; fired false"), "{answer}");
+    assert!(
+        answer.as_str().unwrap().ends_with("in 2 pages; invalid; a new, b new, c new; 0 runs; fired false"),
+        "{answer}"
+    );
     assert!(app.cli(&["trigger", "PATH"]).status.success());
     let runs = app.wait_for_runs(2);
     assert_eq!(runs[1]["fired_by"], json!(["fallen"]), "{runs:?}");
     assert!(runs[1]["trigger"].as_str().unwrap().ends_with("accuracy is 0.5"), "{runs:?}");
+    app.drop_file("raw/d", b"d");
+    wait_for_answer(&app, "1 with 1 bytes: ");
+    let answer = component(&ticks(&app, "raw")[0])["seen"].clone();
+    assert!(answer.as_str().unwrap().contains("; a old, b old, c old, d new; 2 runs; "), "{answer}");
 }
 
 #[test]
@@ -240,7 +247,7 @@ fn what_a_trigger_may_not_do_is_denied() {
     let mut app = app(&asks("do = \"forbidden\", other = \"elsewhere\"", ""), "");
     app.start();
     app.drop_file("raw/a.txt", b"a");
-    let denied = "count denied, list denied, metrics denied, params denied, tags denied, tag denied";
+    let denied = "count denied, list denied, present denied, metrics denied, params denied, tags denied, tag denied";
     wait_for_answer(&app, denied);
     assert_eq!(app.get("/api/v1/metrics")["items"], json!([]));
 }

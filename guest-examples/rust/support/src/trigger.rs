@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 pub use crate::trigger_bindings::anacostia::pipeline::trigger_context::{
-    NewArtifacts, TriggerInfo, count_new, info, list_new, params,
+    NewArtifacts, PresentArtifact, TriggerInfo, count_new, info, list_new, list_present, params,
 };
 pub use crate::trigger_bindings::exports::anacostia::pipeline::decider::{Decision, Skipped};
 use crate::{Artifact, Result};
@@ -45,6 +45,20 @@ pub fn all_new(resource: &str) -> Result<Vec<Artifact>> {
     let mut all = Vec::new();
     loop {
         let page = list_new(resource, all.last().map(|last: &Artifact| last.id.as_str()), None)?;
+        let is_last = page.len() < 1_000;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Lists all that lies in a resource now, by path, page by page.
+pub fn all_present(resource: &str) -> Result<Vec<PresentArtifact>> {
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map(|last: &PresentArtifact| last.artifact.path.as_str());
+        let page = list_present(resource, after, None)?;
         let is_last = page.len() < 1_000;
         all.extend(page);
         if is_last {

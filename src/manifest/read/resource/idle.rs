@@ -1,13 +1,16 @@
 //! What has no effect in a resource, although each value by itself is valid.
 
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::shadowed;
 use crate::manifest::pipeline::ResourceKind;
 use crate::manifest::problem::Problem;
 use crate::manifest::read::late::LateProblem;
 use crate::manifest::tree::{At, Table};
+
+/// What a table in `all` or `any` is called in messages.
+const TABLE: &str = "the table";
 
 /// Returns what has no effect in the resource of this name. `path` is that of its folder.
 pub(super) fn problems(
@@ -17,7 +20,9 @@ pub(super) fn problems(
     kind: &ResourceKind,
 ) -> Vec<LateProblem> {
     let mut all: Vec<LateProblem> = Vec::new();
-    all.extend(max_wait(table).map(LateProblem::from));
+    if let Some(trigger) = table.get("trigger").and_then(|value| value.get_ref().as_table()) {
+        max_wait(trigger, "the trigger", &mut all);
+    }
     all.extend(keep(table, kind).map(LateProblem::from));
     match kind {
         ResourceKind::Folder(spec) => {
@@ -31,21 +36,26 @@ pub(super) fn problems(
     all
 }
 
-/// Returns the problem of a `max_wait` that ends no wait: one artifact fires the trigger.
-fn max_wait(table: &Table<'_>) -> Option<Problem> {
-    let trigger = table.get("trigger")?.get_ref().as_table()?;
-    let wait = trigger.get("max_wait")?;
+/// Adds the problem of a `max_wait` that ends no wait, because one artifact is enough for `what`: a
+/// trigger, or a table in its `all` or `any`. In such a table it is a condition by itself, too.
+fn max_wait(table: &DeTable<'_>, what: &str, all: &mut Vec<LateProblem>) {
     let waits = |key: &str, value: &Spanned<DeValue<'_>>| match key {
         "max_wait" | "max_artifacts" | "group_by" | "retrigger" => false,
         "min_artifacts" => value.get_ref().as_integer().is_none_or(|number| number.as_str() != "1"),
         _ => true,
     };
-    if trigger.iter().any(|(key, value)| waits(key.get_ref(), value)) {
-        return None;
+    let ends_one = table.iter().any(|(key, value)| waits(key.get_ref(), value));
+    let is_condition = what == TABLE && table.len() == 1;
+    if let Some(wait) = table.get("max_wait").filter(|_| !ends_one && !is_condition) {
+        let problem = Problem::new(format!("`max_wait` ends a wait, and {what} waits for one artifact only"));
+        let help =
+            format!("remove it, or add what {what} waits for, such as `min_artifacts = 10` or `quiet_for = \"10s\"`");
+        all.push(problem.at(&wait.span(), "has no effect").help(help).into());
     }
-    let problem = Problem::new("`max_wait` ends a wait, and the trigger waits for one artifact only");
-    let help = "remove it, or add what the trigger waits for, such as `min_artifacts = 10` or `quiet_for = \"10s\"`";
-    Some(problem.at(&wait.span(), "has no effect").help(help))
+    let groups = ["all", "any"].iter().filter_map(|key| table.get(*key)?.get_ref().as_array());
+    for inner in groups.flat_map(|group| group.iter()).filter_map(|value| value.get_ref().as_table()) {
+        max_wait(inner, TABLE, all);
+    }
 }
 
 /// Returns the problem of a `keep` that `max_kept` does not leave room for.

@@ -10,7 +10,6 @@ mod sql;
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
 
 use toml::Spanned;
 
@@ -18,7 +17,7 @@ use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::tree::{At, Reader, Table};
-use super::trigger::{conditions, group_by, retrigger};
+use super::trigger::{conditions, group_by, retrigger, waits};
 use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
@@ -103,24 +102,14 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
         reader.complain(problem);
     }
     let bytes = reader.size_or_default(&table, "min_bytes");
-    let quiet = reader.duration(&table, "quiet_for");
-    let wait = reader.duration(&table, "max_wait");
-    if let (Some(quiet), Some(wait)) = (&quiet, &wait)
-        && wait.value < quiet.value
-    {
-        reader.complain(
-            Problem::new("`max_wait` is shorter than `quiet_for`, so `quiet_for` would have no effect")
-                .at(&wait.span, "ends before")
-                .at(&quiet.span, "this"),
-        );
-    }
+    let (quiet, wait) = waits(reader, &table);
     trigger.min_artifacts = min.map_or(trigger.min_artifacts, |min| min.value);
     // A `min_artifacts` above the default raises the default.
     let most = super::super::pipeline::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
     trigger.max_artifacts = Some(max.map_or(most, |max| max.value));
     trigger.min_bytes = bytes;
-    trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);
-    trigger.max_wait = wait.map(|wait| wait.value);
+    trigger.quiet_for = quiet.unwrap_or_default();
+    trigger.max_wait = wait;
     trigger.group_by = group_by(reader, &table);
     trigger.when = conditions(reader, &table, &keys::CONDITION, &mut deciders);
     decider::name(name, &mut trigger.when, &mut deciders);

@@ -110,6 +110,7 @@ fn forbidden(other: &str) -> String {
     let results = [
         ("count", trigger::count_new(other).err()),
         ("list", trigger::list_new(other, None, None).err()),
+        ("present", trigger::list_present(other, None, None).err()),
         ("metrics", metadata::log_metrics(&[metric]).err()),
         ("params", metadata::log_params(&entry()).err()),
         ("tags", metadata::set_tags(&entry()).err()),
@@ -135,9 +136,15 @@ fn look(resource: &str, has_fired: bool) -> Result<Decision> {
     }
     let none = "01890000-0000-7000-8000-000000000000";
     let wrong = trigger::list_new(resource, Some(none), None).map_or_else(|error| error.code, |_| "a page".to_owned());
+    let mut present = trigger::list_present(resource, None, Some(1))?;
+    if let Some(first) = present.first() {
+        present.extend(trigger::list_present(resource, Some(&first.artifact.path.clone()), None)?);
+    }
+    let present: Vec<String> = present.into_iter().map(|it| format!("{} {}", it.artifact.path, it.state)).collect();
+    let present = present.join(", ");
     let runs = metadata::runs(10)?.len();
     Ok(trigger::skip(format!(
-        "{} with {} bytes: {} in {pages} pages; {wrong}; {runs} runs; fired {has_fired}",
+        "{} with {} bytes: {} in {pages} pages; {wrong}; {present}; {runs} runs; fired {has_fired}",
         count.count,
         count.bytes,
         paths.join(", ")
