@@ -159,6 +159,7 @@ fn every_screen_of_a_pipeline_with_runs() {
     let mut app = with_runs();
     run("screens.mjs", &["full"], &mut app, nothing);
     run("pipeline.mjs", &[], &mut app, nothing);
+    run("charts.mjs", &[], &mut app, nothing);
 }
 
 #[test]

@@ -54,6 +54,7 @@ mod notify;
 mod openapi;
 mod outbound;
 mod page_action;
+mod page_metrics;
 mod page_pipeline;
 mod page_resource;
 mod page_run;

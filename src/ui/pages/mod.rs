@@ -8,6 +8,7 @@ pub(super) mod decision;
 mod graph;
 mod headline;
 pub(super) mod home;
+mod metric_names;
 pub(super) mod metrics;
 mod nodes;
 mod params_form;

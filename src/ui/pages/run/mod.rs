@@ -10,6 +10,7 @@ pub(in crate::ui) mod overview;
 pub(in crate::ui) mod preview;
 
 mod attempts;
+mod curves;
 mod lines;
 mod outcome;
 mod top;
