@@ -17,6 +17,7 @@ export const SCREENS = [
     full: ['/runs/metrics', 'loss'],
     penguins: ['/runs/metrics'],
   }],
+  ['settings', { empty: ['/settings', 'sqlite'], full: ['/settings', 'max_concurrent_runs = 16'], penguins: ['/settings'] }],
   ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
   ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm'], penguins: ['/actions/train'] }],

@@ -59,6 +59,7 @@ mod page_pipeline;
 mod page_resource;
 mod page_run;
 mod page_runs;
+mod page_settings;
 mod pauses;
 mod penguins;
 mod polyglot;
