@@ -11,7 +11,7 @@ export const SCREENS = [
   }],
   ['runs', { empty: ['/runs'], full: ['/runs', 'failed', 'cancelled', 'running'], penguins: ['/runs'] }],
   ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
-  ['run-metrics', { full: ['/runs/1/metrics', 'loss'], penguins: ['/runs/9/metrics?before=3'] }],
+  ['run-metrics', { full: ['/runs/1/metrics', 'loss'], penguins: ['/runs/29/metrics?before=3'] }],
   ['metrics', {
     empty: ['/runs/metrics', 'No run has recorded a metric.'],
     full: ['/runs/metrics', 'loss'],
