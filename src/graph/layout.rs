@@ -25,7 +25,7 @@ const PORT_GAP: i32 = 12;
 /// Least distance between an end of an edge and a corner of its box.
 const PORT_INSET: i32 = 12;
 /// Bounds of the gap between two columns: the longer the curves in it, the wider.
-const GAP: (i32, i32) = (56, 132);
+const GAP: (i32, i32) = (40, 132);
 /// Free space around each box and each bend in a column, in addition to that of the other.
 const APART: i32 = 8;
 /// Room that a bend takes.

@@ -153,6 +153,11 @@ pub trait MetadataStore: GuestRecords {
         Vec::new()
     }
 
+    /// Returns the version of the schema of the records, if this kind of store has one. Cheap.
+    fn schema_version(&self) -> Option<usize> {
+        None
+    }
+
     /// Returns the sequence of the newest committed event. A change wakes the waiting tasks. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 

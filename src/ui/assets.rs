@@ -15,9 +15,15 @@ struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 7] = [
-    Asset { name: "plain.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/plain.css") },
-    Asset { name: "pipeline.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/pipeline.css") },
+const STYLE: &str = "text/css; charset=utf-8";
+
+const ASSETS: [Asset; 11] = [
+    Asset { name: "plain.css", media_type: STYLE, text: include_str!("assets/plain.css") },
+    Asset { name: "pipeline.css", media_type: STYLE, text: include_str!("assets/pipeline.css") },
+    Asset { name: "charts.css", media_type: STYLE, text: include_str!("assets/charts.css") },
+    Asset { name: "uPlot.min.css", media_type: STYLE, text: include_str!("assets/vendor/uPlot.min.css") },
+    Asset { name: "uPlot.iife.min.js", media_type: SCRIPT, text: include_str!("assets/vendor/uPlot.iife.min.js") },
+    Asset { name: "charts.js", media_type: SCRIPT, text: include_str!("assets/charts.js") },
     Asset { name: "live.js", media_type: SCRIPT, text: include_str!("assets/live.js") },
     Asset { name: "graph.js", media_type: SCRIPT, text: include_str!("assets/graph.js") },
     Asset { name: "countdown.js", media_type: SCRIPT, text: include_str!("assets/countdown.js") },
@@ -43,4 +49,40 @@ pub(super) async fn show(Path(name): Path<String>) -> Response {
     let headers =
         [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, asset.text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::ASSETS;
+    use crate::base::Digest;
+    use crate::ui::TEMPLATES;
+
+    #[test]
+    fn files_of_others_are_as_they_were_published() {
+        let list = include_str!("assets/vendor/README.md");
+        for name in ["uPlot.iife.min.js", "uPlot.min.css"] {
+            let asset = ASSETS.iter().find(|asset| asset.name == name).unwrap();
+            let row = list.lines().find(|line| line.starts_with(&format!("| `{name}`"))).unwrap();
+            assert!(row.contains(&format!("`{}`", Digest::of(asset.text.as_bytes()).hex())), "{row}");
+        }
+    }
+
+    #[test]
+    fn everything_together_is_small() {
+        const MOST: usize = 150_000;
+        let size = |text: &str| {
+            let mut gzip = Command::new("gzip");
+            let mut gzip = gzip.args(["-6", "-c"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            // Each file fits into a pipe once it is packed, so nobody waits for the other.
+            gzip.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            gzip.wait_with_output().unwrap().stdout.len()
+        };
+        // Templates are not sent as they are, but they bound what is sent besides data.
+        let all = ASSETS.iter().map(|asset| asset.text).chain(TEMPLATES.iter().map(|(_, text)| *text));
+        let sum: usize = all.map(size).sum();
+        assert!((MOST / 10..MOST).contains(&sum), "{sum} bytes");
+    }
 }

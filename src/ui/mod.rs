@@ -14,6 +14,7 @@
 
 mod ansi;
 mod assets;
+mod chart;
 mod drawings;
 mod form;
 mod look;
@@ -38,7 +39,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 25] = [
+const TEMPLATES: [(&str, &str); 27] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -47,6 +48,8 @@ const TEMPLATES: [(&str, &str); 25] = [
     ("peek.html", include_str!("templates/peek.html")),
     ("run_top.html", include_str!("templates/run_top.html")),
     ("timeline.html", include_str!("templates/timeline.html")),
+    ("chart.html", include_str!("templates/chart.html")),
+    ("charts_head.html", include_str!("templates/charts_head.html")),
     ("graph.html", include_str!("templates/graph.html")),
     ("trigger.html", include_str!("templates/trigger.html")),
     ("action.html", include_str!("templates/action.html")),
@@ -140,6 +143,7 @@ fn templates() -> Result<Environment<'static>, minijinja::Error> {
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.add_function("asset", assets::link);
     templates.add_filter("ticks", text::ticks);
+    templates.add_filter("encoded", |text: String| text::encoded(&text));
     for (name, text) in TEMPLATES {
         templates.add_template(name, text)?;
     }

@@ -4,6 +4,9 @@
 //! of the page gets the content's fields by name, and what every page shows as `frame`. If the
 //! content cannot be gathered, the answer is a page that says why, and what to do next.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::extract::Query;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -383,6 +386,12 @@ impl Params {
     /// Returns the first value of a parameter.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Reads a parameter. `None` if it is absent.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        let value = self.text(name).map(|text| text.trim().parse::<T>());
+        value.transpose().map_err(|error| Refusal::Invalid(format!("The field {name} is not valid: {error}.")))
     }
 
     /// Returns all values of a parameter, in their order.

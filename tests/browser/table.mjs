@@ -11,6 +11,13 @@ export const SCREENS = [
   }],
   ['runs', { empty: ['/runs'], full: ['/runs', 'failed', 'cancelled', 'running'], penguins: ['/runs'] }],
   ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
+  ['run-metrics', { full: ['/runs/1/metrics', 'loss'], penguins: ['/runs/29/metrics?before=3'] }],
+  ['metrics', {
+    empty: ['/runs/metrics', 'No run has recorded a metric.'],
+    full: ['/runs/metrics', 'loss'],
+    penguins: ['/runs/metrics'],
+  }],
+  ['settings', { empty: ['/settings', 'sqlite'], full: ['/settings', 'max_concurrent_runs = 16'], penguins: ['/settings'] }],
   ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
   ['artifact', { full: ['artifact:raw', 'Lineage', 'Used by'], penguins: ['artifact:models'] }],

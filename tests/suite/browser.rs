@@ -135,6 +135,37 @@ reads = ["measurements-of-station-{number}"]
     app
 }
 
+/// Four actions after each other, each with a folder before and after it: with the store, ten
+/// columns.
+fn chain() -> TestApp {
+    let mut manifest = "manifest_version = 1\n[pipeline]\nname = \"chain\"\n".to_owned();
+    for number in 0..5 {
+        let watch = number == 0;
+        write!(manifest, "[resources.folder-{number}]\nkind = \"folder\"\npath = \"{number}\"\nwatch = {watch}\n")
+            .unwrap();
+    }
+    for (number, next) in (0..4).zip(1..) {
+        let after = if number == 0 { "folder-0".to_owned() } else { format!("action-{}", number - 1) };
+        write!(
+            manifest,
+            r#"
+[actions.action-{number}]
+component = "worker.wasm"
+after = ["{after}"]
+reads = ["folder-{number}"]
+writes = ["folder-{next}"]
+params = {{ steps = [] }}
+"#
+        )
+        .unwrap();
+    }
+    let app = TestApp::new(&manifest).with_guest("worker");
+    for number in 0..5 {
+        std::fs::create_dir(app.path(&number.to_string())).unwrap();
+    }
+    app
+}
+
 /// For scripts that ask for nothing.
 fn nothing(_: &mut TestApp, what: &str) -> String {
     panic!("a script asks for {what}")
@@ -159,6 +190,7 @@ fn every_screen_of_a_pipeline_with_runs() {
     let mut app = with_runs();
     run("screens.mjs", &["full"], &mut app, nothing);
     run("pipeline.mjs", &[], &mut app, nothing);
+    run("charts.mjs", &[], &mut app, nothing);
 }
 
 #[test]
@@ -166,6 +198,13 @@ fn every_screen_of_a_pipeline_with_three_hundred_nodes() {
     let mut app = large();
     app.start();
     run("screens.mjs", &["large"], &mut app, nothing);
+}
+
+#[test]
+fn a_graph_of_ten_columns_and_a_form_that_is_sent_twice() {
+    let mut app = chain();
+    app.start();
+    run("starts.mjs", &[], &mut app, nothing);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::support::app::TestApp;
-use crate::support::pages::{has, obeys, page, submit, submit_from};
+use crate::support::pages::{has, new_run, obeys, page, submit, submit_from};
 use crate::support::wait::{wait_for, wait_until};
 
 /// An input, two actions after each other, and an output that the first of them reads too.
@@ -119,18 +119,25 @@ fn a_form_made_of_the_schema_starts_a_run() {
         ],
     );
     // What was typed is still there, with what is wrong with it.
-    let (status, _, body) = submit(&app, "/pipeline/run", "p.seed=%3Cb%3E");
+    let form = |seed: &str| format!("id={}&p.seed={seed}", new_run(&page(&app, "/"), "/pipeline/run"));
+    let (status, _, body) = submit(&app, "/pipeline/run", &form("%3Cb%3E"));
     assert_eq!(status, 400, "{body}");
     has(&body, &["the param `seed` is not a number: `&lt;b&gt;`", "value=\"&lt;b&gt;\"", " open>"]);
     obeys(&body);
-    let (status, _, body) = submit(&app, "/pipeline/run", "p.seed=100");
+    let (status, _, body) = submit(&app, "/pipeline/run", &form("100"));
     assert!(status == 400 && body.contains("the param `seed` does not fit"), "{status} {body}");
     assert!(app.get_all("/api/v1/runs").is_empty());
-    let (status, location, _) = submit(&app, "/pipeline/run", "p.seed=8");
-    assert_eq!((status, location.as_str()), (303, "/runs/1"));
+    let (status, _, body) = submit(&app, "/pipeline/run", "p.seed=8");
+    assert!(status == 400 && body.contains("the form could not be read"), "{status} {body}");
+    // A form that is sent twice starts one run.
+    let eight = form("8");
+    for _ in 0..2 {
+        let (status, location, _) = submit(&app, "/pipeline/run", &eight);
+        assert_eq!((status, location.as_str()), (303, "/runs/1"));
+    }
     assert_eq!(app.wait_for_runs(1)[0]["params"], json!({ "seed": 8 }));
     // A field that is left empty leaves the value of the manifest.
-    assert_eq!(submit(&app, "/pipeline/run", "p.seed=").1, "/runs/2");
+    assert_eq!(submit(&app, "/pipeline/run", &form("")).1, "/runs/2");
     assert_eq!(app.wait_for_runs(2)[1]["params"], json!({}));
 }
 

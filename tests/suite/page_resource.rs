@@ -1,7 +1,7 @@
 //! The page of a resource: what is in it, what its trigger decided, and the forms that steer.
 
 use crate::support::app::TestApp;
-use crate::support::pages::{has, html, obeys, page, submit, submit_from};
+use crate::support::pages::{has, html, new_run, obeys, page, submit, submit_from};
 use crate::support::wait::{wait_for, wait_until};
 
 const PIPELINE: &str = r#"
@@ -85,12 +85,19 @@ fn forms_pause_resume_and_trigger() {
     assert_eq!(submit_from(&app, "null", "/resources/raw/resume", "").0, 403);
     assert_eq!(submit(&app, "/resources/raw/resume", "").0, 303);
     assert!(page(&app, "/resources/raw").contains("action=\"/resources/raw/pause\""));
-    let (status, _, body) = submit(&app, "/resources/raw/trigger", "");
+    let id = anacostia::base::RunId::new();
+    let (status, _, body) = submit(&app, "/resources/raw/trigger", &format!("id={id}"));
     assert!(status == 409 && body.contains("Not recorded."), "nothing is new: {status} {body}");
     app.drop_file("raw/a.csv", b"a");
     wait_until("the artifact to wait", || page(&app, "/resources/raw").contains("1 of 2 artifacts"));
-    let (status, location, _) = submit(&app, "/resources/raw/trigger", "");
-    assert_eq!((status, location.as_str()), (303, "/runs/1"));
+    let (status, _, body) = submit(&app, "/resources/raw/trigger", "id=1");
+    assert!(status == 400 && body.contains("the form could not be read"), "{status} {body}");
+    // Sent twice, it starts one run.
+    let form = format!("id={}", new_run(&page(&app, "/resources/raw"), "/resources/raw/trigger"));
+    for _ in 0..2 {
+        let (status, location, _) = submit(&app, "/resources/raw/trigger", &form);
+        assert_eq!((status, location.as_str()), (303, "/runs/1"));
+    }
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
 }
 

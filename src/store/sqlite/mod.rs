@@ -263,6 +263,10 @@ impl MetadataStore for SqliteStore {
         self.writing.as_ref().and_then(|writing| writing.log.warning()).into_iter().collect()
     }
 
+    fn schema_version(&self) -> Option<usize> {
+        Some(migrations::SCRIPTS.len())
+    }
+
     fn newest_event(&self) -> watch::Receiver<u64> {
         self.newest.clone()
     }

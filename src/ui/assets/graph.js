@@ -3,14 +3,15 @@
 // Zooming sets the width and height of the drawing, so that scrolling stays that of the browser.
 // A refresh of the page puts back the size of the server, so it is set again afterwards.
 const least = 0.2, most = 3;
-const readable = 0.72; // the smallest scale at which the names can be read
+const readable = 0.72; // the smallest scale at which the names are read with ease
+const whole = 0.5; // from this scale on, the whole graph is shown first, though its names are small
 
 for (const frame of document.querySelectorAll('[data-graph]')) {
   const scroll = frame.querySelector('.graph-scroll');
   let scale; // undefined while the reader has not chosen one
 
   const drawing = () => [...scroll.querySelectorAll('svg.graph')].find((svg) => svg.getBoundingClientRect().width) ?? scroll.querySelector('svg.graph');
-  const whole = (svg) => {
+  const sizes = (svg) => {
     const { width, height } = svg.viewBox.baseVal;
     return { width, height, fit: Math.min((scroll.clientWidth - 20) / width, (limit() - 20) / height) };
   };
@@ -20,8 +21,8 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
   function apply() {
     const svg = drawing();
     if (!svg) return;
-    const { width, height, fit } = whole(svg);
-    const now = scale ?? Math.min(1, Math.max(readable, fit));
+    const { width, height, fit } = sizes(svg);
+    const now = scale ?? (fit >= whole ? Math.min(1, fit) : readable);
     svg.setAttribute('width', Math.round(width * now));
     svg.setAttribute('height', Math.round(height * now));
     scroll.classList.toggle('grab', scroll.scrollWidth > scroll.clientWidth || scroll.scrollHeight > scroll.clientHeight);
@@ -44,7 +45,7 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
   function fit() {
     const svg = drawing();
     if (!svg) return;
-    scale = Math.min(1.5, Math.max(0.05, whole(svg).fit));
+    scale = Math.min(1.5, Math.max(0.05, sizes(svg).fit));
     apply();
   }
 

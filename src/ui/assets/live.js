@@ -4,12 +4,14 @@
 // `data-source` of the body is where the page comes from, `data-events` the stream that says when
 // it changes. A part with `data-poll` changes without events too: it is fetched again after that
 // many milliseconds. A box with `data-follow` stays at its end if that is where the reader is.
-// What is in an element with `data-keep` belongs to another script.
+// What is in an element with `data-keep` belongs to another script, or stays as it is. A field with
+// `data-once` has the id of what its form starts, so that a form sent twice starts it once. Who
+// comes back to the page may start something else, so the field is given another id then.
 const pause = 400; // ms between two fetches, however much happens
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
-let source, timer, retry, waiting = false, again = false;
+let source, timer, retry, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
@@ -36,6 +38,13 @@ function show(page) {
   for (const part of document.querySelectorAll('[data-live]')) {
     const fresh = page.querySelector(`[data-live="${CSS.escape(part.dataset.live)}"]`);
     if (fresh) become(part, fresh);
+  }
+  if (isBack) {
+    for (const field of document.querySelectorAll('[data-once]')) {
+      const form = [...page.forms].find((it) => it.getAttribute('action') === field.form.getAttribute('action'));
+      if (form?.elements[field.name]) field.value = form.elements[field.name].value;
+    }
+    isBack = false;
   }
   document.title = page.title;
   // An element that has moved has lost the focus.
@@ -137,4 +146,4 @@ explain();
 document.addEventListener('visibilitychange', () => { if (document.hidden) leave(); else follow(); });
 // Leaving the page is no lost connection.
 addEventListener('pagehide', leave);
-addEventListener('pageshow', () => { if (!document.hidden) follow(); });
+addEventListener('pageshow', (event) => { isBack ||= event.persisted; if (!document.hidden) follow(); });

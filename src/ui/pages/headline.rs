@@ -1,10 +1,10 @@
 //! Numbers at a glance: how long the last runs took, and how metrics have developed.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::metric_names::{self, MetricName};
 use crate::base::{Timestamp, double};
 use crate::model::{MetricRecord, Run};
 use crate::scheduler::View;
@@ -17,7 +17,7 @@ use crate::ui::{text, tone};
 const LINES: usize = 6;
 /// Most runs of a line.
 const RUNS: usize = 30;
-/// How many of the newest metrics are looked at to find their names, and of each name for its line.
+/// How many of the newest values of a metric are looked at for its line.
 const NEWEST: u32 = 300;
 
 /// The bars of the last runs.
@@ -65,21 +65,12 @@ pub(super) fn bars(runs: &[Run], now: Timestamp) -> RunBars {
     }
 }
 
-/// Returns the metrics of succeeded attempts: those without steps first, because they say what a
-/// run has come to.
+/// Returns the metrics of succeeded attempts, in the order of [`metric_names::recent`].
 pub(super) async fn metrics(view: &View) -> Result<Vec<Headline>, StoreError> {
-    let newest = || PageRequest { cursor: None, limit: NEWEST };
-    let all = FactQuery { succeeded_only: true, ..FactQuery::default() };
-    let mut names: BTreeMap<String, bool> = BTreeMap::new();
-    for metric in view.store.metrics(all.clone(), newest()).await?.items {
-        *names.entry(metric.name).or_default() |= metric.step.is_some();
-    }
-    let mut names: Vec<(bool, String)> = names.into_iter().map(|(name, has_steps)| (has_steps, name)).collect();
-    names.sort();
     let mut lines = Vec::new();
-    for (_, name) in names.into_iter().take(LINES) {
-        let query = FactQuery { name: Some(name.clone()), ..all.clone() };
-        let records = view.store.metrics(query, newest()).await?.items;
+    for MetricName { name, .. } in metric_names::recent(view).await?.into_iter().take(LINES) {
+        let query = FactQuery { name: Some(name.clone()), succeeded_only: true, ..FactQuery::default() };
+        let records = view.store.metrics(query, PageRequest { cursor: None, limit: NEWEST }).await?.items;
         lines.extend(line(name, &records));
     }
     Ok(lines)
@@ -102,20 +93,25 @@ fn line(name: String, records: &[MetricRecord]) -> Option<Headline> {
     let count = text::count(values.len() as u64, "run", "runs");
     let label = format!("{name}: from {} to {} over {count}", short(first), short(value));
     Some(Headline {
-        href: format!("/api/v1/metrics?name={}", text::encoded(&name)),
+        href: format!("/runs/metrics?name={}", text::encoded(&name)),
         value: short(value),
-        change: change.map(|change| match short(change.abs()).as_str() {
-            "0" => "±0".to_owned(),
-            text => format!("{}{text}", if change < 0.0 { '−' } else { '+' }),
-        }),
+        change: change.map(changed),
         run,
         svg: sparkline::draw(&values, &label),
         name,
     })
 }
 
+/// Formats a change, with its sign.
+pub(super) fn changed(change: f64) -> String {
+    match short(change.abs()).as_str() {
+        "0" => "±0".to_owned(),
+        text => format!("{}{text}", if change < 0.0 { '−' } else { '+' }),
+    }
+}
+
 /// Formats a number with about four digits.
-fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     let size = number.abs();
     if !number.is_finite() || size != 0.0 && !(1e-3..1e6).contains(&size) {
         return if number.is_finite() { format!("{number:.2e}") } else { double::text(number) };
@@ -133,9 +129,8 @@ fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metric_names::tests::record;
     use super::{line, short};
-    use crate::base::{AttemptId, RunId, Timestamp};
-    use crate::model::MetricRecord;
 
     #[test]
     fn numbers_are_short() {
@@ -157,18 +152,7 @@ mod tests {
 
     #[test]
     fn a_run_counts_with_its_last_value() {
-        let record = |seq: u64, run_number: u64, value: f64| MetricRecord {
-            seq,
-            run_id: RunId::new(),
-            run_number,
-            action: "train".to_owned(),
-            attempt_id: AttemptId::new(),
-            succeeded: true,
-            name: "loss".to_owned(),
-            value,
-            step: Some(seq),
-            recorded_at: Timestamp::from_micros(0),
-        };
+        let record = |seq: u64, run: u64, value: f64| record(seq, run, "loss", value, Some(seq));
         let records = [record(5, 3, 0.25), record(4, 3, 0.5), record(3, 2, 0.75), record(2, 1, f64::NAN)];
         let line = line("loss".to_owned(), &records).unwrap();
         assert_eq!((line.value.as_str(), line.change.as_deref(), line.run), ("0.25", Some("−0.5"), 3));

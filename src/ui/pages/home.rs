@@ -14,7 +14,7 @@ use super::headline::{self, Headline, RunBars};
 use super::nodes::Now;
 use super::params_form::ParamsForm;
 use super::triggers::TriggerCard;
-use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
+use crate::base::{ByteSize, Clock as _, RunId, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
 use crate::model::Run;
 use crate::scheduler::{View, preview_triggers};
@@ -39,6 +39,8 @@ struct Home {
     runs: Vec<RunRow>,
     more_runs: bool,
     params: ParamsForm,
+    /// The id of the run that the form starts.
+    new_run: String,
     /// Whether the form that starts a run is open.
     is_run_open: bool,
     /// Where to put the first file, and what a run needs: for each watched resource.
@@ -110,6 +112,7 @@ async fn gather(pages: &Pages, sent: &Sent) -> Result<Home> {
         more_runs: page.items.len() > RUNS,
         runs: run_rows(view, page.items, at).await?,
         params: ParamsForm::of(&pipeline, &sent.params),
+        new_run: RunId::new().to_string(),
         is_run_open: sent.is_open,
         places: watched.map(|resource| place_row(view, resource)).collect(),
     })

@@ -10,6 +10,7 @@ mod graph;
 mod headline;
 pub(super) mod home;
 mod lineage;
+mod metric_names;
 pub(super) mod metrics;
 mod nodes;
 mod params_form;

@@ -45,6 +45,8 @@ struct Content {
     waiting: Option<String>,
     /// What a run would take that is triggered by hand; `None` if nothing is new.
     takes: Option<String>,
+    /// The id of that run.
+    new_run: String,
     unrecorded: Vec<String>,
     more_unrecorded: u64,
     read_by: Vec<Link>,
@@ -165,6 +167,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         include: resource.include().to_vec(),
         exclude: resource.exclude().to_vec(),
         waiting: pending.map(sum),
+        new_run: RunId::new().to_string(),
         takes: pending.filter(|pending| pending.count > 0).map(sum),
         more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
         unrecorded: lines,

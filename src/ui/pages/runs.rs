@@ -1,7 +1,5 @@
 //! `/runs`: what ran, found by filters, and chosen for a comparison.
 
-use std::fmt::Display;
-use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -119,22 +117,17 @@ fn query(params: &Params, now: Timestamp) -> Result<RunQuery> {
     let words = params.all("state").into_iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty());
     let states: std::result::Result<Vec<RunState>, _> = words.map(str::parse::<RunState>).collect();
     let states = states.map_err(|error| Refusal::Invalid(format!("The state of a run is not valid: {error}.")))?;
-    let time = |name| Ok::<_, Refusal>(parsed::<When>(params, name)?.map(|when| when.at(now)));
+    let time = |name| Ok::<_, Refusal>(params.parsed::<When>(name)?.map(|when| when.at(now)));
     Ok(RunQuery {
         states,
         trigger: params.text("trigger").map(str::to_owned),
         since: time("since")?,
         until: time("until")?,
-        param: parsed(params, "param")?,
-        tag: parsed(params, "tag")?,
+        param: params.parsed("param")?,
+        tag: params.parsed("tag")?,
         before_run: None,
-        sort: parsed(params, "sort")?.unwrap_or_default(),
+        sort: params.parsed("sort")?.unwrap_or_default(),
     })
-}
-
-fn parsed<T: FromStr<Err: Display>>(params: &Params, name: &str) -> Result<Option<T>> {
-    let value = params.text(name).map(|text| text.trim().parse::<T>());
-    value.transpose().map_err(|error| Refusal::Invalid(format!("The field {name} is not valid: {error}.")))
 }
 
 /// Returns the triggers of the manifest, and one that is asked for and is not in it any more.

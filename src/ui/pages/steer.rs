@@ -60,9 +60,10 @@ pub(in crate::ui) async fn run_pipeline(State(pages): State<Pages>, body: Body) 
         return home::render(&pages, StatusCode::BAD_REQUEST, Some(UNREADABLE.to_owned())).await;
     };
     let params: BTreeMap<String, String> = pairs.into_iter().collect();
-    let started = match params_form::params(&pages.view.pipeline(), &params) {
-        Ok(params) => start(&pages, params, Inputs::New).await,
-        Err(why) => Err((StatusCode::BAD_REQUEST, why)),
+    let started = match (new_run(params.get("id")), params_form::params(&pages.view.pipeline(), &params)) {
+        (Some(id), Ok(params)) => start(&pages, id, params, Inputs::New).await,
+        (None, _) => Err((StatusCode::BAD_REQUEST, UNREADABLE.to_owned())),
+        (_, Err(why)) => Err((StatusCode::BAD_REQUEST, why)),
     };
     match started {
         Ok(run) => lead_to(&run_page(&run)),
@@ -70,10 +71,21 @@ pub(in crate::ui) async fn run_pipeline(State(pages): State<Pages>, body: Body) 
     }
 }
 
-async fn start(pages: &Pages, params: serde_json::Map<String, Value>, inputs: Inputs) -> Result<Run, Refused> {
+/// Returns the id that a form gives to the run that it starts. The page has made it, so a form that
+/// is sent twice starts one run.
+fn new_run(id: Option<&String>) -> Option<RunId> {
+    id?.parse::<RunId>().ok().filter(RunId::is_version_7)
+}
+
+async fn start(
+    pages: &Pages,
+    id: RunId,
+    params: serde_json::Map<String, Value>,
+    inputs: Inputs,
+) -> Result<Run, Refused> {
     // No params of its own is not the same record as an empty object of them.
     let params = Some(params).filter(|params| !params.is_empty()).map(Value::Object);
-    pages.view.control.start(RunId::new(), params, inputs).await.map_err(|error| refused(&error))
+    pages.view.control.start(id, params, inputs).await.map_err(|error| refused(&error))
 }
 
 fn run_page(run: &Run) -> String {
@@ -81,13 +93,20 @@ fn run_page(run: &Run) -> String {
 }
 
 /// `POST /resources/{name}/trigger`: starts a run on what is new in one resource.
-pub(in crate::ui) async fn trigger_resource(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+pub(in crate::ui) async fn trigger_resource(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Response {
     let pipeline = pages.view.pipeline();
     let Some(resource) = pipeline.resource(&name) else { return no_node(&pages, NodeKind::Resource, &name).await };
-    let started = if resource.watch {
-        start(&pages, serde_json::Map::new(), Inputs::NewIn(name.clone())).await
-    } else {
-        Err((StatusCode::CONFLICT, format!("`{name}` is not watched, so it has no new artifacts")))
+    let form = form::read::<BTreeMap<String, String>>(body).await.unwrap_or_default();
+    let started = match new_run(form.get("id")) {
+        _ if !resource.watch => {
+            Err((StatusCode::CONFLICT, format!("`{name}` is not watched, so it has no new artifacts")))
+        }
+        Some(id) => start(&pages, id, serde_json::Map::new(), Inputs::NewIn(name.clone())).await,
+        None => Err((StatusCode::BAD_REQUEST, UNREADABLE.to_owned())),
     };
     match started {
         Ok(run) => lead_to(&run_page(&run)),

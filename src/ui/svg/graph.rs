@@ -16,7 +16,7 @@ const LINE_LETTER: f64 = 6.5;
 /// Width of a box without its name.
 const AROUND: f64 = 52.0;
 /// Bounds of a box's width.
-const WIDTH: (f64, f64) = (190.0, 240.0);
+const WIDTH: (f64, f64) = (176.0, 240.0);
 const HEIGHT: i32 = 62;
 /// Size of an arrow head.
 const HEAD: i32 = 8;
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn boxes_fit_the_names_within_bounds() {
         let mut picture = picture();
-        assert_eq!(shape(&picture, Direction::Right).width, 190);
+        assert_eq!(shape(&picture, Direction::Right).width, 176);
         picture.nodes[2].name = "a".repeat(20);
         assert_eq!(shape(&picture, Direction::Right).width, 204);
         picture.nodes[2].name = "a".repeat(63);

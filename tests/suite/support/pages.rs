@@ -45,6 +45,15 @@ pub(crate) fn submit_from(app: &TestApp, origin: &str, path: &str, form: &str) -
     (answer.status().as_u16(), location, read(&mut answer))
 }
 
+/// Returns the id that the form with this address gives to the run that it starts.
+#[track_caller]
+pub(crate) fn new_run(html: &str, action: &str) -> String {
+    let (_, form) =
+        html.split_once(&format!("action=\"{action}\"")).unwrap_or_else(|| panic!("no {action} in\n{html}"));
+    let (_, id) = form.split_once("name=\"id\" value=\"").unwrap();
+    id.split('"').next().unwrap().to_owned()
+}
+
 /// Asserts that each part is in a page.
 #[track_caller]
 pub(crate) fn has(html: &str, parts: &[&str]) {

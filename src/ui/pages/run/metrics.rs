@@ -1,10 +1,12 @@
-//! `/runs/{run}/metrics`: what the run's actions have recorded: metrics, params, tags.
+//! `/runs/{run}/metrics`: what the run's actions have recorded: metrics with their charts, params,
+//! tags.
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
 
+use super::curves::{Asked, Curves};
 use super::top::{self, Tab, Top};
 use crate::base::double;
 use crate::model::{MetricRecord, RunDetail};
@@ -21,6 +23,8 @@ const OTHERS: u32 = 200;
 #[derive(Debug, Serialize)]
 struct Content {
     top: Top,
+    /// The charts; `None` on a later page of the list.
+    curves: Option<Curves>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
@@ -54,10 +58,15 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
     let path = format!("/runs/{}/metrics", detail.run.number);
     let recorded = view.store.params(facts(), others()).await?.items;
     let tags = view.store.tags(facts(), others()).await?.items;
+    let curves = match params.text("cursor") {
+        None => Some(Curves::gather(view, &detail.run, Asked::of(&params)?).await?),
+        Some(_) => None,
+    };
     let content = Content {
         top: Top::gather(view, &detail, Tab::Metrics).await?,
+        curves,
         rows: page.items.into_iter().map(row).collect(),
-        first: params.text("cursor").map(|_| path.clone()),
+        first: params.text("cursor").map(|_| params.link(&path, &["cursor"], &[])),
         next: page.next_cursor.map(|cursor| params.link(&path, &["cursor"], &[("cursor", &cursor)])),
         params: recorded.into_iter().map(|it| (it.action, it.name, it.value)).collect(),
         tags: tags.into_iter().map(|it| (it.name, it.value)).collect(),

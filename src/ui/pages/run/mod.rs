@@ -9,6 +9,7 @@ pub(in crate::ui) mod metrics;
 pub(in crate::ui) mod overview;
 
 mod attempts;
+mod curves;
 mod lines;
 mod outcome;
 mod top;
