@@ -9,9 +9,12 @@ const METRICS = '/runs/1/metrics?runs=1,2';
 /** Counts the pixels of a chart that have the colour of its first line. */
 const pixels = (page) => page.locator('.chart-figure').first().evaluate((figure) => {
   const canvas = figure.querySelector('canvas');
-  if (!canvas) return 0;
+  if (!canvas?.width || !canvas.height) return 0;
   const [red, green, blue] = getComputedStyle(figure.querySelector('.line-of')).color.match(/\d+/g).map(Number);
-  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  // The browser warns of a canvas that is read often, so a copy is read.
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
   let count = 0;
   for (let at = 0; at < data.length; at += 4) {
     if (Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue) < 12 && data[at + 3] > 200) count += 1;

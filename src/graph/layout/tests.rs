@@ -88,12 +88,12 @@ fn a_chain_is_a_straight_line() {
     let edges = [(0, 1), (1, 2)];
     let layout = lay_out(3, &edges, SHAPE).unwrap();
     check(&layout, &edges);
-    assert_eq!(layout.boxes, [(16, 16), (272, 16), (528, 16)].map(|(x, y)| Point { x, y }));
-    assert_eq!((layout.width, layout.height), (744, 92));
-    assert_eq!(layout.routes[1].curves, [(Point { x: 472, y: 46 }, Point { x: 528, y: 46 })]);
+    assert_eq!(layout.boxes, [(16, 16), (256, 16), (496, 16)].map(|(x, y)| Point { x, y }));
+    assert_eq!((layout.width, layout.height), (712, 92));
+    assert_eq!(layout.routes[1].curves, [(Point { x: 456, y: 46 }, Point { x: 496, y: 46 })]);
     let down = lay_out(3, &edges, DOWN).unwrap();
     check(&down, &edges);
-    assert_eq!(down.boxes, [(16, 16), (16, 132), (16, 248)].map(|(x, y)| Point { x, y }));
+    assert_eq!(down.boxes, [(16, 16), (16, 116), (16, 216)].map(|(x, y)| Point { x, y }));
 }
 
 #[test]

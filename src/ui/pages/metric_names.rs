@@ -16,9 +16,9 @@ pub(super) struct MetricName {
     pub(super) actions: Vec<String>,
 }
 
-/// Returns the metrics among the newest values of succeeded attempts: those without steps first, and
-/// of each kind those of the attempt that has recorded something last, in the order in which it has
-/// recorded them. Authors write first what matters most.
+/// Returns the metrics among the newest values of succeeded attempts: those without steps first,
+/// and of each kind those of the attempt that has recorded something last, in the order in which it
+/// has recorded them. Authors write first what matters most.
 pub(super) async fn recent(view: &View) -> Result<Vec<MetricName>, StoreError> {
     let query = FactQuery { succeeded_only: true, ..FactQuery::default() };
     let newest = view.store.metrics(query, PageRequest { cursor: None, limit: MAX_PAGE }).await?;
