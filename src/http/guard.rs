@@ -13,7 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::hosts::{AllowedHosts, Authority};
-use super::problem::{self, Problem, Result, shown};
+use super::problem::{Problem, Result, shown};
+use super::request_id;
 use crate::base::Digest;
 use crate::manifest::Pipeline;
 
@@ -32,20 +33,44 @@ pub(super) struct Guard {
     token: Option<Digest>,
 }
 
-/// Runs the checks of the guard, and adds the security headers.
-pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    let mut response = match guard.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+/// Runs the checks of the guard, and adds the security headers and the id of the request.
+///
+/// A request with `HEAD` is answered as one with `GET`, so that its headers are the same; the
+/// router around leaves out the body.
+pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let (method, id) = (request.method().clone(), request_id::of(request.headers()));
+    let checked = guard.check(&request);
+    if method == Method::HEAD {
+        *request.method_mut() = Method::GET;
+    }
+    let answering = async {
+        match checked {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
     };
-    let bare = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != problem::MEDIA_TYPE);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED && bare {
-        response = Problem::method_not_allowed().into_response();
+    let mut response = request_id::within(id.clone(), answering).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = other_method(&method, response.headers());
     }
     secure(response.headers_mut());
+    response.headers_mut().insert(request_id::HEADER, id);
     let status = response.status().as_u16().to_string();
     metrics::counter!("anacostia_http_requests_total", "method" => known(&method), "status" => status).increment(1);
+    response
+}
+
+/// Answers a request with a method that the route does not have. `headers` say which it has.
+fn other_method(method: &Method, headers: &HeaderMap) -> Response {
+    let mut response = if *method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        Problem::method_not_allowed().into_response()
+    };
+    let has = headers.get(header::ALLOW).and_then(|methods| methods.to_str().ok()).unwrap_or_default();
+    if let Ok(methods) = HeaderValue::try_from(format!("{has},OPTIONS")) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
     response
 }
 

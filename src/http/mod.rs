@@ -3,13 +3,16 @@
 //! [`router`] builds the routes; [`serve`] accepts connections. A handler turns a request into a
 //! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
 //! module each: `guard` (access), `query` (parameters of the address), `problem` (errors and their
-//! status codes), `server` and `idle` (bounds on connections), `openapi` (the document of routes).
+//! status codes), `server` and `idle` (bounds on connections), `etag`, `encoding` and `request_id`
+//! (what every answer gets), `openapi` (the document of routes).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving all JSON from the model's types, because a run in the form
 //! that clients need (its actions with their attempts inside) is not a record of the store.
 
 mod api;
+mod encoding;
+mod etag;
 mod events;
 mod guard;
 mod hosts;
@@ -18,6 +21,7 @@ mod openapi;
 mod problem;
 mod query;
 mod readers;
+mod request_id;
 mod server;
 
 pub(crate) use api::bodies;
@@ -28,7 +32,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::Semaphore;
@@ -88,13 +92,20 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
         started_at: crate::base::Clock::now(&crate::base::SystemClock),
         stop,
     };
-    api::routes()
-        .with_state(app)
-        .merge(options.pages.clone())
-        .fallback(async move |request: Request| {
-            let problem = unknown_route(request.uri().path());
-            readers::page_or(options.pages, request, problem).await
-        })
+    let routes = api::routes().with_state(app).merge(options.pages.clone()).fallback(async move |request: Request| {
+        let problem = unknown_route(request.uri().path());
+        readers::page_or(options.pages, request, problem).await
+    });
+    guarded(routes, guard)
+}
+
+/// Puts what applies to every request around `routes`.
+fn guarded(routes: Router, guard: guard::Guard) -> Router {
+    // Around a router, not each of its routes: so they see `Allow`, which it adds.
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn(etag::tag))
+        .layer(encoding::layer())
         .layer(from_fn_with_state(guard, guard::guard))
 }
 
@@ -106,7 +117,7 @@ pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr, pages: Router) ->
     let starting = api::starting_routes()
         .merge(pages.clone())
         .fallback(async move |request: Request| readers::page_or(pages, request, api::starting()).await);
-    starting.layer(from_fn_with_state(guard, guard::guard)).layer(map_response(|mut response: Response| async move {
+    guarded(starting, guard).layer(map_response(|mut response: Response| async move {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }))

@@ -34,6 +34,7 @@ mod hooks;
 mod hostile;
 mod house;
 mod http;
+mod http_answers;
 mod http_content;
 mod http_events;
 mod http_fake;
