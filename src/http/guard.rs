@@ -3,18 +3,20 @@
 //!
 //! One middleware covers all routes, including unknown ones and pages, so that no route can be
 //! forgotten. It checks the length of the address, `Host`, `Origin` (for requests that change
-//! something) and the bearer token, and then adds the security headers.
+//! something), and the bearer token or the cookie of a login, and then adds the security headers.
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::hosts::{AllowedHosts, Authority};
+use super::login::{self, Login};
 use super::problem::{Problem, Result, shown};
-use super::request_id;
+use super::{readers, request_id};
 use crate::base::Digest;
 use crate::manifest::Pipeline;
 
@@ -31,6 +33,9 @@ pub(super) struct Guard {
     hosts: AllowedHosts,
     /// Digest of the bearer token, if one is required.
     token: Option<Digest>,
+    /// How people log in, if a token is required.
+    login: Option<Login>,
+    port: u16,
 }
 
 /// Runs the checks of the guard, and adds the security headers and the id of the request.
@@ -45,7 +50,8 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     }
     let answering = async {
         match checked {
-            Ok(()) => next.run(request).await,
+            Ok(None) => next.run(request).await,
+            Ok(Some(form)) => form,
             Err(problem) => problem.into_response(),
         }
     };
@@ -87,11 +93,39 @@ fn known(method: &Method) -> &'static str {
 
 impl Guard {
     /// Creates the guard of a server that is bound to `bound`.
-    pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr) -> Self {
-        Self { hosts: AllowedHosts::new(bound, &pipeline.hosts), token: pipeline.token }
+    pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr, login: Option<Login>) -> Self {
+        let hosts = AllowedHosts::new(bound, &pipeline.hosts);
+        Self { hosts, token: pipeline.token, login, port: bound.port() }
     }
 
-    fn check(&self, request: &Request) -> Result<()> {
+    /// Returns the routes for people who log in.
+    pub(super) fn routes(&self) -> Router {
+        let login = self.login.clone();
+        login.map_or_else(Router::new, |login| login::routes(login, self.port))
+    }
+
+    /// Checks a request. Returns the page with the form, if it is a browser that must log in first.
+    fn check(&self, request: &Request) -> Result<Option<Response>> {
+        self.well_formed(request)?;
+        let Some(expected) = self.token.filter(|_| !self.is_open(request.uri().path())) else { return Ok(None) };
+        let headers = request.headers();
+        let given = single(headers, &header::AUTHORIZATION)?;
+        match (&self.login, given) {
+            (Some(login), None) if login.has_session(headers, self.port) => Ok(None),
+            (Some(login), None) if readers::shows_pages(request) => Ok(Some(login.ask(request))),
+            _ => bearer(given, &expected).map(|()| None),
+        }
+    }
+
+    /// Returns whether a path is answered without a token. The assets show nothing of the pipeline,
+    /// and the page with the form needs them.
+    fn is_open(&self, path: &str) -> bool {
+        let for_login = matches!(path, login::LOGIN | login::LOGOUT) || path.starts_with("/assets/");
+        path == OPEN_PATH || (self.login.is_some() && for_login)
+    }
+
+    /// Checks what does not depend on who sends the request.
+    fn well_formed(&self, request: &Request) -> Result<()> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > MAX_TARGET_BYTES {
             return Err(Problem::target_too_long(MAX_TARGET_BYTES));
@@ -101,7 +135,7 @@ impl Guard {
         if changes {
             origin(request.headers(), &host)?;
         }
-        if request.uri().path() == OPEN_PATH { Ok(()) } else { self.token(request.headers()) }
+        Ok(())
     }
 
     /// Checks the requested host, in the header and, if present, in the request line.
@@ -123,27 +157,20 @@ impl Guard {
         }
         host.ok_or_else(|| Problem::bad_request("the request has no `Host` header"))
     }
-
-    fn token(&self, headers: &HeaderMap) -> Result<()> {
-        let Some(expected) = self.token else { return Ok(()) };
-        let given = single(headers, &header::AUTHORIZATION)?
-            .ok_or_else(|| Problem::unauthorized("send `Authorization: Bearer <token>`"))?;
-        let token = given
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| Problem::unauthorized("send `Authorization: Bearer <token>`"))?;
-        if equal(&Digest::of(token.as_bytes()), &expected) {
-            Ok(())
-        } else {
-            Err(Problem::unauthorized("this is not the token of this pipeline"))
-        }
-    }
 }
 
-/// Compares in constant time.
-fn equal(one: &Digest, other: &Digest) -> bool {
-    one.hex().bytes().zip(other.hex().bytes()).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+/// Checks the bearer token.
+fn bearer(given: Option<&str>, expected: &Digest) -> Result<()> {
+    let wrong = || Problem::unauthorized("send `Authorization: Bearer <token>`");
+    let (scheme, token) = given.and_then(|given| given.split_once(' ')).ok_or_else(wrong)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(wrong());
+    }
+    if login::is_same(&Digest::of(token.trim().as_bytes()), expected) {
+        Ok(())
+    } else {
+        Err(Problem::unauthorized("this is not the token of this pipeline"))
+    }
 }
 
 /// Returns the only value of a header; an error if the header occurs twice or is not text.

@@ -2,9 +2,9 @@
 //!
 //! [`router`] builds the routes; [`serve`] accepts connections. A handler turns a request into a
 //! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
-//! module each: `guard` (access), `query` (parameters of the address), `problem` (errors and their
-//! status codes), `server` and `idle` (bounds on connections), `etag`, `encoding` and `request_id`
-//! (what every answer gets), `openapi` (the document of routes).
+//! module each: `guard` and `login` (access), `query` (parameters of the address), `problem`
+//! (errors and their status codes), `server` and `idle` (bounds on connections), `etag`, `encoding`
+//! and `request_id` (what every answer gets), `openapi` (the document of routes).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving all JSON from the model's types, because a run in the form
@@ -17,6 +17,7 @@ mod events;
 mod guard;
 mod hosts;
 mod idle;
+mod login;
 mod openapi;
 mod problem;
 mod query;
@@ -43,6 +44,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use problem::{Problem, nearest, shown};
 
+pub use login::{Login, LoginForm};
 pub use server::{serve, serve_routers};
 
 /// Maximum number of clients that follow the event stream at once.
@@ -56,6 +58,8 @@ pub struct ServeOptions {
     /// Routes besides those of the API, behind the same guards: the web pages. Its fallback answers
     /// browsers that ask for a page that does not exist.
     pub pages: Router,
+    /// How people log in, if the pipeline has a token. Without it only programs can.
+    pub login: Option<Login>,
     /// Recorder of what the parts of the host count through the `metrics` facade, for `/metrics`;
     /// see [`count_metrics`].
     pub recorder: Option<PrometheusHandle>,
@@ -84,7 +88,7 @@ struct App {
 
 /// Builds all routes of a server bound to `bound`. Open event streams end with `stop`.
 pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: CancellationToken) -> Router {
-    let guard = guard::Guard::new(&view.pipeline(), bound);
+    let guard = guard::Guard::new(&view.pipeline(), bound, options.login);
     let app = App {
         view,
         recorder: options.recorder,
@@ -103,17 +107,17 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
 fn guarded(routes: Router, guard: guard::Guard) -> Router {
     // Around a router, not each of its routes: so they see `Allow`, which it adds.
     Router::new()
-        .fallback_service(routes)
+        .fallback_service(routes.merge(guard.routes()))
         .layer(from_fn(etag::tag))
         .layer(encoding::layer())
         .layer(from_fn_with_state(guard, guard::guard))
 }
 
 /// Builds the routes that a server bound to `bound` has while the host starts: `/healthz` answers
-/// as usual, everything else with 503; `pages` is the same for browsers. Each answer closes its
-/// connection, so that the next request reaches the router of the started host.
-pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr, pages: Router) -> Router {
-    let guard = guard::Guard::new(pipeline, bound);
+/// as usual, everything else with 503; `pages` is the same for browsers. People can log in. Each
+/// answer closes its connection, so that the next request reaches the router of the started host.
+pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr, pages: Router, login: Option<Login>) -> Router {
+    let guard = guard::Guard::new(pipeline, bound, login);
     let starting = api::starting_routes()
         .merge(pages.clone())
         .fallback(async move |request: Request| readers::page_or(pages, request, api::starting()).await);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::idle::{IdleConnections, Seat};
+use super::login::Peer;
 use super::{ServeOptions, router};
 use crate::base::fault;
 use crate::scheduler::View;
@@ -129,7 +132,11 @@ async fn connection(
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_TIMEOUT_MS);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
+    let peer = stream.peer_addr().map(|peer| Peer(peer.ip().to_canonical()));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Ok(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let (busy, answer) = (seat.begin(), router.call(request));
         async move { answer.await.map(|answer| answer.map(|body| busy.until_sent(body))) }
     });

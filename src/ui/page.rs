@@ -143,6 +143,8 @@ struct Frame {
     /// Whether the page keeps itself up to date.
     live: bool,
     reload_secs: Option<u64>,
+    /// Whether people log in, so that they can log out.
+    has_login: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -246,6 +248,40 @@ pub(super) fn starting(
     templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))
 }
 
+/// The content of the page with the form for the token.
+#[derive(Debug, Serialize)]
+struct Login<'a> {
+    next: &'a str,
+    wrong: Option<&'a str>,
+}
+
+/// Returns the page with the form for the token. `next` is where it leads, `wrong` why the last
+/// attempt failed, and `reload` whether the page loads itself again at once.
+///
+/// # Errors
+/// When a template in the binary is invalid.
+pub(super) fn login(
+    templates: &minijinja::Environment<'_>,
+    pipeline: &Pipeline,
+    next: &str,
+    wrong: Option<&str>,
+    reload: bool,
+) -> std::result::Result<String, minijinja::Error> {
+    let head = Head::below(Section::None, "login.html", "Log in");
+    let frame = Frame {
+        // Who has not logged in learns the name only, to know which token is asked for.
+        folder: String::new(),
+        nav: Vec::new(),
+        events: None,
+        live: false,
+        reload_secs: reload.then_some(0),
+        has_login: false,
+        ..Frame::bare(pipeline, &head)
+    };
+    let content = Login { next, wrong };
+    templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))
+}
+
 /// Asks the client to come back in a moment.
 pub(super) fn retry_soon(response: &mut Response) {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -330,6 +366,7 @@ impl Frame {
             events: Some(format!("/api/v1/events{events}")),
             live: true,
             reload_secs: None,
+            has_login: pipeline.token.is_some(),
         }
     }
 

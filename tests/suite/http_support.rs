@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
-use anacostia::http::ServeOptions;
+use anacostia::http::{Login, ServeOptions};
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
 use anacostia::model::{
     Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
@@ -343,6 +343,10 @@ impl Server {
         });
         let resource = Arc::new(FakeResource::default());
         let pipeline = Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() };
+        options.login = pipeline.token.map(|digest| {
+            let page = anacostia::ui::login_page(&pipeline).unwrap();
+            Login::new(digest, move |form| page(form.next, form.refusal, form.reload)).unwrap()
+        });
         let components = Arc::new(BTreeMap::from([("train".to_owned(), a_component())]));
         let in_force = InForce { pipeline: Arc::new(pipeline), components };
         let view = View {

@@ -39,6 +39,7 @@ mod http_content;
 mod http_events;
 mod http_fake;
 mod http_guard;
+mod http_login;
 mod http_page;
 mod http_resource;
 mod http_runs;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
-use crate::http::{self, ServeOptions};
+use crate::http::{self, Login, LoginForm, ServeOptions};
 use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use crate::ui;
@@ -46,10 +46,19 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
+/// Returns how people log in, if the pipeline has a token.
+fn login(pipeline: &Pipeline) -> Result<Option<Login>, Failure> {
+    let Some(token) = pipeline.token else { return Ok(None) };
+    let page = ui::login_page(pipeline).map_err(|error| Failure::Work(error.into()))?;
+    let page = move |form: &LoginForm<'_>| page(form.next, form.refusal, form.reload);
+    Ok(Some(Login::new(token, page)?))
+}
+
 /// A server that answers requests in the background.
 #[derive(Debug)]
 pub(crate) struct Server {
     bound: SocketAddr,
+    login: Option<Login>,
     routers: watch::Sender<Router>,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -61,20 +70,21 @@ impl Server {
     pub(crate) fn start(listener: TcpListener, pipeline: &Pipeline) -> Result<Self, Failure> {
         let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
         let pages = ui::starting_router(pipeline).map_err(|error| Failure::Work(error.into()))?;
-        let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages));
+        let login = login(pipeline)?;
+        let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages, login.clone()));
         let ended = CancellationToken::new();
         let (serving, guard) = (http::serve_routers(listener, router, stop.clone()), ended.clone().drop_guard());
         let task = tokio::spawn(async move {
             let _guard = guard;
             serving.await;
         });
-        Ok(Self { bound, routers, stop, ended, task })
+        Ok(Self { bound, login, routers, stop, ended, task })
     }
 
     /// Answers all requests for this host from now on.
     pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
         let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
-        let options = ServeOptions { recorder: Some(recorder), pages };
+        let options = ServeOptions { recorder: Some(recorder), pages, login: self.login.clone() };
         let _starting = self.routers.send_replace(http::router(view, options, self.bound, self.stop.clone()));
         Ok(())
     }
