@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::hosts::{AllowedHosts, Authority};
 use super::login::{self, Login};
 use super::problem::{Problem, Result, shown};
-use super::{readers, request_id};
+use super::{base_path, readers, request_id};
 use crate::base::Digest;
 use crate::manifest::Pipeline;
 
@@ -36,6 +36,8 @@ pub(super) struct Guard {
     /// How people log in, if a token is required.
     login: Option<Login>,
     port: u16,
+    /// The path below which people reach the server.
+    base_path: String,
 }
 
 /// Runs the checks of the guard, and adds the security headers and the id of the request.
@@ -44,6 +46,7 @@ pub(super) struct Guard {
 /// router around leaves out the body.
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let (method, id) = (request.method().clone(), request_id::of(request.headers()));
+    base_path::take_off(&guard.base_path, request.uri_mut());
     let checked = guard.check(&request);
     if method == Method::HEAD {
         *request.method_mut() = Method::GET;
@@ -59,6 +62,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = other_method(&method, response.headers());
     }
+    base_path::put_before(&guard.base_path, response.headers_mut());
     secure(response.headers_mut());
     response.headers_mut().insert(request_id::HEADER, id);
     let status = response.status().as_u16().to_string();
@@ -95,13 +99,13 @@ impl Guard {
     /// Creates the guard of a server that is bound to `bound`.
     pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr, login: Option<Login>) -> Self {
         let hosts = AllowedHosts::new(bound, &pipeline.hosts);
-        Self { hosts, token: pipeline.token, login, port: bound.port() }
+        Self { hosts, token: pipeline.token, login, port: bound.port(), base_path: pipeline.base_path.clone() }
     }
 
     /// Returns the routes for people who log in.
     pub(super) fn routes(&self) -> Router {
         let login = self.login.clone();
-        login.map_or_else(Router::new, |login| login::routes(login, self.port))
+        login.map_or_else(Router::new, |login| login::routes(login, self.port, &self.base_path))
     }
 
     /// Checks a request. Returns the page with the form, if it is a browser that must log in first.

@@ -2,15 +2,16 @@
 //!
 //! [`router`] builds the routes; [`serve`] accepts connections. A handler turns a request into a
 //! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
-//! module each: `guard` and `login` (access), `query` (parameters of the address), `problem`
-//! (errors and their status codes), `server` and `idle` (bounds on connections), `etag`, `encoding`
-//! and `request_id` (what every answer gets), `openapi` (the document of routes).
+//! module each: `guard` and `login` (access), `query` (parameters of the address), `base_path`,
+//! `problem` (errors and their status codes), `server` and `idle` (bounds on connections), `etag`,
+//! `encoding` and `request_id` (what every answer gets), `openapi` (the document of routes).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving all JSON from the model's types, because a run in the form
 //! that clients need (its actions with their attempts inside) is not a record of the store.
 
 mod api;
+mod base_path;
 mod encoding;
 mod etag;
 mod events;

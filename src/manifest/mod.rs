@@ -283,6 +283,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         params_schema: top.params_schema,
         listen: top.listen,
         hosts: top.hosts,
+        base_path: top.base_path,
         insecure: top.insecure,
         token: top.token,
         public_url: top.public_url,

@@ -70,6 +70,9 @@ pub struct Pipeline {
     /// `server.hosts`: names besides its address under which the server is reached, in lower case.
     /// A name without a port is valid for any port.
     pub hosts: Vec<String>,
+    /// `server.base_path`: the path below which people reach the server, such as `/anacostia`;
+    /// empty if they reach it at `/`.
+    pub base_path: String,
     /// `server.insecure`: allows plain HTTP on addresses other than loopback.
     pub insecure: bool,
     /// `server.token_sha256`: digest of the required bearer token. Mandatory on addresses other

@@ -14,6 +14,7 @@
 
 mod ansi;
 mod assets;
+mod base_path;
 mod drawings;
 mod form;
 mod look;

@@ -10,8 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::Pages;
-use super::text;
+use super::{Pages, base_path, text};
 use crate::base::{RunId, bounds::cut, escape};
 use crate::manifest::Pipeline;
 use crate::model::{NodeKind, Pause};
@@ -245,7 +244,10 @@ pub(super) fn starting(
         advice: Some("This page loads itself again every two seconds, and shows the pipeline as soon as it can."),
         links: Vec::new(),
     };
-    templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))
+    Ok(base_path::put_before(
+        &pipeline.base_path,
+        templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))?,
+    ))
 }
 
 /// The content of the page with the form for the token.
@@ -279,7 +281,10 @@ pub(super) fn login(
         ..Frame::bare(pipeline, &head)
     };
     let content = Login { next, wrong };
-    templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))
+    Ok(base_path::put_before(
+        &pipeline.base_path,
+        templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))?,
+    ))
 }
 
 /// Asks the client to come back in a moment.
@@ -331,7 +336,10 @@ fn explain(refusal: Refusal) -> (StatusCode, Problem) {
 fn write<T: Serialize>(pages: &Pages, template: &str, status: StatusCode, values: &Whole<T>) -> Response {
     match pages.templates.get_template(template).and_then(|template| template.render(Serde(values))) {
         // An address has a page for people, or a problem for programs.
-        Ok(html) => (status, [(header::VARY, "accept")], Html(html)).into_response(),
+        Ok(html) => {
+            let html = base_path::put_before(&pages.view.pipeline().base_path, html);
+            (status, [(header::VARY, "accept")], Html(html)).into_response()
+        }
         Err(error) => {
             tracing::error!("failed to make the page `{template}`: {error:#}");
             let plain: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];

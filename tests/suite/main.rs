@@ -35,6 +35,7 @@ mod hostile;
 mod house;
 mod http;
 mod http_answers;
+mod http_base_path;
 mod http_content;
 mod http_events;
 mod http_fake;

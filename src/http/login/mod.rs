@@ -109,7 +109,7 @@ impl Login {
     }
 
     /// Checks a token that somebody has typed, and answers.
-    fn try_token(&self, sent: &Sent, from: IpAddr, site: Site) -> Response {
+    fn try_token(&self, sent: &Sent, from: IpAddr, cookie: impl FnOnce(&str) -> String) -> Response {
         let next = own_path(&sent.next);
         let form = |refusal| LoginForm { next, refusal: Some(refusal), reload: false };
         if let Err(wait) = self.0.attempts.take(from, Instant::now()) {
@@ -126,53 +126,55 @@ impl Login {
         }
         self.0.attempts.give_back(from);
         let value = self.0.sessions.issue(seconds(SystemClock.now()));
-        lead_to(next, &site.cookie(&value, session::LIFETIME_SECS))
+        lead_to(next, &cookie(&value))
     }
 }
 
-/// What a cookie depends on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Site {
+/// Where browsers reach the server.
+#[derive(Debug, Clone)]
+struct Site {
     /// The port of the server: a browser sends the cookies of a host to all its ports.
-    pub(super) port: u16,
-    /// Whether the browser uses TLS.
-    secure: bool,
+    port: u16,
+    /// The path below which it is.
+    base_path: String,
 }
 
 impl Site {
-    fn of(port: u16, headers: &HeaderMap) -> Self {
+    /// Returns a cookie for the browser that has sent these headers.
+    fn cookie(&self, headers: &HeaderMap, value: &str, max_age: u64) -> String {
         // A browser sends it with each form, also if a proxy in front speaks TLS.
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        Self { port, secure: origin.is_some_and(|origin| origin.starts_with("https://")) }
-    }
-
-    fn cookie(self, value: &str, max_age: u64) -> String {
-        let secure = if self.secure { "; Secure" } else { "" };
-        let name = cookie_name(self.port);
-        format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
+        let secure = if origin.is_some_and(|origin| origin.starts_with("https://")) { "; Secure" } else { "" };
+        let (name, path) = (cookie_name(self.port), &self.base_path);
+        // Without a slash at the end it holds for the path itself too.
+        let path = if path.is_empty() { "/" } else { path };
+        format!("{name}={value}; Path={path}; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
     }
 }
 
-/// Returns the routes of the login, for a server at `port`.
-pub(super) fn routes(login: Login, port: u16) -> Router {
-    Router::new().route(LOGIN, get(show).post(enter)).route(LOGOUT, post(leave)).with_state((login, port))
+/// Returns the routes of the login, for a server at `port` and below `base_path`.
+pub(super) fn routes(login: Login, port: u16, base_path: &str) -> Router {
+    Router::new()
+        .route(LOGIN, get(show).post(enter))
+        .route(LOGOUT, post(leave))
+        .with_state((login, Site { port, base_path: base_path.to_owned() }))
 }
 
-type Shared = State<(Login, u16)>;
+type Shared = State<(Login, Site)>;
 
 async fn show(State((login, _)): Shared) -> Response {
     login.show(StatusCode::OK, &LoginForm { next: "/", refusal: None, reload: false })
 }
 
 async fn enter(
-    State((login, port)): Shared,
+    State((login, site)): Shared,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Extension(Peer(address))| address);
     match read(body).await {
-        Some(sent) => login.try_token(&sent, from, Site::of(port, &headers)),
+        Some(sent) => login.try_token(&sent, from, |value| site.cookie(&headers, value, session::LIFETIME_SECS)),
         None => {
             let form = LoginForm { next: "/", refusal: Some("The form could not be read."), reload: false };
             login.show(StatusCode::BAD_REQUEST, &form)
@@ -180,8 +182,8 @@ async fn enter(
     }
 }
 
-async fn leave(State((_, port)): Shared, headers: HeaderMap) -> Response {
-    lead_to(LOGIN, &Site::of(port, &headers).cookie("", 0))
+async fn leave(State((_, site)): Shared, headers: HeaderMap) -> Response {
+    lead_to(LOGIN, &site.cookie(&headers, "", 0))
 }
 
 /// What the form sends.

@@ -34,6 +34,7 @@ pub(in super::super) struct Top {
     pub(in super::super) params_schema: Option<ParamsSchema>,
     pub(in super::super) listen: SocketAddr,
     pub(in super::super) hosts: Vec<String>,
+    pub(in super::super) base_path: String,
     pub(in super::super) insecure: bool,
     pub(in super::super) token: Option<Digest>,
     pub(in super::super) public_url: Option<String>,
@@ -80,6 +81,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         params_schema: None,
         listen: settings::DEFAULT_LISTEN,
         hosts: Vec::new(),
+        base_path: String::new(),
         insecure: false,
         token: None,
         public_url: None,
@@ -150,6 +152,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(table) = reader.table(root, "server", "[server]", &keys::SERVER, "`[server]`") else { return };
     top.hosts = hosts(reader, &table);
     top.public_url = public_url(reader, &table);
+    top.base_path = base_path(reader, &table);
     let insecure = reader.boolean(&table, "insecure");
     top.insecure = insecure.is_some_and(|insecure| insecure.value);
     let token = reader.string(&table, "token_sha256", "\"sha256:…\"");
@@ -206,6 +209,26 @@ fn public_url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<String> {
             .help("write `public_url = \"https://ml.example.com\"`"),
     );
     None
+}
+
+/// Reads the path below which people reach the server.
+fn base_path(reader: &mut Reader<'_>, table: &Table<'_>) -> String {
+    let Some(text) = reader.string(table, "base_path", "\"/anacostia\"") else { return String::new() };
+    let known = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(known);
+    let path = text.value.strip_suffix('/').unwrap_or(&text.value);
+    match path.strip_prefix('/') {
+        Some(parts) if parts.split('/').all(is_part) => return path.to_owned(),
+        // The same as without it.
+        None if text.value == "/" => return String::new(),
+        _ => {}
+    }
+    reader.complain(
+        Problem::new(format!("{} is not a path below which a server can be", quoted(&text.value)))
+            .at(&text.span, "here")
+            .help("write `base_path = \"/anacostia\"`: a slash, then letters, digits, `-`, `.`, `_` and `~`"),
+    );
+    String::new()
 }
 
 /// Reads the digest of the bearer token. Messages do not contain the text, because it may be the
