@@ -49,7 +49,7 @@ pub use login::{Login, LoginForm};
 pub use server::{serve, serve_routers};
 
 /// Maximum number of clients that follow the event stream at once.
-pub const MAX_EVENT_CLIENTS: usize = 64;
+pub const MAX_EVENT_CLIENTS: usize = 1024;
 /// Maximum size of a request's body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
@@ -83,6 +83,8 @@ struct App {
     view: View,
     recorder: Option<PrometheusHandle>,
     event_clients: Arc<Semaphore>,
+    /// The newest events, for all of them.
+    recent: Arc<events::Recent>,
     started_at: Timestamp,
     stop: CancellationToken,
 }
@@ -90,10 +92,12 @@ struct App {
 /// Builds all routes of a server bound to `bound`. Open event streams end with `stop`.
 pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: CancellationToken) -> Router {
     let guard = guard::Guard::new(&view.pipeline(), bound, options.login);
+    let recent = Arc::new(events::Recent::new(Arc::clone(&view.store)));
     let app = App {
         view,
         recorder: options.recorder,
         event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
+        recent,
         started_at: crate::base::Clock::now(&crate::base::SystemClock),
         stop,
     };

@@ -23,12 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::idle::{IdleConnections, Seat};
 use super::login::Peer;
-use super::{ServeOptions, router};
+use super::{MAX_EVENT_CLIENTS, ServeOptions, router};
 use crate::base::fault;
 use crate::scheduler::View;
 
 /// Maximum number of connections at once.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = MAX_EVENT_CLIENTS + 256;
 /// How long a request's head may take to arrive, and how long a connection may stay open between
 /// requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
