@@ -98,7 +98,7 @@ fn known(method: &Method) -> &'static str {
 impl Guard {
     /// Creates the guard of a server that is bound to `bound`.
     pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr, login: Option<Login>) -> Self {
-        let hosts = AllowedHosts::new(bound, &pipeline.hosts);
+        let hosts = AllowedHosts::new(bound, &pipeline.hosts, pipeline.tls.is_some());
         Self { hosts, token: pipeline.token, login, port: bound.port(), base_path: pipeline.base_path.clone() }
     }
 

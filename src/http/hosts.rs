@@ -50,19 +50,22 @@ impl Authority {
 #[derive(Debug, Clone)]
 pub(super) struct AllowedHosts {
     bound: SocketAddr,
+    /// The port of a name without one: that of the scheme.
+    default_port: u16,
     extra: Vec<Authority>,
 }
 
 impl AllowedHosts {
     /// Creates the list for a server bound to `bound`. `extra` are additional names, each with a
     /// port or for any port. The manifest's check refuses invalid names; here they are skipped.
-    pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
-        Self { bound, extra: extra.iter().filter_map(|name| Authority::parse(name)).collect() }
+    pub(super) fn new(bound: SocketAddr, extra: &[String], tls: bool) -> Self {
+        let default_port = if tls { 443 } else { 80 };
+        Self { bound, default_port, extra: extra.iter().filter_map(|name| Authority::parse(name)).collect() }
     }
 
     /// Returns whether this server answers for `asked`.
     pub(super) fn allow(&self, asked: &Authority) -> bool {
-        let port = asked.port.unwrap_or(80);
+        let port = asked.port.unwrap_or(self.default_port);
         let extra =
             self.extra.iter().any(|known| known.host == asked.host && known.port.is_none_or(|known| known == port));
         extra || (port == self.bound.port() && self.own(&asked.host))
@@ -87,7 +90,7 @@ mod tests {
 
     fn allowed(bound: &str, extra: &[&str], asked: &str) -> bool {
         let extra: Vec<String> = extra.iter().map(|name| (*name).to_owned()).collect();
-        let hosts = AllowedHosts::new(bound.parse().unwrap(), &extra);
+        let hosts = AllowedHosts::new(bound.parse().unwrap(), &extra, false);
         Authority::parse(asked).is_some_and(|asked| hosts.allow(&asked))
     }
 
@@ -115,6 +118,8 @@ mod tests {
             assert!(!allowed("127.0.0.1:8000", &[], bad), "{bad}");
         }
         assert!(allowed("127.0.0.1:80", &[], "localhost"));
+        let with_tls = AllowedHosts::new("127.0.0.1:443".parse().unwrap(), &[], true);
+        assert!(with_tls.allow(&Authority::parse("localhost").unwrap()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
 //! module each: `guard` and `login` (access), `query` (parameters of the address), `base_path`,
 //! `problem` (errors and their status codes), `server` and `idle` (bounds on connections), `etag`,
-//! `encoding` and `request_id` (what every answer gets), `openapi` (the document of routes).
+//! `encoding` and `request_id` (what every answer gets), `tls`, `openapi` (the document of routes).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving all JSON from the model's types, because a run in the form
@@ -25,6 +25,7 @@ mod query;
 mod readers;
 mod request_id;
 mod server;
+mod tls;
 
 pub(crate) use api::bodies;
 
@@ -47,6 +48,7 @@ use problem::{Problem, nearest, shown};
 
 pub use login::{Login, LoginForm};
 pub use server::{serve, serve_routers};
+pub use tls::{Tls, TlsError};
 
 /// Maximum number of clients that follow the event stream at once.
 pub const MAX_EVENT_CLIENTS: usize = 1024;
@@ -61,6 +63,8 @@ pub struct ServeOptions {
     pub pages: Router,
     /// How people log in, if the pipeline has a token. Without it only programs can.
     pub login: Option<Login>,
+    /// The certificate, if clients speak TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Recorder of what the parts of the host count through the `metrics` facade, for `/metrics`;
     /// see [`count_metrics`].
     pub recorder: Option<PrometheusHandle>,

@@ -77,7 +77,7 @@ impl Reloader {
 fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
     let server = |it: &Pipeline| {
         let urls = (it.public_url.clone(), it.base_path.clone());
-        (it.listen, it.hosts.clone(), it.insecure, it.token, urls)
+        (it.listen, it.hosts.clone(), it.insecure, it.tls.clone(), it.token, urls)
     };
     let mut keys: Vec<String> = [
         ("`pipeline.name`", now.name != next.name),

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
-use anacostia::http::{Login, ServeOptions};
-use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
+use anacostia::http::{Login, ServeOptions, Tls};
+use anacostia::manifest::{
+    ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, TlsSpec, Trigger,
+};
 use anacostia::model::{
     Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
 };
@@ -260,6 +262,7 @@ fn a_pipeline() -> Pipeline {
         listen: "127.0.0.1:0".parse().unwrap(),
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         base_path: String::new(),
+        tls: None,
         insecure: false,
         token: None,
         public_url: None,
@@ -334,6 +337,16 @@ impl Server {
         let logs = logs::open(folder.path(), u64::MAX).unwrap();
         let pipeline = Pipeline { base_path: base_path.to_owned(), ..with_token(token) };
         Self::build(store.clone(), store, logs, pipeline, ServeOptions::default())
+    }
+
+    /// Starts a server that speaks TLS.
+    pub(crate) fn with_tls(spec: TlsSpec) -> Self {
+        let store = Arc::new(FakeStore::default());
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs::open(folder.path(), u64::MAX).unwrap();
+        let tls = Some(Arc::new(Tls::open(spec.clone()).unwrap()));
+        let pipeline = Pipeline { tls: Some(spec), ..a_pipeline() };
+        Self::build(store.clone(), store, logs, pipeline, ServeOptions { tls, ..ServeOptions::default() })
     }
 
     /// Starts a server over the store and the logs of the test.

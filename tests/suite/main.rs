@@ -46,6 +46,7 @@ mod http_resource;
 mod http_runs;
 mod http_store;
 mod http_support;
+mod http_tls;
 mod inspect;
 mod languages;
 mod limits;

@@ -141,7 +141,8 @@ impl Started {
         server.serve(host.view(), recorder)?;
         let url = url(&view.pipeline(), address);
         let notifier = Notifier::start(host.view(), &url);
-        lease.announce(&address.to_string()).await?;
+        let listens = if view.pipeline().tls.is_some() { format!("https://{address}") } else { address.to_string() };
+        lease.announce(&listens).await?;
         announce(how.json, &view.pipeline(), &url)?;
         if view.store.paused().await? {
             let resume = show::resume_command(&how.path, None);
@@ -159,7 +160,8 @@ impl Started {
 
 /// Returns the URL by which a client on this machine reaches the server.
 fn url(pipeline: &Pipeline, address: SocketAddr) -> String {
-    format!("http://{address}{}", pipeline.base_path)
+    let scheme = if pipeline.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}{}", pipeline.base_path)
 }
 
 fn announce(json: bool, pipeline: &Pipeline, url: &str) -> io::Result<()> {

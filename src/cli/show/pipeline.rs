@@ -272,6 +272,7 @@ pub(crate) mod tests {
             listen: "127.0.0.1:8000".parse().unwrap(),
             hosts: Vec::new(),
             base_path: String::new(),
+            tls: None,
             insecure: false,
             token: None,
             public_url: None,

@@ -22,7 +22,7 @@ pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
 use section::{Row, by_kind, object};
-pub(super) use server::SERVER;
+pub(super) use server::{SERVER, TLS};
 pub(super) use trigger::{
     COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
 };

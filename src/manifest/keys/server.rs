@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::section::Keys;
+use super::section::{Keys, object};
 use crate::manifest::schema::{BASE_PATH, DIGEST, boolean, form, strings, text, with_default};
 use crate::manifest::settings;
 
@@ -43,6 +43,11 @@ pub(in crate::manifest) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
                 "/anacostia",
             ),
         ),
+        (
+            "tls",
+            &["https", "ssl", "certificate"],
+            object("The files of a certificate, with which the server speaks TLS.", &TLS, &["cert", "key"]),
+        ),
         ("insecure", &[], boolean("Whether plain HTTP off loopback is allowed, for a proxy in front that speaks TLS.")),
         (
             "token_sha256",
@@ -53,5 +58,14 @@ pub(in crate::manifest) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
                 "sha256:${TOKEN_SHA256}",
             ),
         ),
+    ],
+});
+
+pub(in crate::manifest) static TLS: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`tls` of [server]",
+    later: &[],
+    rows: vec![
+        ("cert", &["certificate", "cert_file"], text("The file of the certificate and those above it, as PEM.")),
+        ("key", &["private_key", "key_file"], text("The file of its key, as PEM.")),
     ],
 });
