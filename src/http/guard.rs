@@ -137,7 +137,7 @@ impl Guard {
         let host = self.host(request)?;
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if changes {
-            origin(request.headers(), &host)?;
+            origin(request.headers(), &self.hosts, &host)?;
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 }
 
 /// Refuses requests from pages of another site. Other clients send neither header.
-fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
+fn origin(headers: &HeaderMap, hosts: &AllowedHosts, host: &Authority) -> Result<()> {
     // `same-site` is refused too, because another port of this machine counts as the same site but
     // is another server.
     if let Some(site) = headers.get("sec-fetch-site")
@@ -200,15 +200,7 @@ fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
         return Err(Problem::foreign_origin("the browser says that another site sends this request"));
     }
     let Some(origin) = single(headers, &header::ORIGIN)? else { return Ok(()) };
-    let same = match origin.split_once("://") {
-        Some((scheme @ ("http" | "https"), rest)) => {
-            // Behind a TLS proxy the scheme differs from ours, so only the authority is compared.
-            let port = if scheme == "http" { 80 } else { 443 };
-            Authority::parse(rest).is_some_and(|origin| origin.port_or(port) == host.clone().port_or(port))
-        }
-        _ => false,
-    };
-    if same {
+    if hosts.is_own_origin(origin, host) {
         Ok(())
     } else {
         Err(Problem::foreign_origin(format!("`{}` is not the origin of this server", shown(origin))))

@@ -66,9 +66,24 @@ impl AllowedHosts {
     /// Returns whether this server answers for `asked`.
     pub(super) fn allow(&self, asked: &Authority) -> bool {
         let port = asked.port.unwrap_or(self.default_port);
-        let extra =
-            self.extra.iter().any(|known| known.host == asked.host && known.port.is_none_or(|known| known == port));
-        extra || (port == self.bound.port() && self.own(&asked.host))
+        self.list(&asked.host, port) || (port == self.bound.port() && self.own(&asked.host))
+    }
+
+    /// Returns whether a name at a port is one of the additional ones.
+    fn list(&self, host: &str, port: u16) -> bool {
+        self.extra.iter().any(|known| known.host == host && known.port.is_none_or(|known| known == port))
+    }
+
+    /// Returns whether a page whose address begins with `origin` is from this server, for a request
+    /// to `host`. Some proxies do not pass on the name that the browser has used, so each of the
+    /// additional names is good too.
+    pub(super) fn is_own_origin(&self, origin: &str, host: &Authority) -> bool {
+        let Some((scheme @ ("http" | "https"), rest)) = origin.split_once("://") else { return false };
+        // Behind a TLS proxy the scheme differs from ours, so only the authority is compared.
+        let port = if scheme == "http" { 80 } else { 443 };
+        Authority::parse(rest).map(|origin| origin.port_or(port)).is_some_and(|origin| {
+            origin == host.clone().port_or(port) || self.list(&origin.host, origin.port.unwrap_or(port))
+        })
     }
 
     fn own(&self, host: &str) -> bool {

@@ -41,6 +41,7 @@ mod http_events;
 mod http_fake;
 mod http_guard;
 mod http_login;
+mod http_nginx;
 mod http_page;
 mod http_resource;
 mod http_runs;

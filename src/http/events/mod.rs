@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -69,7 +69,10 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
         let message = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(message)), follower))
     });
-    Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(messages)).into_response())
+    // A proxy such as nginx otherwise keeps messages until it has some kilobytes of them.
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (unbuffered, "no")];
+    Ok((headers, Body::from_stream(messages)).into_response())
 }
 
 /// A position in the sequence of events, as a client gives it.
