@@ -1,9 +1,11 @@
 //! Sends requests to a running host over HTTP.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::TlsConfig;
 
 use super::failure::Failure;
 use super::out;
@@ -30,7 +32,7 @@ pub(crate) enum Answer {
 /// A running host.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    /// Where it serves HTTP.
+    /// Where it serves HTTP: an address, or `https://` and an address.
     pub(crate) address: String,
     /// Its process.
     pub(crate) pid: u32,
@@ -39,6 +41,12 @@ pub(crate) struct Remote {
 type Response = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
 impl Remote {
+    /// Returns the URL of a route below `/api/v1/`.
+    fn url(&self, path: &str) -> String {
+        let scheme = if self.address.starts_with("https://") { "" } else { "http://" };
+        format!("{scheme}{}/api/v1/{path}", self.address)
+    }
+
     /// Returns what the host answers to a `GET` below `/api/v1/`.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
         self.get_within(path, Duration::ZERO)
@@ -47,7 +55,8 @@ impl Remote {
     /// The same for a request that the host answers only after up to `wait`.
     pub(crate) fn get_within(&self, path: &str, wait: Duration) -> Result<Value, Failure> {
         let address = &self.address;
-        let ask = |agent: ureq::Agent| with_token(agent.get(format!("http://{address}/api/v1/{path}"))).call();
+        let url = self.url(path);
+        let ask = |agent: ureq::Agent| with_token(agent.get(url)).call();
         self.request(wait, ask)?
             .map_err(|(_, why)| Failure::work(format!("the host at {address} refused to answer: {why}")))
     }
@@ -55,25 +64,25 @@ impl Remote {
     /// Asks the host to start the run `run` as `how` says (`params`, `rerun_of`). Asked again, the
     /// host answers with the same run.
     pub(crate) fn start(&self, run: RunId, how: &Value) -> Result<Answer, Failure> {
-        let url = format!("http://{}/api/v1/runs/{run}", self.address);
+        let url = self.url(&format!("runs/{run}"));
         self.request(Duration::ZERO, |agent| with_token(agent.put(url)).send_json(how)).map(answer)
     }
 
     /// Asks the host to do something with a run (`cancel`, `retry`).
     pub(crate) fn ask(&self, run: RunId, what: &str) -> Result<Answer, Failure> {
-        let url = format!("http://{}/api/v1/runs/{run}/{what}", self.address);
+        let url = self.url(&format!("runs/{run}/{what}"));
         self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_empty()).map(answer)
     }
 
     /// Sends this body to a route below `/api/v1/` that answers with a run.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
-        let url = format!("http://{}/api/v1/{path}", self.address);
+        let url = self.url(path);
         self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body)).map(answer)
     }
 
     /// Sends a change to a route below `/api/v1/`, and returns what the host answers.
     pub(crate) fn change(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let url = format!("http://{}/api/v1/{path}", self.address);
+        let url = self.url(path);
         let sent = self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body))?;
         sent.map_err(|(status, why)| match status {
             400 | 404 => Failure::usage(why),
@@ -146,8 +155,13 @@ fn with_token<Body>(request: ureq::RequestBuilder<Body>) -> ureq::RequestBuilder
 }
 
 fn agent(timeout: Duration) -> ureq::Agent {
+    // The host's own file says where it listens on this machine. Its certificate has the name by
+    // which others reach it, and not this address.
+    let tls = TlsConfig::builder()
+        .disable_verification(true)
+        .unversioned_rustls_crypto_provider(Arc::new(tokio_rustls::rustls::crypto::ring::default_provider()));
     let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).proxy(None);
-    config.build().into()
+    config.tls_config(tls.build()).build().into()
 }
 
 fn answer(read: Result<Value, (u16, String)>) -> Answer {

@@ -3,17 +3,20 @@
 //!
 //! One middleware covers all routes, including unknown ones and pages, so that no route can be
 //! forgotten. It checks the length of the address, `Host`, `Origin` (for requests that change
-//! something) and the bearer token, and then adds the security headers.
+//! something), and the bearer token or the cookie of a login, and then adds the security headers.
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::hosts::{AllowedHosts, Authority};
-use super::problem::{self, Problem, Result, shown};
+use super::login::{self, Login};
+use super::problem::{Problem, Result, shown};
+use super::{base_path, readers, request_id};
 use crate::base::Digest;
 use crate::manifest::Pipeline;
 
@@ -30,22 +33,54 @@ pub(super) struct Guard {
     hosts: AllowedHosts,
     /// Digest of the bearer token, if one is required.
     token: Option<Digest>,
+    /// How people log in, if a token is required.
+    login: Option<Login>,
+    port: u16,
+    /// The path below which people reach the server.
+    base_path: String,
 }
 
-/// Runs the checks of the guard, and adds the security headers.
-pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    let mut response = match guard.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    };
-    let bare = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != problem::MEDIA_TYPE);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED && bare {
-        response = Problem::method_not_allowed().into_response();
+/// Runs the checks of the guard, and adds the security headers and the id of the request.
+///
+/// A request with `HEAD` is answered as one with `GET`, so that its headers are the same; the
+/// router around leaves out the body.
+pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let (method, id) = (request.method().clone(), request_id::of(request.headers()));
+    base_path::take_off(&guard.base_path, request.uri_mut());
+    let checked = guard.check(&request);
+    if method == Method::HEAD {
+        *request.method_mut() = Method::GET;
     }
+    let answering = async {
+        match checked {
+            Ok(None) => next.run(request).await,
+            Ok(Some(form)) => form,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let mut response = request_id::within(id.clone(), answering).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = other_method(&method, response.headers());
+    }
+    base_path::put_before(&guard.base_path, response.headers_mut());
     secure(response.headers_mut());
+    response.headers_mut().insert(request_id::HEADER, id);
     let status = response.status().as_u16().to_string();
     metrics::counter!("anacostia_http_requests_total", "method" => known(&method), "status" => status).increment(1);
+    response
+}
+
+/// Answers a request with a method that the route does not have. `headers` say which it has.
+fn other_method(method: &Method, headers: &HeaderMap) -> Response {
+    let mut response = if *method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        Problem::method_not_allowed().into_response()
+    };
+    let has = headers.get(header::ALLOW).and_then(|methods| methods.to_str().ok()).unwrap_or_default();
+    if let Ok(methods) = HeaderValue::try_from(format!("{has},OPTIONS")) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
     response
 }
 
@@ -62,11 +97,39 @@ fn known(method: &Method) -> &'static str {
 
 impl Guard {
     /// Creates the guard of a server that is bound to `bound`.
-    pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr) -> Self {
-        Self { hosts: AllowedHosts::new(bound, &pipeline.hosts), token: pipeline.token }
+    pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr, login: Option<Login>) -> Self {
+        let hosts = AllowedHosts::new(bound, &pipeline.hosts, pipeline.tls.is_some());
+        Self { hosts, token: pipeline.token, login, port: bound.port(), base_path: pipeline.base_path.clone() }
     }
 
-    fn check(&self, request: &Request) -> Result<()> {
+    /// Returns the routes for people who log in.
+    pub(super) fn routes(&self) -> Router {
+        let login = self.login.clone();
+        login.map_or_else(Router::new, |login| login::routes(login, self.port, &self.base_path))
+    }
+
+    /// Checks a request. Returns the page with the form, if it is a browser that must log in first.
+    fn check(&self, request: &Request) -> Result<Option<Response>> {
+        self.well_formed(request)?;
+        let Some(expected) = self.token.filter(|_| !self.is_open(request.uri().path())) else { return Ok(None) };
+        let headers = request.headers();
+        let given = single(headers, &header::AUTHORIZATION)?;
+        match (&self.login, given) {
+            (Some(login), None) if login.has_session(headers, self.port) => Ok(None),
+            (Some(login), None) if readers::shows_pages(request) => Ok(Some(login.ask(request))),
+            _ => bearer(given, &expected).map(|()| None),
+        }
+    }
+
+    /// Returns whether a path is answered without a token. The assets show nothing of the pipeline,
+    /// and the page with the form needs them.
+    fn is_open(&self, path: &str) -> bool {
+        let for_login = matches!(path, login::LOGIN | login::LOGOUT) || path.starts_with("/assets/");
+        path == OPEN_PATH || (self.login.is_some() && for_login)
+    }
+
+    /// Checks what does not depend on who sends the request.
+    fn well_formed(&self, request: &Request) -> Result<()> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > MAX_TARGET_BYTES {
             return Err(Problem::target_too_long(MAX_TARGET_BYTES));
@@ -74,9 +137,9 @@ impl Guard {
         let host = self.host(request)?;
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if changes {
-            origin(request.headers(), &host)?;
+            origin(request.headers(), &self.hosts, &host)?;
         }
-        if request.uri().path() == OPEN_PATH { Ok(()) } else { self.token(request.headers()) }
+        Ok(())
     }
 
     /// Checks the requested host, in the header and, if present, in the request line.
@@ -98,27 +161,20 @@ impl Guard {
         }
         host.ok_or_else(|| Problem::bad_request("the request has no `Host` header"))
     }
-
-    fn token(&self, headers: &HeaderMap) -> Result<()> {
-        let Some(expected) = self.token else { return Ok(()) };
-        let given = single(headers, &header::AUTHORIZATION)?
-            .ok_or_else(|| Problem::unauthorized("send `Authorization: Bearer <token>`"))?;
-        let token = given
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| Problem::unauthorized("send `Authorization: Bearer <token>`"))?;
-        if equal(&Digest::of(token.as_bytes()), &expected) {
-            Ok(())
-        } else {
-            Err(Problem::unauthorized("this is not the token of this pipeline"))
-        }
-    }
 }
 
-/// Compares in constant time.
-fn equal(one: &Digest, other: &Digest) -> bool {
-    one.hex().bytes().zip(other.hex().bytes()).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+/// Checks the bearer token.
+fn bearer(given: Option<&str>, expected: &Digest) -> Result<()> {
+    let wrong = || Problem::unauthorized("send `Authorization: Bearer <token>`");
+    let (scheme, token) = given.and_then(|given| given.split_once(' ')).ok_or_else(wrong)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(wrong());
+    }
+    if login::is_same(&Digest::of(token.trim().as_bytes()), expected) {
+        Ok(())
+    } else {
+        Err(Problem::unauthorized("this is not the token of this pipeline"))
+    }
 }
 
 /// Returns the only value of a header; an error if the header occurs twice or is not text.
@@ -134,7 +190,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 }
 
 /// Refuses requests from pages of another site. Other clients send neither header.
-fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
+fn origin(headers: &HeaderMap, hosts: &AllowedHosts, host: &Authority) -> Result<()> {
     // `same-site` is refused too, because another port of this machine counts as the same site but
     // is another server.
     if let Some(site) = headers.get("sec-fetch-site")
@@ -144,15 +200,7 @@ fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
         return Err(Problem::foreign_origin("the browser says that another site sends this request"));
     }
     let Some(origin) = single(headers, &header::ORIGIN)? else { return Ok(()) };
-    let same = match origin.split_once("://") {
-        Some((scheme @ ("http" | "https"), rest)) => {
-            // Behind a TLS proxy the scheme differs from ours, so only the authority is compared.
-            let port = if scheme == "http" { 80 } else { 443 };
-            Authority::parse(rest).is_some_and(|origin| origin.port_or(port) == host.clone().port_or(port))
-        }
-        _ => false,
-    };
-    if same {
+    if hosts.is_own_origin(origin, host) {
         Ok(())
     } else {
         Err(Problem::foreign_origin(format!("`{}` is not the origin of this server", shown(origin))))

@@ -50,22 +50,40 @@ impl Authority {
 #[derive(Debug, Clone)]
 pub(super) struct AllowedHosts {
     bound: SocketAddr,
+    /// The port of a name without one: that of the scheme.
+    default_port: u16,
     extra: Vec<Authority>,
 }
 
 impl AllowedHosts {
     /// Creates the list for a server bound to `bound`. `extra` are additional names, each with a
     /// port or for any port. The manifest's check refuses invalid names; here they are skipped.
-    pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
-        Self { bound, extra: extra.iter().filter_map(|name| Authority::parse(name)).collect() }
+    pub(super) fn new(bound: SocketAddr, extra: &[String], tls: bool) -> Self {
+        let default_port = if tls { 443 } else { 80 };
+        Self { bound, default_port, extra: extra.iter().filter_map(|name| Authority::parse(name)).collect() }
     }
 
     /// Returns whether this server answers for `asked`.
     pub(super) fn allow(&self, asked: &Authority) -> bool {
-        let port = asked.port.unwrap_or(80);
-        let extra =
-            self.extra.iter().any(|known| known.host == asked.host && known.port.is_none_or(|known| known == port));
-        extra || (port == self.bound.port() && self.own(&asked.host))
+        let port = asked.port.unwrap_or(self.default_port);
+        self.list(&asked.host, port) || (port == self.bound.port() && self.own(&asked.host))
+    }
+
+    /// Returns whether a name at a port is one of the additional ones.
+    fn list(&self, host: &str, port: u16) -> bool {
+        self.extra.iter().any(|known| known.host == host && known.port.is_none_or(|known| known == port))
+    }
+
+    /// Returns whether a page whose address begins with `origin` is from this server, for a request
+    /// to `host`. Some proxies do not pass on the name that the browser has used, so each of the
+    /// additional names is good too.
+    pub(super) fn is_own_origin(&self, origin: &str, host: &Authority) -> bool {
+        let Some((scheme @ ("http" | "https"), rest)) = origin.split_once("://") else { return false };
+        // Behind a TLS proxy the scheme differs from ours, so only the authority is compared.
+        let port = if scheme == "http" { 80 } else { 443 };
+        Authority::parse(rest).map(|origin| origin.port_or(port)).is_some_and(|origin| {
+            origin == host.clone().port_or(port) || self.list(&origin.host, origin.port.unwrap_or(port))
+        })
     }
 
     fn own(&self, host: &str) -> bool {
@@ -87,7 +105,7 @@ mod tests {
 
     fn allowed(bound: &str, extra: &[&str], asked: &str) -> bool {
         let extra: Vec<String> = extra.iter().map(|name| (*name).to_owned()).collect();
-        let hosts = AllowedHosts::new(bound.parse().unwrap(), &extra);
+        let hosts = AllowedHosts::new(bound.parse().unwrap(), &extra, false);
         Authority::parse(asked).is_some_and(|asked| hosts.allow(&asked))
     }
 
@@ -115,6 +133,8 @@ mod tests {
             assert!(!allowed("127.0.0.1:8000", &[], bad), "{bad}");
         }
         assert!(allowed("127.0.0.1:80", &[], "localhost"));
+        let with_tls = AllowedHosts::new("127.0.0.1:443".parse().unwrap(), &[], true);
+        assert!(with_tls.allow(&Authority::parse("localhost").unwrap()));
     }
 
     #[test]

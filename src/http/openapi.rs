@@ -5,9 +5,11 @@
 //! what these accept.
 
 use axum::Json;
+use axum::extract::State;
 use axum::http::Uri;
 use serde_json::{Map, Value, json};
 
+use super::App;
 use super::problem::{MEDIA_TYPE, Result};
 use super::query::Query;
 use crate::base::bounds::MAX_PAGE;
@@ -15,9 +17,9 @@ use crate::model::{ArtifactState, NodeKind, RunState};
 use crate::store::{MAX_LINEAGE_DEPTH, RunSort};
 
 /// `GET /openapi.json`
-pub(super) async fn show(uri: Uri) -> Result<Json<Value>> {
+pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Value>> {
     Query::parse(&uri, &[])?;
-    Ok(Json(document()))
+    Ok(Json(document(&app.view.pipeline().base_path)))
 }
 
 /// One method of one path.
@@ -114,8 +116,8 @@ const OPERATIONS: &[Operation] = &[
     get("/openapi.json", "This document.", &[], Object),
 ];
 
-/// Returns the document.
-fn document() -> Value {
+/// Returns the document of a server below `base_path`.
+fn document(base_path: &str) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for operation in OPERATIONS {
         if let Value::Object(methods) = paths.entry(operation.path).or_insert_with(|| json!({})) {
@@ -129,6 +131,7 @@ fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "A running pipeline. Lists and errors have the same form everywhere; docs/HTTP.md describes members in full.",
         },
+        "servers": [{ "url": if base_path.is_empty() { "/" } else { base_path } }],
         // A host without a token asks for none.
         "security": [{}, { "bearer": [] }],
         "paths": paths,

@@ -6,6 +6,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
+use super::request_id;
 use crate::base::{bounds::cut, escape};
 use crate::resource::ResourceError;
 use crate::store::StoreError;
@@ -171,7 +172,8 @@ impl Problem {
     /// the host, so they go to the host's log, under a number that the answer contains.
     pub(super) fn internal(what: impl std::fmt::Display) -> Self {
         let number = format!("{:08x}", fastrand::u32(..));
-        tracing::error!("failed to answer a request (fault {number}): {what}");
+        let request = request_id::current();
+        tracing::error!("failed to answer a request (fault {number}, request {request}): {what}");
         let detail = format!("the host's log says what happened: look for `fault {number}`");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the host failed", detail)
     }

@@ -20,13 +20,17 @@ pub(super) async fn page_or(pages: Router, request: Request, problem: Problem) -
     }
 }
 
-/// Returns whether a browser asks for a page. The addresses of the API are for programs, even when
-/// somebody opens one in a browser.
+/// Returns whether a browser asks for a page.
 fn wants_page(request: &Request) -> bool {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    matches!(*request.method(), Method::GET | Method::HEAD) && shows_pages(request)
+}
+
+/// Returns whether a browser that shows pages sends the request. The addresses of the API are for
+/// programs, even when somebody opens one in a browser.
+pub(super) fn shows_pages(request: &Request) -> bool {
     let values = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let html = |kind: &str| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"));
-    reads && !request.uri().path().starts_with("/api/") && values.flat_map(|value| value.split(',')).any(html)
+    !request.uri().path().starts_with("/api/") && values.flat_map(|value| value.split(',')).any(html)
 }
 
 #[cfg(test)]

@@ -10,22 +10,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::idle::{IdleConnections, Seat};
-use super::{ServeOptions, router};
+use super::login::Peer;
+use super::tls::Tls;
+use super::{MAX_EVENT_CLIENTS, ServeOptions, router};
 use crate::base::fault;
 use crate::scheduler::View;
 
 /// Maximum number of connections at once.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = MAX_EVENT_CLIENTS + 256;
 /// How long a request's head may take to arrive, and how long a connection may stay open between
 /// requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -52,14 +57,20 @@ pub async fn serve(
     options: ServeOptions,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let tls = options.tls.clone();
     let router = router(view, options, listener.local_addr()?, stop.clone());
-    serve_routers(listener, watch::Sender::new(router).subscribe(), stop).await;
+    serve_routers(listener, tls, watch::Sender::new(router).subscribe(), stop).await;
     Ok(())
 }
 
-/// Same as [`serve`], with a router that may change. A connection keeps the router that it began
-/// with.
-pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Router>, stop: CancellationToken) {
+/// Same as [`serve`], with TLS if given, and with a router that may change. A connection keeps the
+/// router that it began with.
+pub async fn serve_routers(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    routers: watch::Receiver<Router>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (idle, mut number) = (IdleConnections::default(), 0);
     let mut connections = JoinSet::new();
@@ -67,7 +78,8 @@ pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Route
         fault::panic_point("http.accept");
         let seat = idle.add(number);
         number += 1;
-        connections.spawn(connection(stream, routers.borrow().clone(), stop.clone(), seat, place));
+        let serving = Serving { router: routers.borrow().clone(), stop: stop.clone(), seat };
+        connections.spawn(connection(stream, tls.clone(), serving, place));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -117,47 +129,70 @@ async fn place(places: &Arc<Semaphore>, idle: &IdleConnections) -> Option<OwnedS
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// What a connection needs to be served.
+struct Serving {
     router: Router,
     stop: CancellationToken,
     seat: Arc<Seat>,
-    _place: OwnedSemaphorePermit,
-) {
+}
+
+async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, serving: Serving, _place: OwnedSemaphorePermit) {
     // Both improve the connection, but it works without them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_TIMEOUT_MS);
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
-        let (busy, answer) = (seat.begin(), router.call(request));
-        async move { answer.await.map(|answer| answer.map(|body| busy.until_sent(body))) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = seat.asked_to_leave() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(LEAVE_WITHIN, connection.as_mut()).await {
-                Ok(ended) => ended,
-                // A request has just come in.
-                Err(_) if !seat.is_idle() => connection.await,
-                // It has sent no request at all, or a part of one.
-                Err(_) => Ok(()),
-            }
-        }
+    let peer = stream.peer_addr().ok().map(|peer| Peer(peer.ip().to_canonical()));
+    let Some(tls) = tls else { return serving.serve(stream, peer).await };
+    let handshake = async { tls.acceptor().await.accept(stream).await };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HEAD_TIMEOUT, handshake) => shaken,
+        () = serving.stop.cancelled() => return,
+        () = serving.seat.asked_to_leave() => return,
     };
-    if let Err(error) = ended {
-        tracing::debug!("a connection ended early: {error}");
+    match shaken {
+        Ok(Ok(stream)) => serving.serve(stream, peer).await,
+        Ok(Err(error)) => tracing::debug!("a client failed to begin TLS: {error}"),
+        Err(_) => tracing::debug!("a client did not begin TLS in time"),
+    }
+}
+
+impl Serving {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Option<Peer>) {
+        let Self { router, stop, seat } = self;
+        let router = TowerToHyperService::new(router);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            let (busy, answer) = (seat.begin(), router.call(request));
+            async move { answer.await.map(|answer| answer.map(|body| busy.until_sent(body))) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = seat.asked_to_leave() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(LEAVE_WITHIN, connection.as_mut()).await {
+                    Ok(ended) => ended,
+                    // A request has just come in.
+                    Err(_) if !seat.is_idle() => connection.await,
+                    // It has sent no request at all, or a part of one.
+                    Err(_) => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!("a connection ended early: {error}");
+        }
     }
 }

@@ -23,7 +23,8 @@ pub enum ListenError {
 }
 
 impl ListenError {
-    /// Returns advice on how to fix it. `insecure` says whether plain HTTP is already allowed.
+    /// Returns advice on how to fix it. `insecure` says whether plain HTTP is already allowed, or
+    /// the server speaks TLS.
     #[must_use]
     pub fn advice(self, insecure: bool) -> &'static str {
         match self {
@@ -31,10 +32,10 @@ impl ListenError {
                 "listen on 127.0.0.1, or add\n[server]\ntoken_sha256 = \"sha256:…\"   # printf %s \"$TOKEN\" | sha256sum"
             }
             Self::NoToken(_) => {
-                "listen on 127.0.0.1, or add\n[server]\ntoken_sha256 = \"sha256:…\"   # printf %s \"$TOKEN\" | sha256sum\ninsecure = true             # plain HTTP, behind a proxy that speaks TLS"
+                "listen on 127.0.0.1, or add\n[server]\ntoken_sha256 = \"sha256:…\"   # printf %s \"$TOKEN\" | sha256sum\ntls = { cert = \"cert.pem\", key = \"key.pem\" }   # or, behind a proxy that speaks TLS: insecure = true"
             }
             Self::Plain(_) => {
-                "listen on 127.0.0.1, or add\n[server]\ninsecure = true             # plain HTTP, behind a proxy that speaks TLS"
+                "listen on 127.0.0.1, or add\n[server]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }   # or, behind a proxy that speaks TLS: insecure = true"
             }
         }
     }
@@ -43,8 +44,8 @@ impl ListenError {
 /// Checks whether the server may listen on an address, from the manifest or from `--listen`.
 ///
 /// # Errors
-/// Returns an error for an address other than loopback without a token, or without `insecure =
-/// true`.
+/// Returns an error for an address other than loopback without a token, or without
+/// `insecure`: plain HTTP is allowed, or the server speaks TLS.
 pub fn check_listen(address: SocketAddr, token: bool, insecure: bool) -> Result<(), ListenError> {
     match (address.ip().to_canonical().is_loopback(), token, insecure) {
         (true, ..) | (false, true, true) => Ok(()),

@@ -59,7 +59,7 @@ pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
     ChannelSpec, ComponentUse, FolderSpec, Join, LocalData, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec,
-    StoreSpec, Trigger, UrlSource,
+    StoreSpec, TlsSpec, Trigger, UrlSource,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};
@@ -269,7 +269,7 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 /// Turns a manifest without problems into a pipeline.
 fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> Pipeline {
     let top = draft.top;
-    let (store, state) = (top.store_spec(folder), top.state_folder(folder));
+    let (store, state, tls) = (top.store_spec(folder), top.state_folder(folder), top.tls(folder));
     Pipeline {
         name: top.name,
         folder: folder.to_owned(),
@@ -283,6 +283,8 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         params_schema: top.params_schema,
         listen: top.listen,
         hosts: top.hosts,
+        base_path: top.base_path,
+        tls,
         insecure: top.insecure,
         token: top.token,
         public_url: top.public_url,

@@ -70,6 +70,11 @@ pub struct Pipeline {
     /// `server.hosts`: names besides its address under which the server is reached, in lower case.
     /// A name without a port is valid for any port.
     pub hosts: Vec<String>,
+    /// `server.base_path`: the path below which people reach the server, such as `/anacostia`;
+    /// empty if they reach it at `/`.
+    pub base_path: String,
+    /// `server.tls`: the files of a certificate, with which the server speaks TLS.
+    pub tls: Option<TlsSpec>,
     /// `server.insecure`: allows plain HTTP on addresses other than loopback.
     pub insecure: bool,
     /// `server.token_sha256`: digest of the required bearer token. Mandatory on addresses other
@@ -142,6 +147,15 @@ impl Pipeline {
     pub fn action(&self, name: &str) -> Option<&ActionSpec> {
         self.actions.iter().find(|action| action.name == name)
     }
+}
+
+/// The files of a certificate, absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// The certificate and those between it and its authority, as PEM.
+    pub cert: PathBuf,
+    /// Its key, as PEM.
+    pub key: PathBuf,
 }
 
 /// A component that a pipeline uses.

@@ -30,6 +30,7 @@ pub(super) const ENV: &str = "^env:[A-Za-z_][A-Za-z0-9_]*$";
 /// Less strict than the reader, which parses addresses.
 pub(super) const HOST: &str = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
 pub(super) const STDIN: &str = "^[a-z][a-z0-9_-]{0,62}(/.+)?$";
+pub(super) const BASE_PATH: &str = "^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?$";
 pub(super) const DIGEST: &str = "^sha256:[0-9a-fA-F]{64}$";
 pub(super) const SIZE: &str = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*([kKmMgGtT][iI]?)?[bB]$";
 pub(super) const SPAN: &str = r"^\s*\+?[0-9]+\s*(ms|s|m|h|d)$";

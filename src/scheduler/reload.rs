@@ -75,7 +75,10 @@ impl Reloader {
 /// Returns the differences between the manifest in force and the next one that a reload cannot
 /// apply, as keys of the manifest.
 fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
-    let server = |it: &Pipeline| (it.listen, it.hosts.clone(), it.insecure, it.token, it.public_url.clone());
+    let server = |it: &Pipeline| {
+        let urls = (it.public_url.clone(), it.base_path.clone());
+        (it.listen, it.hosts.clone(), it.insecure, it.tls.clone(), it.token, urls)
+    };
     let mut keys: Vec<String> = [
         ("`pipeline.name`", now.name != next.name),
         ("`server`", server(now) != server(next)),

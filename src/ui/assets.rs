@@ -35,10 +35,13 @@ const ASSETS: [Asset; 11] = [
 /// browsers can cache the asset.
 #[expect(clippy::needless_pass_by_value, reason = "a template calls it")]
 pub(super) fn link(name: String) -> Value {
-    let digest = ASSETS.iter().find(|asset| asset.name == name).map(|asset| Digest::of(asset.text.as_bytes()).hex());
-    let version: String = digest.unwrap_or_default().chars().take(12).collect();
+    let version = ASSETS.iter().find(|asset| asset.name == name).map(version).unwrap_or_default();
     // Only our own templates pass names, so they are safe.
     Value::from_safe_string(format!("/assets/{name}?v={version}"))
+}
+
+fn version(asset: &Asset) -> String {
+    Digest::of(asset.text.as_bytes()).hex().chars().take(12).collect()
 }
 
 /// `GET /assets/{name}`
@@ -46,8 +49,11 @@ pub(super) async fn show(Path(name): Path<String>) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let headers =
-        [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers = [
+        (header::CONTENT_TYPE, asset.media_type.to_owned()),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
+        (header::ETAG, format!("W/\"{}\"", version(asset))),
+    ];
     (headers, asset.text).into_response()
 }
 

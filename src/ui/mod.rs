@@ -14,6 +14,7 @@
 
 mod ansi;
 mod assets;
+mod base_path;
 mod chart;
 mod drawings;
 mod form;
@@ -39,7 +40,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 27] = [
+const TEMPLATES: [(&str, &str); 28] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -55,6 +56,7 @@ const TEMPLATES: [(&str, &str); 27] = [
     ("action.html", include_str!("templates/action.html")),
     ("approvals.html", include_str!("templates/approvals.html")),
     ("home.html", include_str!("templates/home.html")),
+    ("login.html", include_str!("templates/login.html")),
     ("metrics.html", include_str!("templates/metrics.html")),
     ("problem.html", include_str!("templates/problem.html")),
     ("run.html", include_str!("templates/run.html")),
@@ -129,6 +131,24 @@ pub fn starting_router(pipeline: &Pipeline) -> Result<Router, minijinja::Error> 
         response
     };
     Ok(Router::new().route("/assets/{name}", get(assets::show)).fallback(show))
+}
+
+/// Returns what makes the page with the form for the token: from the address where a login leads,
+/// why the last attempt failed, and whether the page loads itself again at once.
+///
+/// # Errors
+/// When a template in the binary is invalid; never for a binary whose tests have passed.
+pub fn login_page(
+    pipeline: &Pipeline,
+) -> Result<impl Fn(&str, Option<&str>, bool) -> String + Send + Sync + use<>, minijinja::Error> {
+    let (templates, pipeline) = (templates()?, pipeline.clone());
+    page::login(&templates, &pipeline, "/", None, false)?;
+    Ok(move |next: &str, wrong: Option<&str>, reload| {
+        page::login(&templates, &pipeline, next, wrong, reload).unwrap_or_else(|error| {
+            tracing::error!("failed to make the page of the login: {error:#}");
+            String::new()
+        })
+    })
 }
 
 async fn missing(State(pages): State<Pages>, uri: Uri) -> Response {

@@ -13,8 +13,7 @@ use axum::response::{Html, IntoResponse, Response};
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::Pages;
-use super::text;
+use super::{Pages, base_path, text};
 use crate::base::{RunId, bounds::cut, escape};
 use crate::manifest::Pipeline;
 use crate::model::{NodeKind, Pause};
@@ -146,6 +145,8 @@ struct Frame {
     /// Whether the page keeps itself up to date.
     live: bool,
     reload_secs: Option<u64>,
+    /// Whether people log in, so that they can log out.
+    has_login: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -246,7 +247,47 @@ pub(super) fn starting(
         advice: Some("This page loads itself again every two seconds, and shows the pipeline as soon as it can."),
         links: Vec::new(),
     };
-    templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))
+    Ok(base_path::put_before(
+        &pipeline.base_path,
+        templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))?,
+    ))
+}
+
+/// The content of the page with the form for the token.
+#[derive(Debug, Serialize)]
+struct Login<'a> {
+    next: &'a str,
+    wrong: Option<&'a str>,
+}
+
+/// Returns the page with the form for the token. `next` is where it leads, `wrong` why the last
+/// attempt failed, and `reload` whether the page loads itself again at once.
+///
+/// # Errors
+/// When a template in the binary is invalid.
+pub(super) fn login(
+    templates: &minijinja::Environment<'_>,
+    pipeline: &Pipeline,
+    next: &str,
+    wrong: Option<&str>,
+    reload: bool,
+) -> std::result::Result<String, minijinja::Error> {
+    let head = Head::below(Section::None, "login.html", "Log in");
+    let frame = Frame {
+        // Who has not logged in learns the name only, to know which token is asked for.
+        folder: String::new(),
+        nav: Vec::new(),
+        events: None,
+        live: false,
+        reload_secs: reload.then_some(0),
+        has_login: false,
+        ..Frame::bare(pipeline, &head)
+    };
+    let content = Login { next, wrong };
+    Ok(base_path::put_before(
+        &pipeline.base_path,
+        templates.get_template(head.template)?.render(Serde(&Whole { frame, content }))?,
+    ))
 }
 
 /// Asks the client to come back in a moment.
@@ -298,7 +339,10 @@ fn explain(refusal: Refusal) -> (StatusCode, Problem) {
 fn write<T: Serialize>(pages: &Pages, template: &str, status: StatusCode, values: &Whole<T>) -> Response {
     match pages.templates.get_template(template).and_then(|template| template.render(Serde(values))) {
         // An address has a page for people, or a problem for programs.
-        Ok(html) => (status, [(header::VARY, "accept")], Html(html)).into_response(),
+        Ok(html) => {
+            let html = base_path::put_before(&pages.view.pipeline().base_path, html);
+            (status, [(header::VARY, "accept")], Html(html)).into_response()
+        }
         Err(error) => {
             tracing::error!("failed to make the page `{template}`: {error:#}");
             let plain: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
@@ -333,6 +377,7 @@ impl Frame {
             events: Some(format!("/api/v1/events{events}")),
             live: true,
             reload_secs: None,
+            has_login: pipeline.token.is_some(),
         }
     }
 

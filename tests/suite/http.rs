@@ -33,7 +33,7 @@ fn unknown_routes_methods_and_parameters_return_helpful_problems() {
     server.get("/api/v1/runs?cursor=nonsense").problem(400, "bad-request");
     let answer = server.send("DELETE", "/api/v1/runs", &[], b"");
     answer.problem(405, "method-not-allowed");
-    assert_eq!(answer.header("allow"), "GET,HEAD");
+    assert_eq!(answer.header("allow"), "GET,HEAD,OPTIONS");
     assert_eq!(server.get("/api/v1/nodes/trian").problem(404, "not-found")["did_you_mean"], "train");
     server.get("/api/v1/runs/%FF").problem(400, "bad-request");
 }

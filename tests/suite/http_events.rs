@@ -180,6 +180,7 @@ fn events_can_be_filtered_by_run() {
 
 #[test]
 fn clients_are_limited_and_slots_are_released() {
+    raise_open_files();
     let server = Server::start();
     let mut clients: Vec<Client> = (0..MAX_EVENT_CLIENTS).map(|_| Client::open(&server, "", None)).collect();
     assert!(clients.iter().all(|client| client.status == 200));
@@ -202,6 +203,35 @@ fn a_client_that_reads_nothing_does_not_block_others() {
         server.store.add_event(3, None);
     }
     assert_eq!(other.messages(20_000).last().unwrap().id, "3-20000");
+}
+
+#[test]
+fn a_thousand_clients_cost_the_store_no_more_than_one() {
+    raise_open_files();
+    let (server, events) = (Server::start(), 300);
+    let mut stuck = Client::open(&server, "", None);
+    let mut clients: Vec<Client> = (0..1_000).map(|_| Client::open(&server, "", None)).collect();
+    assert!(clients.iter().all(|client| client.status == 200));
+    for _ in 0..events {
+        server.store.add_event(3, None);
+    }
+    let wanted: Vec<String> =
+        std::iter::once("0".to_owned()).chain((1..=events).map(|seq| format!("3-{seq}"))).collect();
+    for client in &mut clients {
+        assert_eq!(ids(&client.messages(wanted.len())), wanted);
+    }
+    let reads = server.store.event_reads.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(reads <= events, "events were read {reads} times");
+    // Requests are answered as before, and whoever has not read yet has missed nothing.
+    assert_eq!(server.get("/api/v1/runs").status, 200);
+    assert_eq!(ids(&stuck.messages(wanted.len())), wanted);
+}
+
+/// Many systems let a process have 1,024 open files at first. Here both ends are in one process.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }
 
 #[test]

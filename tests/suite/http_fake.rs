@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
@@ -32,6 +33,8 @@ fn read_only<T>() -> Stored<T> {
 pub(crate) struct FakeStore {
     pub(crate) epoch: u64,
     pub(crate) events: Mutex<Vec<Event>>,
+    /// How often events were read.
+    pub(crate) event_reads: AtomicU64,
     pub(crate) newest: watch::Sender<u64>,
     pub(crate) runs: Mutex<Vec<RunDetail>>,
     pub(crate) inputs: Mutex<BTreeMap<RunId, Vec<Artifact>>>,
@@ -49,6 +52,7 @@ impl Default for FakeStore {
         Self {
             epoch: 3,
             events: Mutex::default(),
+            event_reads: AtomicU64::new(0),
             newest: watch::channel(0).0,
             runs: Mutex::default(),
             inputs: Mutex::default(),
@@ -249,6 +253,7 @@ impl MetadataStore for FakeStore {
     }
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Stored<Vec<Event>> {
         self.check()?;
+        self.event_reads.fetch_add(1, SeqCst);
         let events = self.events.lock().unwrap();
         let wanted = |event: &&Event| event.seq > after && (run.is_none() || event.run_id == run);
         Ok(events.iter().filter(wanted).take(limit as usize).cloned().collect())

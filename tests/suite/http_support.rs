@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
-use anacostia::http::ServeOptions;
-use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
+use anacostia::http::{Login, ServeOptions, Tls};
+use anacostia::manifest::{
+    ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, TlsSpec, Trigger,
+};
 use anacostia::model::{
     Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
 };
@@ -259,6 +261,8 @@ fn a_pipeline() -> Pipeline {
         concurrency: BTreeMap::new(),
         listen: "127.0.0.1:0".parse().unwrap(),
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
+        base_path: String::new(),
+        tls: None,
         insecure: false,
         token: None,
         public_url: None,
@@ -271,6 +275,10 @@ fn a_pipeline() -> Pipeline {
         actions: vec![an_action()],
         triggers: vec![],
     }
+}
+
+fn with_token(token: Option<&str>) -> Pipeline {
+    Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() }
 }
 
 fn an_action() -> anacostia::manifest::ActionSpec {
@@ -319,19 +327,38 @@ impl Server {
         let store = Arc::new(FakeStore::default());
         let folder = tempfile::tempdir().unwrap();
         let logs = logs::open(folder.path(), u64::MAX).unwrap();
-        Self::build(store.clone(), store, logs, token, options)
+        Self::build(store.clone(), store, logs, with_token(token), options)
+    }
+
+    /// Starts a server below a path, with a token.
+    pub(crate) fn below(base_path: &str, token: Option<&str>) -> Self {
+        let store = Arc::new(FakeStore::default());
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs::open(folder.path(), u64::MAX).unwrap();
+        let pipeline = Pipeline { base_path: base_path.to_owned(), ..with_token(token) };
+        Self::build(store.clone(), store, logs, pipeline, ServeOptions::default())
+    }
+
+    /// Starts a server that speaks TLS.
+    pub(crate) fn with_tls(spec: TlsSpec) -> Self {
+        let store = Arc::new(FakeStore::default());
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs::open(folder.path(), u64::MAX).unwrap();
+        let tls = Some(Arc::new(Tls::open(spec.clone()).unwrap()));
+        let pipeline = Pipeline { tls: Some(spec), ..a_pipeline() };
+        Self::build(store.clone(), store, logs, pipeline, ServeOptions { tls, ..ServeOptions::default() })
     }
 
     /// Starts a server over the store and the logs of the test.
     pub(crate) fn over(store: Arc<dyn MetadataStore>, logs: Arc<dyn LogStore>) -> Self {
-        Self::build(Arc::default(), store, logs, None, ServeOptions::default())
+        Self::build(Arc::default(), store, logs, a_pipeline(), ServeOptions::default())
     }
 
     fn build(
         fake: Arc<FakeStore>,
         store: Arc<dyn MetadataStore>,
         logs: Arc<dyn LogStore>,
-        token: Option<&str>,
+        pipeline: Pipeline,
         mut options: ServeOptions,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -342,7 +369,10 @@ impl Server {
             ends: tokio::sync::broadcast::Sender::new(2),
         });
         let resource = Arc::new(FakeResource::default());
-        let pipeline = Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() };
+        options.login = pipeline.token.map(|digest| {
+            let page = anacostia::ui::login_page(&pipeline).unwrap();
+            Login::new(digest, move |form| page(form.next, form.refusal, form.reload)).unwrap()
+        });
         let components = Arc::new(BTreeMap::from([("train".to_owned(), a_component())]));
         let in_force = InForce { pipeline: Arc::new(pipeline), components };
         let view = View {

@@ -214,6 +214,9 @@ fn every_key_is_read_correctly() {
     check_deciders(&pipeline, house.path());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
+    assert_eq!(pipeline.base_path, "/ml/anacostia");
+    let tls = pipeline.tls.as_ref().unwrap();
+    assert_eq!((tls.cert.clone(), tls.key.clone()), (house.path().join("tls/cert.pem"), "/etc/tls/key.pem".into()));
     let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };
     let runs = [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::AwaitingApproval];
     assert_eq!((&ops.on[..3], ops.on[3]), (&runs[..], NotifyCause::ResourceUnreachable));

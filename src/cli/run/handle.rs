@@ -139,9 +139,11 @@ impl Started {
         let Self { host, server, address, lease, seen } = self;
         let view = host.view();
         server.serve(host.view(), recorder)?;
-        let notifier = Notifier::start(host.view(), &format!("http://{address}"));
-        lease.announce(&address.to_string()).await?;
-        announce(how.json, &view.pipeline(), address)?;
+        let url = url(&view.pipeline(), address);
+        let notifier = Notifier::start(host.view(), &url);
+        let listens = if view.pipeline().tls.is_some() { format!("https://{address}") } else { address.to_string() };
+        lease.announce(&listens).await?;
+        announce(how.json, &view.pipeline(), &url)?;
         if view.store.paused().await? {
             let resume = show::resume_command(&how.path, None);
             out::error(&format!("The pipeline is paused: triggers start no run; `{resume}` ends that\n"));
@@ -156,12 +158,17 @@ impl Started {
     }
 }
 
-fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> io::Result<()> {
-    let url = format!("http://{address}");
+/// Returns the URL by which a client on this machine reaches the server.
+fn url(pipeline: &Pipeline, address: SocketAddr) -> String {
+    let scheme = if pipeline.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}{}", pipeline.base_path)
+}
+
+fn announce(json: bool, pipeline: &Pipeline, url: &str) -> io::Result<()> {
     if json {
         return out::json(&json!({"type": "ready", "pipeline": pipeline.name, "url": url, "pid": std::process::id()}));
     }
-    out::result(&show::banner(pipeline, &url))
+    out::result(&show::banner(pipeline, url))
 }
 
 /// The failure after a second signal. The next start resumes interrupted work, as after a crash.

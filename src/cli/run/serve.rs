@@ -1,6 +1,7 @@
 //! The HTTP side of a host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
-use crate::http::{self, ServeOptions};
+use crate::http::{self, Login, LoginForm, ServeOptions, Tls};
 use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use crate::ui;
@@ -46,10 +47,26 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
+/// Returns the certificate, if the pipeline has one.
+fn tls(pipeline: &Pipeline) -> Result<Option<Arc<Tls>>, Failure> {
+    let Some(spec) = pipeline.tls.clone() else { return Ok(None) };
+    let tls = Tls::open(spec).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(Some(Arc::new(tls)))
+}
+
+/// Returns how people log in, if the pipeline has a token.
+fn login(pipeline: &Pipeline) -> Result<Option<Login>, Failure> {
+    let Some(token) = pipeline.token else { return Ok(None) };
+    let page = ui::login_page(pipeline).map_err(|error| Failure::Work(error.into()))?;
+    let page = move |form: &LoginForm<'_>| page(form.next, form.refusal, form.reload);
+    Ok(Some(Login::new(token, page)?))
+}
+
 /// A server that answers requests in the background.
 #[derive(Debug)]
 pub(crate) struct Server {
     bound: SocketAddr,
+    login: Option<Login>,
     routers: watch::Sender<Router>,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -61,20 +78,21 @@ impl Server {
     pub(crate) fn start(listener: TcpListener, pipeline: &Pipeline) -> Result<Self, Failure> {
         let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
         let pages = ui::starting_router(pipeline).map_err(|error| Failure::Work(error.into()))?;
-        let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages));
+        let (login, tls) = (login(pipeline)?, tls(pipeline)?);
+        let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages, login.clone()));
         let ended = CancellationToken::new();
-        let (serving, guard) = (http::serve_routers(listener, router, stop.clone()), ended.clone().drop_guard());
+        let (serving, guard) = (http::serve_routers(listener, tls, router, stop.clone()), ended.clone().drop_guard());
         let task = tokio::spawn(async move {
             let _guard = guard;
             serving.await;
         });
-        Ok(Self { bound, routers, stop, ended, task })
+        Ok(Self { bound, login, routers, stop, ended, task })
     }
 
     /// Answers all requests for this host from now on.
     pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
         let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
-        let options = ServeOptions { recorder: Some(recorder), pages };
+        let options = ServeOptions { recorder: Some(recorder), pages, login: self.login.clone(), tls: None };
         let _starting = self.routers.send_replace(http::router(view, options, self.bound, self.stop.clone()));
         Ok(())
     }

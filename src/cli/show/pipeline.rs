@@ -271,6 +271,8 @@ pub(crate) mod tests {
             concurrency: BTreeMap::from([("api".to_owned(), 4), ("gpu".to_owned(), 1)]),
             listen: "127.0.0.1:8000".parse().unwrap(),
             hosts: Vec::new(),
+            base_path: String::new(),
+            tls: None,
             insecure: false,
             token: None,
             public_url: None,

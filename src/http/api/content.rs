@@ -19,6 +19,7 @@ use futures_util::stream;
 
 use super::artifacts::find;
 use crate::http::App;
+use crate::http::etag;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment};
 use crate::model::{Artifact, ArtifactState};
@@ -27,6 +28,8 @@ use crate::sandbox::open_version;
 
 /// Number of bytes that are read at once, and held for one client.
 const CHUNK_BYTES: u64 = 256 << 10;
+/// A browser may keep the content, but asks each time.
+const CACHING: &str = "private, no-cache";
 
 /// `GET /api/v1/artifacts/{id}/content`
 pub(super) async fn show(
@@ -43,8 +46,10 @@ pub(super) async fn show(
     }
     // A version never changes, so its id can be the entity tag too.
     let etag = artifact.digest.map_or_else(|| format!("\"{}\"", artifact.id), |digest| format!("\"{digest}\""));
-    if matches(&headers, &header::IF_NONE_MATCH, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    // Before anything is opened.
+    if etag::matches(&headers, &etag) {
+        let headers = [(header::ETAG, etag.as_str()), (header::CACHE_CONTROL, CACHING)];
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     let resource = present_in(&app, &artifact)?;
     let requested =
@@ -82,7 +87,7 @@ fn describe(response: &mut Response, artifact: &Artifact, etag: &str, length: u6
     insert(response, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'");
     insert(response, header::ACCEPT_RANGES, "bytes");
     insert(response, header::ETAG, etag);
-    insert(response, header::CACHE_CONTROL, "private, no-cache");
+    insert(response, header::CACHE_CONTROL, CACHING);
 }
 
 fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
@@ -108,13 +113,6 @@ fn disposition(path: &str) -> String {
         }
     }
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
-}
-
-/// Returns whether a conditional header matches `etag`, or is `*`.
-fn matches(headers: &HeaderMap, name: &header::HeaderName, etag: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = values.flat_map(|value| value.split(','));
-    tags.any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*")
 }
 
 /// The requested bytes.

@@ -4,6 +4,7 @@
 
 mod resource;
 mod section;
+mod server;
 mod sql;
 mod trigger;
 
@@ -21,6 +22,7 @@ pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
 use section::{Row, by_kind, object};
+pub(super) use server::{SERVER, TLS};
 pub(super) use trigger::{
     COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
 };
@@ -157,47 +159,6 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| {
         ),
     ],
 }
-});
-
-pub(super) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
-    home: "[server]",
-    later: &[],
-    rows: vec![
-        (
-            "listen",
-            &["host", "port", "bind", "address", "addr"],
-            with_default(
-                text("The address for HTTP: an IP address or `localhost`, and a port. Off loopback a token is needed."),
-                settings::DEFAULT_LISTEN,
-            ),
-        ),
-        (
-            "hosts",
-            &["allowed_hosts", "server_name"],
-            strings(
-                "Names by which the server is reached besides its address, such as that of a proxy in front: for any port, or with one.",
-                None,
-                "ml.example.com",
-            ),
-        ),
-        (
-            "public_url",
-            &["external_url", "base_url"],
-            text(
-                "The URL by which people reach the server, for links in notifications. If not given: the address that it listens on.",
-            ),
-        ),
-        ("insecure", &[], boolean("Whether plain HTTP off loopback is allowed, for a proxy in front that speaks TLS.")),
-        (
-            "token_sha256",
-            &["token"],
-            form(
-                "The digest of the bearer token that is asked for: `sha256:` and the output of `printf %s \"$TOKEN\" | sha256sum`.",
-                DIGEST,
-                "sha256:${TOKEN_SHA256}",
-            ),
-        ),
-    ],
 });
 
 pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {

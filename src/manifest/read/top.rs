@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::super::keys;
 use super::super::listen::{check_listen, parse_listen};
 use super::super::params_schema::ParamsSchema;
-use super::super::pipeline::{Join, StoreSpec};
+use super::super::pipeline::{Join, StoreSpec, TlsSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
@@ -34,6 +34,9 @@ pub(in super::super) struct Top {
     pub(in super::super) params_schema: Option<ParamsSchema>,
     pub(in super::super) listen: SocketAddr,
     pub(in super::super) hosts: Vec<String>,
+    pub(in super::super) base_path: String,
+    /// `server.tls` as written: the certificate and the key.
+    pub(in super::super) tls: Option<(String, String)>,
     pub(in super::super) insecure: bool,
     pub(in super::super) token: Option<Digest>,
     pub(in super::super) public_url: Option<String>,
@@ -51,6 +54,12 @@ impl Top {
     /// Returns the location of the store. Relative paths are resolved against `folder`.
     pub(in super::super) fn store_spec(&self, folder: &Path) -> StoreSpec {
         StoreSpec::Sqlite { path: absolute(folder, &self.store.value) }
+    }
+
+    /// Returns the files of the certificate.
+    pub(in super::super) fn tls(&self, folder: &Path) -> Option<TlsSpec> {
+        let (cert, key) = self.tls.as_ref()?;
+        Some(TlsSpec { cert: absolute(folder, cert), key: absolute(folder, key) })
     }
 
     /// Returns the folder for logs and components. If the manifest does not set it, this is the
@@ -80,6 +89,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         params_schema: None,
         listen: settings::DEFAULT_LISTEN,
         hosts: Vec::new(),
+        base_path: String::new(),
+        tls: None,
         insecure: false,
         token: None,
         public_url: None,
@@ -150,8 +161,11 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(table) = reader.table(root, "server", "[server]", &keys::SERVER, "`[server]`") else { return };
     top.hosts = hosts(reader, &table);
     top.public_url = public_url(reader, &table);
+    top.base_path = base_path(reader, &table);
     let insecure = reader.boolean(&table, "insecure");
     top.insecure = insecure.is_some_and(|insecure| insecure.value);
+    let has_tls = table.get("tls").is_some();
+    top.tls = tls(reader, &table);
     let token = reader.string(&table, "token_sha256", "\"sha256:…\"");
     top.token = token.as_ref().and_then(|token| digest_of_token(reader, token));
     let Some(listen) = reader.string(&table, "listen", "\"127.0.0.1:8000\"") else { return };
@@ -164,7 +178,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
         return;
     };
     top.listen = address;
-    if let Err(why) = check_listen(address, token.is_some(), top.insecure) {
+    if let Err(why) = check_listen(address, token.is_some(), top.insecure || has_tls) {
         reader.complain(Problem::new(why.to_string()).at(&listen.span, "not loopback").help(why.advice(top.insecure)));
     }
 }
@@ -206,6 +220,36 @@ fn public_url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<String> {
             .help("write `public_url = \"https://ml.example.com\"`"),
     );
     None
+}
+
+/// Reads the path below which people reach the server.
+fn base_path(reader: &mut Reader<'_>, table: &Table<'_>) -> String {
+    let Some(text) = reader.string(table, "base_path", "\"/anacostia\"") else { return String::new() };
+    let known = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(known);
+    let path = text.value.strip_suffix('/').unwrap_or(&text.value);
+    match path.strip_prefix('/') {
+        Some(parts) if parts.split('/').all(is_part) => return path.to_owned(),
+        // The same as without it.
+        None if text.value == "/" => return String::new(),
+        _ => {}
+    }
+    reader.complain(
+        Problem::new(format!("{} is not a path below which a server can be", quoted(&text.value)))
+            .at(&text.span, "here")
+            .help("write `base_path = \"/anacostia\"`: a slash, then letters, digits, `-`, `.`, `_` and `~`"),
+    );
+    String::new()
+}
+
+/// Reads the files of the certificate.
+fn tls(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<(String, String)> {
+    let example = "`tls = { cert = \"cert.pem\", key = \"key.pem\" }`";
+    let table = reader.table(table, "tls", "`tls` of [server]", &keys::TLS, example)?;
+    let cert = reader.required_string(&table, "cert", "\"cert.pem\"");
+    let key = reader.required_string(&table, "key", "\"key.pem\"");
+    let (cert, key) = (checked_path(reader, cert), checked_path(reader, key));
+    Some((cert?.value, key?.value))
 }
 
 /// Reads the digest of the bearer token. Messages do not contain the text, because it may be the

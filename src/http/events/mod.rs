@@ -1,13 +1,19 @@
 //! The event stream: resumable server-sent events.
 //!
-//! Each client has its own cursor and reads the store from there, so the host queues nothing for
-//! it. A slow client reads later. A client that returns after the events it needs were removed
-//! receives a `reset`. The id of a message is the event's epoch and sequence, such as `3-105`.
-//! After a power cut, the store may have lost the last sequence numbers and assign them to other
-//! events; the epoch shows that to a client that has received the lost ones.
+//! Each client has its own cursor, and the host queues nothing for it: one page of messages waits,
+//! and the next is made when that has been sent. A slow client gets its messages later. One that
+//! reads nothing for a minute is disconnected by `server`, and continues where it was when it
+//! returns. The newest messages are made once for all clients (`recent`).
+//!
+//! A client that returns after the events it needs were removed receives a `reset`. The id of a
+//! message is the event's epoch and sequence, such as `3-105`. After a power cut, the
+//! store may have lost the last sequence numbers and assign them to other events; the epoch shows
+//! that to a client that has received the lost ones.
 //!
 //! A `reset` message says that events were missed, and why. The client must then fetch again what
 //! it displays.
+
+mod recent;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,22 +21,29 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+pub(super) use recent::Recent;
+use recent::message;
+
 use super::problem::{Problem, Result};
 use super::query::Query;
+use super::{App, MAX_EVENT_CLIENTS};
 use crate::base::RunId;
 use crate::model::Event;
 use crate::store::{MetadataStore, StoreError};
 
 /// Maximum number of events that are read at once, and held for one client.
 const PAGE: u32 = 256;
+/// Shortest time between two pages for a client, for each client that there is. It bounds the part
+/// of a processor that the clients take from the actions, however many there are and however much
+/// happens. For a thousand it is 20 ms, for a few it is nothing.
+const PACE: Duration = Duration::from_micros(20);
 /// After this time without a message a comment is sent, so that both ends notice a broken
 /// connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -51,12 +64,15 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let Ok(place) = Arc::clone(&app.event_clients).try_acquire_owned() else {
         return Err(Problem::unavailable("too many clients follow the events; close one, or try again later"));
     };
-    let follower = Follower::start(app.view.store, run, begin, app.stop, place).await?;
+    let follower = Follower::start(app, run, begin, place).await?;
     let messages = stream::unfold(follower, |mut follower| async {
         let message = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(message)), follower))
     });
-    Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(messages)).into_response())
+    // A proxy such as nginx otherwise keeps messages until it has some kilobytes of them.
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (unbuffered, "no")];
+    Ok((headers, Body::from_stream(messages)).into_response())
 }
 
 /// A position in the sequence of events, as a client gives it.
@@ -90,6 +106,8 @@ enum Begin {
 /// One client.
 struct Follower {
     store: Arc<dyn MetadataStore>,
+    recent: Arc<Recent>,
+    clients: Arc<Semaphore>,
     run: Option<RunId>,
     /// The newest event that the client has, or does not need.
     seq: u64,
@@ -97,18 +115,15 @@ struct Follower {
     /// The first message to send.
     greeting: Option<String>,
     heartbeat_at: Instant,
+    /// When the next page may be sent.
+    not_before: Instant,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    async fn start(
-        store: Arc<dyn MetadataStore>,
-        run: Option<RunId>,
-        begin: Begin,
-        stop: CancellationToken,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Self> {
+    async fn start(app: App, run: Option<RunId>, begin: Begin, place: OwnedSemaphorePermit) -> Result<Self> {
+        let store = app.view.store;
         let newest = store.newest_event();
         let newest_seq = *newest.borrow();
         let (seq, missed) = match begin {
@@ -126,8 +141,20 @@ impl Follower {
             None => format!("id: {}\n\n", id(store.as_ref(), seq).await?),
         };
         let greeting = format!("retry: 1000\n{first}");
-        let heartbeat_at = Instant::now() + HEARTBEAT;
-        Ok(Self { store, run, seq, newest, greeting: Some(greeting), heartbeat_at, stop, _place: place })
+        let now = Instant::now();
+        Ok(Self {
+            store,
+            recent: app.recent,
+            clients: app.event_clients,
+            run,
+            seq,
+            newest,
+            greeting: Some(greeting),
+            heartbeat_at: now + HEARTBEAT,
+            not_before: now,
+            stop: app.stop,
+            _place: place,
+        })
     }
 
     /// Returns the next text to send, or `None` at the end. The client then reconnects with the id
@@ -142,6 +169,7 @@ impl Follower {
             }
             let newest = *self.newest.borrow_and_update();
             if newest > self.seq {
+                self.keep_pace().await;
                 match self.read(newest).await {
                     Ok(text) if text.is_empty() => {}
                     Ok(text) => {
@@ -168,9 +196,23 @@ impl Follower {
         }
     }
 
+    /// Waits until the next page may be sent.
+    async fn keep_pace(&mut self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep_until(self.not_before) => {}
+        }
+        let clients = MAX_EVENT_CLIENTS.saturating_sub(self.clients.available_permits());
+        self.not_before = Instant::now() + PACE * u32::try_from(clients).unwrap_or(u32::MAX);
+    }
+
     /// Returns the messages of the next page, and moves the cursor past it. `newest` is the newest
     /// event before the call.
     async fn read(&mut self, newest: u64) -> std::result::Result<String, StoreError> {
+        if let Some(page) = self.recent.after(self.seq, self.run, newest).await? {
+            self.seq = page.to;
+            return Ok(page.text);
+        }
         let events = self.store.events(self.seq, self.run, PAGE).await?;
         let dropped = match self.run {
             None => events.first().is_none_or(|event| event.seq != self.seq + 1),
@@ -224,13 +266,6 @@ async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, 
     }
     let epoch = at(store, seq).await?.map_or_else(|| store.epoch(), |event| event.epoch);
     Ok(format!("{epoch}-{seq}"))
-}
-
-fn message(event: &Event) -> String {
-    // An event consists of texts and numbers, so serializing it to JSON cannot fail, and the JSON
-    // has no line breaks.
-    let data = serde_json::to_string(event).unwrap_or_default();
-    format!("id: {}-{}\ndata: {data}\n\n", event.epoch, event.seq)
 }
 
 async fn reset(store: &dyn MetadataStore, newest: u64, why: &str) -> std::result::Result<String, StoreError> {

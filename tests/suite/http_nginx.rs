@@ -1,0 +1,103 @@
+//! The server behind nginx with the settings that nginx has by itself.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anacostia::base::RunId;
+
+use crate::http_support::Server;
+
+/// nginx in front of a server. It stops when this is dropped, because its standard input ends.
+struct Nginx {
+    port: u16,
+    script: Child,
+}
+
+impl Nginx {
+    fn start(server: &Server, path: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-nginx");
+        let mut script = Command::new(script)
+            .args([&server.address.to_string(), path])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { port: line.trim().parse().expect("nginx does not run"), script }
+    }
+
+    /// Sends a request by a name of the server that nginx does not pass on.
+    fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build()
+            .into();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("http://127.0.0.1:{}{path}", self.port))
+            .header("host", "ml.example.com")
+            .header("origin", "http://ml.example.com")
+            .header("content-type", "application/json")
+            .header("accept", "text/html, */*");
+        let mut response = agent.run(request.body(body).unwrap()).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+#[test]
+fn pages_and_changes_pass_nginx() {
+    let server = Server::start();
+    let nginx = Nginx::start(&server, "/");
+    let (status, page) = nginx.send("GET", "/", "");
+    assert!(status == 200 && page.contains("penguins"), "{page}");
+    assert_eq!(nginx.send("GET", "/assets/live.js", "").0, 200);
+    assert_eq!(nginx.send("POST", "/pipeline/pause", "").0, 303);
+    assert!(*server.store.paused.lock().unwrap());
+    let run = RunId::new();
+    assert_eq!(nginx.send("PUT", &format!("/api/v1/runs/{run}"), "{\"params\": {}}").0, 201);
+}
+
+#[test]
+fn an_event_passes_nginx_at_once() {
+    let server = Server::start();
+    let nginx = Nginx::start(&server, "/");
+    let mut stream = TcpStream::connect(("127.0.0.1", nginx.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: ml.example.com\r\n\r\n").unwrap();
+    let (mut got, mut piece) = (String::new(), [0; 4096]);
+    for (wanted, adds) in [("id: 0\n", true), ("id: 3-1\n", true), ("id: 3-2\n", false)] {
+        while !got.contains(wanted) {
+            // It ends with an error if nothing comes.
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "the stream has ended: {got}");
+            got.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        if adds {
+            server.store.add_event(3, None);
+        }
+    }
+}
+
+#[test]
+fn a_server_below_a_path_of_nginx_is_reached_there() {
+    let server = Server::below("/ml", None);
+    let nginx = Nginx::start(&server, "/ml/");
+    let (status, page) = nginx.send("GET", "/ml/runs", "");
+    assert!(status == 200 && page.contains("href=\"/ml/assets/"), "{page}");
+    assert_eq!(nginx.send("GET", "/runs", "").0, 404, "nginx has another server there");
+}
