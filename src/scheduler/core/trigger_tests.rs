@@ -257,7 +257,7 @@ fn max_wait_ends_the_wait_of_its_table() {
     assert_eq!((world.at(3_609), world.at(3_611)), (None, None), "the metric is not low yet");
     world.metric(2, 0.85, &[], 3_700);
     let fire = world.fire(3_700).unwrap();
-    let waited = "any (max_wait 1h: the oldest waits for longer)";
+    let waited = "any (max_wait 1h: the oldest has waited longer)";
     assert!(fire.trigger.contains(waited) && fire.trigger.contains("0.85 in run #2"), "{}", fire.trigger);
     assert_eq!(fire.claims[0].at_least, 1, "one is enough");
 

@@ -49,6 +49,9 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM paused_nodes ORDER BY", "SCAN paused_nodes", "one row for each paused node"),
     ("FROM told_outages ORDER BY", "SCAN told_outages", "one row for each resource and receiver, at most"),
     ("WHERE a.open = 1 AND a.seq > ?1 ORDER BY", "approvals_open (seq>?)", "the index has only those that are open"),
+    ("(SELECT max(seq) FROM accesses) - ?2", "(rowid>?)", "the newest reads and writes, up to a bound"),
+    ("(SELECT max(seq) FROM accesses) - ?2", "USE TEMP B-TREE FOR GROUP BY", "sums these for each attempt"),
+    ("(SELECT max(seq) FROM denials) - ?2", "(rowid>?)", "the newest denied calls, up to a bound"),
     ("WHERE i.attempt > 0 ORDER BY i.attempt", "(attempt>?)", "all intents that are open, at a start"),
 ];
 
