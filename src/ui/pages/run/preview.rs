@@ -119,7 +119,7 @@ async fn gather(view: &View, name: &str, id: &str) -> Result<(RunDetail, Content
         digest: artifact.digest.map(|digest| digest.to_string()),
         artifact_state: artifact.state.as_str(),
         created: text::both(artifact.created_at),
-        present: artifact.present,
+        present: artifact.is_readable(),
         cut: artifact.size > PREVIEW_BYTES && !is_image,
         image: is_image.then(|| format!("/runs/{}/artifacts/{}/image", detail.run.number, artifact.id)),
         resource: artifact.resource,
@@ -148,7 +148,7 @@ fn used(used: ArtifactUse) -> Use {
 
 /// Reads the first bytes of an artifact, or says why that is not possible.
 async fn read(view: &View, artifact: &Artifact, most: u64) -> std::result::Result<Vec<u8>, String> {
-    if !artifact.present {
+    if !artifact.is_readable() {
         return Err(format!("Version {} was overwritten or deleted.", artifact.version));
     }
     let Some(resource) = view.resources.get(&artifact.resource) else {
