@@ -36,6 +36,7 @@ mod settings;
 mod sql;
 mod tree;
 mod trigger_keys;
+mod written;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

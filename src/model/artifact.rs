@@ -22,6 +22,9 @@ string_enum! {
         Ignored = "ignored",
         /// Written by an action.
         Published = "published",
+        /// Written by an action, and not taken by the service that it was for, for the given
+        /// reason.
+        NotTaken = "not_taken",
     }
 }
 
@@ -42,7 +45,7 @@ pub struct Artifact {
     pub size: u64,
     /// Its state.
     pub state: ArtifactState,
-    /// Why it is ignored.
+    /// Why it is ignored, or was not taken.
     pub reason: Option<String>,
     /// The run that claimed it.
     pub run_id: Option<RunId>,
@@ -61,6 +64,13 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// Returns whether its content can be read, as far as the record says. What a service did not
+    /// take is still kept on this machine.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.present || self.state == ArtifactState::NotTaken
+    }
+
     /// Returns whether a run that has it as an input was given it, and has not claimed it.
     #[must_use]
     pub fn is_given_to(&self, run: RunId) -> bool {

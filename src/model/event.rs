@@ -28,6 +28,9 @@ string_enum! {
         /// An attempt's output was committed. `data`: `resource`, `path`, `version`, `digest`,
         /// `size`.
         ArtifactPublished = "artifact_published",
+        /// A service did not take a committed output, so it is at its path no more. `data`:
+        /// `resource`, `path`, `version`, `reason`.
+        ArtifactNotTaken = "artifact_not_taken",
         /// A run was created, and its inputs were claimed. `data`: `number`, `trigger`, `inputs`
         /// (count).
         RunCreated = "run_created",

@@ -52,7 +52,7 @@ impl Writer {
             let _ = writeln!(text, "After a fix:\n  {retry}\n{choose}See:\n  {show}");
         }
         let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
-        let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);
+        let _ = writeln!(text, "Run: {}/runs/{number}", self.address);
         Notification {
             event: Some(event),
             run_id: Some(run.run.id),
@@ -79,9 +79,9 @@ impl Writer {
         let url = format!("{}/api/v1/runs/{number}/actions/{name}/approve", self.address);
         let _ = writeln!(text, "\nApprove: anacostia runs approve {number} {name}, or POST {url}");
         let _ = writeln!(text, "Reject: the same with `reject`; both take a note");
-        let _ = writeln!(text, "Page: {}/", self.address);
+        let _ = writeln!(text, "Page: {}/approvals", self.address);
         let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
-        let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);
+        let _ = writeln!(text, "Run: {}/runs/{number}", self.address);
         Some(Notification {
             event: Some(event.seq),
             run_id: Some(run.run.id),

@@ -1,5 +1,32 @@
 //! Errors of resources. The error codes that guests see are in parentheses.
 
+/// A committed output that its service did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Its place among the files to publish.
+    pub place: usize,
+    /// Its path.
+    pub path: String,
+    /// The answer of the service, or why the output was given up.
+    pub why: String,
+    /// Whether the service may still have taken it: see [`super::Resource::give_up`].
+    pub given_up: bool,
+}
+
+/// Says what happened to the first of them, and how many more there are. What a service refused
+/// says more than what was given up.
+fn first(files: &[NotTaken]) -> String {
+    let Some(file) = files.iter().find(|file| !file.given_up).or(files.first()) else {
+        return "does not take an output".to_owned();
+    };
+    let verb = if file.given_up { "did not take" } else { "does not take" };
+    let more = match files.len() {
+        0 | 1 => String::new(),
+        more => format!(" (and {} more)", more - 1),
+    };
+    format!("{verb} `{}`: {}{more}", file.path, file.why)
+}
+
 /// Why an operation on a resource failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
@@ -29,15 +56,14 @@ pub enum ResourceError {
         /// Why.
         why: String,
     },
-    /// The server that outputs are sent to does not take one of them, and never will. (`refused`)
-    #[error("{resource} does not take `{path}`: {why}")]
+    /// The service that committed outputs are for did not take some of them, and never will.
+    /// (`refused`, or `cancelled` if they were only given up)
+    #[error("{resource} {}", first(.files))]
     Refused {
         /// The resource.
         resource: String,
-        /// The path.
-        path: String,
-        /// The answer of the server.
-        why: String,
+        /// These outputs, of which there is at least one.
+        files: Vec<NotTaken>,
     },
     /// The content is not what was recorded. (`changed`)
     #[error("`{path}` in {resource} has changed since it was recorded: {why}")]
@@ -114,6 +140,7 @@ impl ResourceError {
         match self {
             Self::InvalidPath { .. } => "invalid",
             Self::NotFound { .. } | Self::Gone { .. } => "not-found",
+            Self::Refused { files, .. } if files.iter().all(|file| file.given_up) => "cancelled",
             Self::Refused { .. } => "refused",
             Self::Changed { .. } => "changed",
             Self::AlreadyExists { .. } => "already-exists",

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{ArtifactId, AttemptId, Digest, Timestamp};
 use crate::model::{KnownPath, Observation, Page, StagedFile};
 
-pub use error::ResourceError;
+pub use error::{NotTaken, ResourceError};
 pub use open::open;
 pub use outage::{Outage, Outages};
 pub use statement::{Bytes, Database, Double, SqlGrant, SqlRows, SqlStatement, SqlTables, SqlValue};
@@ -227,9 +227,16 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`ResourceError::Unavailable`] as long as the staged files cannot be reached. Publishing
     /// never counts as done in that case, and some of the files may already be visible.
-    /// [`ResourceError::Refused`] if a server never takes one of the files; everything that can be
-    /// done about the others is done then.
+    /// [`ResourceError::Refused`] if a service never takes some of the files; everything that can
+    /// be done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
+
+    /// Tells that the run of an attempt was cancelled. `publish` then gives up what a service has
+    /// not taken by its next answer, and reports that as [`ResourceError::Refused`]. A kind that
+    /// completes what is committed, however long that takes, does not implement this.
+    fn give_up(&self, attempt: AttemptId) {
+        let _ = attempt;
+    }
 
     /// Returns, for each attempt whose `publish` call waits, why it waits. A kind that reports each
     /// failure as an error does not need to implement this.

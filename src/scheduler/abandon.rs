@@ -40,7 +40,13 @@ pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp
         if files.is_empty() {
             return Ok(false);
         }
-        let Close::Published(visible) = make_visible(&shared, definition, id, files).await else { return Ok(false) };
+        let cancelled = async {
+            if !is_cancelled {
+                std::future::pending::<()>().await;
+            }
+        };
+        let close = make_visible(&shared, definition, id, files, cancelled).await;
+        let Close::Published(visible) = close else { return Ok(false) };
         published.push((attempt.action.as_str(), attempt.fence, visible));
     }
     for attempt in &run.attempts {

@@ -127,9 +127,6 @@ impl View {
     /// display. `None` if there is no string at `keys`.
     #[must_use]
     pub fn written(&self, keys: &[&str]) -> Option<String> {
-        let manifest: toml::Table = self.pipeline().text.parse().ok()?;
-        let (last, tables) = keys.split_last()?;
-        let table = tables.iter().try_fold(&manifest, |table, key| table.get(*key)?.as_table())?;
-        table.get(*last)?.as_str().map(str::to_owned)
+        self.pipeline().written(keys)
     }
 }

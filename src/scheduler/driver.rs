@@ -136,7 +136,7 @@ impl Driver {
                 tracing::error!("run #{} stays unfinished: {why}", self.run.number);
                 return Ok(self.stepper.core.state());
             }
-            self.recover(attempt, HOST_DIED).await?;
+            self.recover(attempt, HOST_DIED, &told).await?;
         }
         let mut pauses = self.stepper.shared.pauses.subscribe();
         self.take_decisions().await?;
@@ -153,11 +153,10 @@ impl Driver {
             self.stepper.shared.note_left(self.run.id, left);
             match self.next(&mut told, &mut phase, &mut pauses).await {
                 Next::Ended(end) => self.close(*end).await?,
-                Next::Panicked(error) => self.recover_panicked(error).await?,
+                Next::Panicked(error) => self.recover_panicked(error, &told).await?,
                 Next::Told(told) => {
-                    if told.cancel && self.stepper.core.state() != RunState::Cancelling {
-                        self.stepper.core.apply(Event::CancelRequested);
-                        self.signal(Stop::Cancel);
+                    if told.cancel {
+                        self.cancel();
                     }
                     if told.decided {
                         self.take_decisions().await?;
@@ -242,14 +241,29 @@ impl Driver {
     }
 
     /// Recovers an attempt of a dead host: rolls it forward if it had passed its commit point, and
-    /// closes it as crashed otherwise.
-    async fn recover(&mut self, attempt: UnfinishedAttempt, why: &str) -> Result<(), StoreError> {
+    /// closes it as crashed otherwise. What waits for a service meanwhile is given up once the run
+    /// is to be cancelled.
+    async fn recover(
+        &mut self,
+        attempt: UnfinishedAttempt,
+        why: &str,
+        told: &watch::Receiver<Told>,
+    ) -> Result<(), StoreError> {
         let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
             None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(why, self.stepper.shared.logs.end())))),
             Some(files) => {
                 let id = attempt.fence.attempt_id;
-                let close = make_visible(&self.stepper.shared, &self.stepper.definition, id, &files).await;
+                let (is_cancelled, mut heard) = (self.stepper.core.state() == RunState::Cancelling, told.clone());
+                let cancelled = async move {
+                    if !is_cancelled && heard.wait_for(|told| told.cancel).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                let close = make_visible(&self.stepper.shared, &self.stepper.definition, id, &files, cancelled).await;
+                if told.borrow().cancel {
+                    self.cancel();
+                }
                 let message = attempt.message;
                 let outcome =
                     if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
@@ -261,7 +275,7 @@ impl Driver {
     }
 
     /// Recovers an attempt whose task panicked. The record says how far the attempt was.
-    async fn recover_panicked(&mut self, error: JoinError) -> Result<(), StoreError> {
+    async fn recover_panicked(&mut self, error: JoinError, told: &watch::Receiver<Told>) -> Result<(), StoreError> {
         let Some((action, fence)) =
             self.active.iter().find(|(_, it)| it.task == error.id()).map(|(action, it)| (*action, it.fence))
         else {
@@ -282,7 +296,7 @@ impl Driver {
         };
         let staged: Vec<_> =
             if attempt.files.is_none() { self.stepper.definition.written().cloned().collect() } else { Vec::new() };
-        self.recover(attempt, HOST_FAILED).await?;
+        self.recover(attempt, HOST_FAILED, told).await?;
         drop(ended);
         discard(&staged, fence.attempt_id).await;
         Ok(())
@@ -328,11 +342,18 @@ impl Driver {
                 self.stepper.core.apply(Event::Decided { action, decision, now });
             }
         }
-        if record.run.state == RunState::Cancelling && self.stepper.core.state() != RunState::Cancelling {
+        if record.run.state == RunState::Cancelling {
+            self.cancel();
+        }
+        Ok(())
+    }
+
+    /// Takes over that the run is to be cancelled.
+    fn cancel(&mut self) {
+        if self.stepper.core.state() != RunState::Cancelling {
             self.stepper.core.apply(Event::CancelRequested);
             self.signal(Stop::Cancel);
         }
-        Ok(())
     }
 
     async fn close(&mut self, end: Ended) -> Result<(), StoreError> {

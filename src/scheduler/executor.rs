@@ -13,9 +13,9 @@ use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
 use crate::base::{AttemptId, TimeSpan, Timestamp, fault};
 use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
-use crate::resource::{Prepared, Resource, ResourceError};
-use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
-use crate::store::{self, AttemptEnd, Intent, RunStep, StartedAttempt, StoreError};
+use crate::resource::{NotTaken, Prepared, Resource, ResourceError};
+use crate::sandbox::{AttemptOrder, AttemptReport, Stop, StopSignal};
+use crate::store::{self, AttemptEnd, Intent, Refusal, RunStep, StartedAttempt, StoreError};
 
 /// The longest pause before outputs are published again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -41,15 +41,18 @@ pub(super) struct Visible {
     /// The stamp of each file of the intent, in its order, if it differs from that of the staged
     /// file.
     pub(super) stamps: Vec<Option<String>>,
-    /// Why a server refused one of them for good. The attempt has failed then.
-    pub(super) refusal: Option<ErrorInfo>,
+    /// Those that a service did not take. The attempt has failed then, or was cancelled.
+    pub(super) refusal: Option<Refusal>,
 }
 
 impl Close {
-    /// Returns how the attempt ended: as its guest did, unless an output was refused.
+    /// Returns how the attempt ended: as its guest did, unless an output was not taken.
     pub(super) fn outcome(&self, of_guest: Outcome) -> Outcome {
         match self {
-            Self::Published(Visible { refusal: Some(error), .. }) => Outcome::Failed(error.clone()),
+            Self::Published(Visible { refusal: Some(refusal), .. }) => match refusal.state {
+                AttemptState::Cancelled => Outcome::Cancelled,
+                _ => Outcome::Failed(refusal.error.clone()),
+            },
             _ => of_guest,
         }
     }
@@ -65,7 +68,7 @@ pub(super) async fn execute(
 ) -> (Outcome, Close) {
     let (fence, wall) = (order.fence, order.limits.wall);
     fault::point("attempt.begin");
-    let report = shared.executor.run(order, &definition.services, stop).await;
+    let report = shared.executor.run(order, &definition.services, stop.clone()).await;
     shared.progress.clear(fence.attempt_id);
     if report.staged.is_empty() {
         let close = Close::Finish(Box::new(end_of(&report)));
@@ -96,7 +99,7 @@ pub(super) async fn execute(
     };
     match persist(shared, || shared.store.publish_intent(fence, intent.clone(), shared.clock.now())).await {
         Ok(()) => {
-            let close = make_visible(shared, definition, fence.attempt_id, &report.staged).await;
+            let close = make_visible(shared, definition, fence.attempt_id, &report.staged, cancelled(stop)).await;
             (close.outcome(report.outcome), close)
         }
         Err(error @ StoreError::PathTaken { .. }) => {
@@ -174,21 +177,50 @@ async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, e
     (outcome, Close::Finish(Box::new(end_of(&report))))
 }
 
+/// Waits until the run of an attempt is to be cancelled.
+async fn cancelled(mut stop: StopSignal) {
+    if stop.wait_for(|stop| *stop == Stop::Cancel).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Makes committed files visible, and tries again for as long as it takes. [`Close::Left`] if the
-/// host stops before that.
+/// host stops before that. Once the run is `cancelled`, resources give up what they can.
 pub(super) async fn make_visible(
     shared: &Shared,
     definition: &Definition,
     attempt: AttemptId,
     files: &[StagedFile],
+    cancelled: impl Future<Output = ()>,
+) -> Close {
+    let resources = resources_of(definition, files);
+    let give_up = async {
+        cancelled.await;
+        for resource in &resources {
+            resource.give_up(attempt);
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        close = give_up => close,
+        close = publish_all(shared, definition, attempt, files, &resources) => close,
+    }
+}
+
+async fn publish_all(
+    shared: &Shared,
+    definition: &Definition,
+    attempt: AttemptId,
+    files: &[StagedFile],
+    resources: &[Arc<dyn Resource>],
 ) -> Close {
     let mut phase = shared.phase.clone();
     fault::point("publish.begin");
     let mut stamps = vec![None; files.len()];
     let mut refusal = None;
-    let resources = resources_of(definition, files);
-    let synced = is_synced(&resources);
-    for resource in &resources {
+    let synced = is_synced(resources);
+    for resource in resources {
         let (places, of_resource): (Vec<usize>, Vec<StagedFile>) =
             files.iter().cloned().enumerate().filter(|(_, file)| file.resource == resource.name()).unzip();
         let mut pause = Duration::ZERO;
@@ -201,9 +233,9 @@ pub(super) async fn make_visible(
             };
             match published {
                 Ok(visible) => break visible,
-                Err(error @ ResourceError::Refused { .. }) => {
+                Err(ref error @ ResourceError::Refused { files: ref not_taken, .. }) => {
                     tracing::error!("{error}");
-                    refusal.get_or_insert_with(|| ErrorInfo::permanent(error.code(), error.to_string()));
+                    add_refusal(&mut refusal, error, not_taken, &places);
                     break Vec::new();
                 }
                 Err(error) => {
@@ -230,7 +262,21 @@ pub(super) async fn make_visible(
         return Close::Left;
     }
     fault::point("publish.visible");
-    Close::Published(Visible { resources, stamps, refusal })
+    Close::Published(Visible { resources: resources.to_vec(), stamps, refusal })
+}
+
+/// Adds the outputs that a resource did not take; `places` are those of its files in the intent.
+/// The attempt is cancelled only if all of them were given up.
+fn add_refusal(refusal: &mut Option<Refusal>, error: &ResourceError, not_taken: &[NotTaken], places: &[usize]) {
+    let is_cancelled = not_taken.iter().all(|file| file.given_up);
+    let state = if is_cancelled { AttemptState::Cancelled } else { AttemptState::Failed };
+    let info = || ErrorInfo::permanent(error.code(), error.to_string());
+    let all = refusal.get_or_insert_with(|| Refusal { state, error: info(), files: Vec::new() });
+    if all.state == AttemptState::Cancelled && !is_cancelled {
+        (all.state, all.error) = (state, info());
+    }
+    let in_intent = |file: &NotTaken| Some((*places.get(file.place)?, file.why.clone()));
+    all.files.extend(not_taken.iter().filter_map(in_intent));
 }
 
 /// Publishes the files of one resource, and syncs their new names if the record of that is
@@ -262,7 +308,7 @@ async fn handing_back(phase: &watch::Receiver<Phase>) {
     }
 }
 
-/// Records that the outputs of an attempt are visible, or that one of them was refused.
+/// Records that the outputs of an attempt are visible, and which of them were not taken.
 pub(super) async fn mark_published(
     shared: &Shared,
     fence: Fence,
@@ -273,7 +319,7 @@ pub(super) async fn mark_published(
     let on_record = store::Visible { stamps: visible.stamps.clone(), synced: is_synced(&visible.resources) };
     match &visible.refusal {
         None => shared.store.published(fence, on_record, step, now).await,
-        Some(error) => shared.store.refused(fence, on_record, error.clone(), step, now).await,
+        Some(refusal) => shared.store.refused(fence, on_record, refusal.clone(), step, now).await,
     }
 }
 

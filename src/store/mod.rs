@@ -55,7 +55,7 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
     RunTag, Tick, TriggerMark,
 };
@@ -74,7 +74,7 @@ pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
 pub use write::{
     ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
-    NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
+    NewRun, Recorded, Refusal, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
 };
 
 /// The most runs that a page of [`GuestRecords::runs`] looks at, for each state in the query.
@@ -304,16 +304,17 @@ pub trait MetadataStore: GuestRecords {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
 
-    /// Like [`MetadataStore::published`], when a server has refused an output for good: the attempt
-    /// has failed, with this error. Its outputs stay on record, because those that were not refused
-    /// are visible.
+    /// Like [`MetadataStore::published`], when services did not take some of the outputs: the
+    /// attempt ends as the refusal says. The outputs that it names become `not_taken`, with the
+    /// reason. They hold their paths no more, and are no outputs of the run; what one of them had
+    /// replaced is at its path again, unless something else is. The others are visible.
     ///
     /// Crash and repeat: as for [`MetadataStore::published`].
     async fn refused(
         &self,
         fence: Fence,
         visible: Visible,
-        error: ErrorInfo,
+        refusal: Refusal,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;

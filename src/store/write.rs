@@ -244,6 +244,17 @@ pub struct Visible {
     pub synced: bool,
 }
 
+/// Committed outputs of an attempt that the services that they are for did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// How the attempt ends: `failed`, or `cancelled` if they were given up.
+    pub state: AttemptState,
+    /// Why.
+    pub error: ErrorInfo,
+    /// The places of these outputs in the intent, each with the reason.
+    pub files: Vec<(usize, String)>,
+}
+
 /// A run that has not ended, as a starting host finds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnfinishedRun {

@@ -40,6 +40,7 @@ pub(super) fn of_artifact(state: ArtifactState) -> &'static str {
         ArtifactState::Old | ArtifactState::Published => "ok",
         ArtifactState::Superseded | ArtifactState::Deleted => "stop",
         ArtifactState::Ignored => "skip",
+        ArtifactState::NotTaken => "bad",
     }
 }
 

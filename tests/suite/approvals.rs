@@ -436,9 +436,9 @@ fn a_notification_says_who_should_decide_and_how() {
          gate pending\n\n\
          Approve: anacostia runs approve 1 publish, or POST {url}/api/v1/runs/1/actions/publish/approve\n\
          Reject: the same with `reject`; both take a note\n\
-         Page: {url}/\n\
+         Page: {url}/approvals\n\
          Trigger: raw: 1 new artifact\n\
-         Run: {url}/api/v1/runs/1\n"
+         Run: {url}/runs/1\n"
     );
     assert_eq!(body["text"].as_str().unwrap(), wanted);
     assert_eq!(other.received().len(), 0, "it asks about another action");

@@ -131,6 +131,17 @@ trigger = { min_artifacts = 3 }
 }
 
 #[test]
+fn what_is_in_a_variable_is_not_printed() {
+    let lake = "\n[resources.lake]\nkind = \"s3\"\nbucket = \"lake\"\nprefix = \"${TOKEN}\"\nwatch = true\n";
+    let manifest = PIPELINE.replace("[\"inbox\"]", "[\"lake\", \"inbox\"]") + lake;
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    app.set_env("TOKEN", "hush");
+    let output = app.cli(&["check", "PATH"]);
+    let (out, _) = ends_with(&output, 0);
+    assert!(out.contains("lake ${TOKEN}") && !out.contains("hush"), "{out}");
+}
+
+#[test]
 fn a_pipeline_that_never_ran_shows_how_to_start_it() {
     let app = app();
     let output = app.cli(&["runs", "list", "PATH"]);

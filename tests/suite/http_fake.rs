@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath,
-    LogRange, MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    Artifact, Decision, Delivery, Denial, EndedRun, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
+    RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, ResourceAccess, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
-    TickQuery, UnfinishedRun, Visible,
+    PublishedOutput, Recorded, Refusal, ResourceAccess, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
+    StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -303,14 +303,7 @@ impl MetadataStore for FakeStore {
     async fn published(&self, _: Fence, _: Visible, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
         read_only()
     }
-    async fn refused(
-        &self,
-        _: Fence,
-        _: Visible,
-        _: ErrorInfo,
-        _: RunStep,
-        _: Timestamp,
-    ) -> Stored<Vec<StartedAttempt>> {
+    async fn refused(&self, _: Fence, _: Visible, _: Refusal, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
         read_only()
     }
     async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {

@@ -96,12 +96,13 @@ fn a_receiver_verifies_who_sent_a_message_that_says_what_failed_why_and_where_to
     let text = format!(
         "Run #1 of the pipeline watched failed.\n\ntrain failed: no column `species`\n\n\
          After a fix:\n  anacostia runs retry 1 --current\n  anacostia trigger --inputs raw/a.csv\n\
-         See:\n  anacostia runs show 1\nTrigger: raw: 1 new artifact\nRun: {}/api/v1/runs/1\n",
+         See:\n  anacostia runs show 1\nTrigger: raw: 1 new artifact\nRun: {}/runs/1\n",
         app.url()
     );
     assert_eq!(body["text"], text);
     let link = text.trim_end().rsplit_once(' ').unwrap().1;
-    assert_eq!(app.get(link.strip_prefix(app.url()).unwrap())["state"], "failed", "the link leads to the run");
+    let page = crate::support::pages::page(&app, link.strip_prefix(app.url()).unwrap());
+    assert!(page.contains("no column `species`"), "the link leads to the page of the run: {page}");
     assert_eq!((all.len(), all[0]["attempts"].as_u64(), &all[0]["error"]), (1, Some(1), &Value::Null));
     assert_eq!((&all[0]["channel"], &all[0]["run_number"]), (&Value::from("webhook"), &Value::from(1)));
 }

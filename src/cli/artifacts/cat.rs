@@ -57,7 +57,7 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
         let why = artifact.reason.as_deref().unwrap_or("it was ignored");
         return Err(Failure::usage(format!("`{name}` has no content: {}", show::plain(why))));
     }
-    if !artifact.present {
+    if !artifact.is_readable() {
         let why = "it was overwritten or deleted, and only its record is left";
         return Err(Failure::usage(format!("version {version} of `{name}` is gone: {why}")));
     }

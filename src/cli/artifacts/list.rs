@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Only of this resource
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
-    /// Only in this state: new, current, old, superseded, deleted, ignored, published
+    /// Only in this state: new, current, old, superseded, deleted, ignored, published, not_taken
     #[arg(long)]
     state: Option<ArtifactState>,
     /// Only versions at this path in a resource

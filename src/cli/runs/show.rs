@@ -10,7 +10,7 @@ use crate::cli::load::PathArg;
 use crate::cli::records::{Records, RunRef};
 use crate::cli::{End, Failure, open, out, show};
 use crate::http::bodies::{Live, RunParts, detail_body};
-use crate::model::{AttemptState, RunDetail};
+use crate::model::{AttemptState, RunDetail, RunState};
 use crate::resource::Outage;
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,11 @@ fn outages(records: &Records, detail: &RunDetail) -> BTreeMap<AttemptId, String>
         let attempts = run.get("actions")?.as_array()?.iter().filter_map(|action| action.get("attempts")?.as_array());
         let outage = |attempt: &Value| {
             let outage: Outage = serde_json::from_value(attempt.get("outage")?.clone()).ok()?;
-            Some((attempt.get("id")?.as_str()?.parse().ok()?, outage.to_string()))
+            let then = match detail.run.state {
+                RunState::Cancelling => "; the run ends once it takes them, because they are committed",
+                _ => "",
+            };
+            Some((attempt.get("id")?.as_str()?.parse().ok()?, format!("{outage}{then}")))
         };
         Some(attempts.flatten().filter_map(outage).collect())
     };

@@ -88,7 +88,7 @@ pub(crate) fn artifact_detail(about: &ArtifactAbout<'_>, path: &str, now: Timest
     if !about.uses.is_empty() {
         let _ = write!(text, "\n{}\n{}", Cell::new("Used by").style(styles::STRONG), uses(about, width));
     }
-    if artifact.state != ArtifactState::Ignored && artifact.present {
+    if artifact.state != ArtifactState::Ignored && artifact.is_readable() {
         let path = beside(path);
         text.push_str(&next_steps(&[("get its bytes", format!("anacostia artifacts cat {}{path}", artifact.id))]));
     }

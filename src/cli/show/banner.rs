@@ -13,7 +13,8 @@ pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
         Cell::new(url).style(styles::BUSY),
     );
     for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
-        text.push_str(&line("watch", &format!("{} in {}", resource.name, resource.location())));
+        let place = pipeline.unexpanded_place(resource).unwrap_or_else(|| resource.location());
+        text.push_str(&line("watch", &format!("{} in {place}", resource.name)));
     }
     text.push_str(&line("state", &pipeline.state.display().to_string()));
     text.push_str(&line("stop ", "Ctrl-C; running actions finish, or resume at the next start"));
@@ -33,5 +34,13 @@ mod tests {
     #[test]
     fn banner_shows_the_address_and_the_watched_resources() {
         insta::assert_snapshot!(anstream::adapter::strip_str(&banner(&sample(), "http://127.0.0.1:8000")));
+    }
+
+    #[test]
+    fn what_is_in_a_variable_is_not_shown() {
+        let mut pipeline = sample();
+        pipeline.text = "[resources.raw]\npath = \"${TOKEN}/raw\"\n".to_owned();
+        let text = anstream::adapter::strip_str(&banner(&pipeline, "http://127.0.0.1:8000")).to_string();
+        assert!(text.contains("raw in ${TOKEN}/raw\n"), "{text}");
     }
 }

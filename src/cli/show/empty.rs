@@ -1,8 +1,6 @@
 //! The message for an empty list: why it is empty, and what to do next.
 
-use std::path::Path;
-
-use super::pipeline::short;
+use super::pipeline::place;
 use super::{beside, plain};
 use crate::manifest::Pipeline;
 
@@ -15,7 +13,7 @@ pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &st
         steps.push(format!("start the pipeline with `anacostia run{path}`"));
     }
     if let Some(resource) = pipeline.resources.iter().find(|resource| resource.watch) {
-        let place = short(Path::new(&resource.location()), pipeline);
+        let place = place(resource, pipeline);
         steps.push(format!("{} {place}, which `{}` watches", resource.how_to_add(), resource.name));
     }
     let then = if steps.is_empty() { String::new() } else { format!(": {}", steps.join(", and ")) };

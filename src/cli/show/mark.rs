@@ -7,7 +7,7 @@ use super::{Cell, styles};
 pub(crate) fn state_mark(state: &str) -> Cell {
     let (icon, style) = match state {
         "succeeded" | "approved" | "cached" | "published" => ("✓", styles::GOOD),
-        "failed" | "rejected" | "timed_out" | "crashed" => ("✗", styles::BAD),
+        "failed" | "rejected" | "timed_out" | "crashed" | "not_taken" => ("✗", styles::BAD),
         "running" | "publishing" | "current" => ("●", styles::BUSY),
         "retrying" => ("↻", styles::WARN),
         "awaiting_approval" => ("?", styles::WARN),

@@ -44,6 +44,12 @@ pub(super) fn short(path: &Path, pipeline: &Pipeline) -> String {
     path.strip_prefix(&pipeline.folder).unwrap_or(path).display().to_string()
 }
 
+/// Returns the place of a resource for display: what `${…}` stands for is not shown.
+pub(super) fn place(resource: &ResourceSpec, pipeline: &Pipeline) -> String {
+    let location = || short(Path::new(&resource.location()), pipeline);
+    pipeline.unexpanded_place(resource).unwrap_or_else(location)
+}
+
 fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
     let mut table = Table::new(&[
         ("NODE", Column::Prose),
@@ -60,7 +66,7 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
         table.row(vec![
             Cell::new(&resource.name).style(styles::STRONG),
             Cell::new(resource.kind()),
-            Cell::new(short(Path::new(&resource.location()), pipeline)),
+            Cell::new(place(resource, pipeline)),
             Cell::new(trigger(resource)),
         ]);
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Cell, Column, Table, styles};
 use crate::base::{AttemptId, ByteSize, double};
-use crate::model::{AccessKind, Attempt, AttemptState, MetricRecord};
+use crate::model::{AccessKind, ArtifactState, Attempt, AttemptState, MetricRecord};
 use crate::store::LineageEdge;
 
 /// Most artifacts, and most metrics, that are shown one by one.
@@ -51,11 +51,13 @@ impl RunOutputs {
         let mut text = String::new();
         let publishing = attempts.iter().filter(|attempt| attempt.state == AttemptState::Publishing);
         let publishing: BTreeSet<AttemptId> = publishing.map(|attempt| attempt.id).collect();
+        let (not_taken, taken): (Vec<_>, Vec<_>) =
+            self.published.iter().partition(|edge| edge.artifact.state == ArtifactState::NotTaken);
         let (waiting, published): (Vec<_>, Vec<_>) =
-            self.published.iter().partition(|edge| publishing.contains(&edge.attempt_id));
+            taken.into_iter().partition(|edge| publishing.contains(&edge.attempt_id));
         let resources: BTreeSet<&str> = waiting.iter().map(|edge| edge.artifact.resource.as_str()).collect();
         let waits = format!("Committed, waits for {}", resources.into_iter().collect::<Vec<_>>().join(", "));
-        for (title, edges) in [("Published", published), (waits.as_str(), waiting)] {
+        for (title, edges) in [("Published", published), (waits.as_str(), waiting), ("Not taken", not_taken)] {
             if !edges.is_empty() {
                 let _ = write!(text, "\n{}\n", Cell::new(title).style(styles::STRONG));
                 text.push_str(&artifacts_table(&edges, width));
@@ -111,7 +113,7 @@ mod tests {
     use super::super::samples;
     use super::RunOutputs;
     use crate::base::{ArtifactId, RunId};
-    use crate::model::{AccessKind, Artifact, AttemptState, MetricRecord};
+    use crate::model::{AccessKind, Artifact, ArtifactState, AttemptState, MetricRecord};
     use crate::store::LineageEdge;
 
     fn edge(path: &str, kind: AccessKind) -> LineageEdge {
@@ -156,6 +158,15 @@ mod tests {
         let tables = "\nPublished\n  data_store/a.csv  v3  12 KiB  by train\n\n\
             Committed, waits for data_store\n  data_store/b.csv  v3  12 KiB  by train\n";
         assert_eq!(text, tables);
+    }
+
+    #[test]
+    fn what_a_service_did_not_take_is_not_called_published() {
+        let wrote = edge("a.csv", AccessKind::Wrote);
+        let artifact = Artifact { state: ArtifactState::NotTaken, present: false, ..wrote.artifact };
+        let outputs = RunOutputs::of(vec![LineageEdge { artifact, ..wrote }]);
+        let text = anstream::adapter::strip_str(&outputs.shown(&[], 80)).to_string();
+        assert_eq!(text, "\nNot taken\n  data_store/a.csv  v3  12 KiB  by train\n");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) async fn show(
 
 fn present_in(app: &App, artifact: &Artifact) -> Result<Arc<dyn Resource>> {
     let Artifact { path, version, resource, .. } = artifact;
-    if !artifact.present {
+    if !artifact.is_readable() {
         return Err(Problem::gone(format!("version {version} of `{path}` was overwritten or deleted")));
     }
     let found = app.view.resources.get(resource).cloned();

@@ -25,7 +25,7 @@ mod send;
 mod uploads;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,6 +67,8 @@ pub struct Endpoint {
     uploads: Uploads,
     /// The outages of attempts whose outputs the server does not take at the moment.
     outages: Outages,
+    /// The attempts whose outputs are given up.
+    given_up: tokio::sync::watch::Sender<BTreeSet<AttemptId>>,
 }
 
 impl Endpoint {
@@ -85,6 +87,7 @@ impl Endpoint {
             spec: spec.clone(),
             uploads: Uploads::default(),
             outages: Outages::default(),
+            given_up: tokio::sync::watch::Sender::default(),
         })
     }
 
@@ -158,6 +161,10 @@ impl Resource for Endpoint {
         send::publish(self, attempt, files).await
     }
 
+    fn give_up(&self, attempt: AttemptId) {
+        self.given_up.send_if_modified(|attempts| attempts.insert(attempt));
+    }
+
     fn outages(&self) -> BTreeMap<AttemptId, Outage> {
         self.outages.all()
     }
@@ -179,6 +186,7 @@ impl Resource for Endpoint {
     }
 
     async fn discard(&self, attempt: AttemptId) -> Result<()> {
+        self.given_up.send_if_modified(|attempts| attempts.remove(&attempt));
         self.spool.discard(attempt).await
     }
 }

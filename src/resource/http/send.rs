@@ -7,8 +7,10 @@
 //! A server that answers with a status that no repetition changes (such as 400, 403 or 413) has
 //! refused the output. A host that tried again would try forever, and the run would keep its slot.
 //! So the refusal is noted beside the staged file, and the attempt fails with the answer of the
-//! server. Its output is on record and kept here, and a retry of the run sends it again.
+//! server. Its output is on record as not taken, and a retry of the run makes it again. So is an
+//! output that is given up because its run was cancelled before the server took it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Seek as _};
 use std::path::Path;
@@ -25,7 +27,7 @@ use crate::base::{AttemptId, fault};
 use crate::manifest::{HttpForm, HttpMethod};
 use crate::model::StagedFile;
 use crate::resource::kept::blocking;
-use crate::resource::{Outages, ResourceError, Result, noted};
+use crate::resource::{NotTaken, Outages, ResourceError, Result, noted};
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -39,7 +41,12 @@ enum Answer {
     Taken,
     /// It never takes the output, for this reason.
     Never(String),
+    /// It did not take the output before that was given up.
+    GivenUp,
 }
+
+/// Why an output was given up, for people, and the note of that.
+const GIVEN_UP: &str = "the run was cancelled before the server took it";
 
 /// Sends files; see [`crate::resource::Resource::publish`]. Returns once the server has answered
 /// for each of them, however long that takes.
@@ -49,22 +56,24 @@ pub(super) async fn publish(
     files: &[StagedFile],
 ) -> Result<Vec<Option<String>>> {
     let outage = Waiting { outages: &endpoint.outages, attempt };
-    let mut refusal = None;
-    for file in files {
+    let mut refused = Vec::new();
+    for (place, file) in files.iter().enumerate() {
         let staged = endpoint.spool.path().join(&file.staged);
         let answer = match note(&staged).await.map_err(|error| unavailable(endpoint, file, &error))? {
             Some(answer) => answer,
             None => deliver(endpoint, &outage, file, &staged).await?,
         };
-        if let Answer::Never(why) = answer {
-            refusal.get_or_insert_with(|| ResourceError::Refused {
-                resource: endpoint.name.to_string(),
-                path: file.path.clone(),
-                why,
-            });
-        }
+        let (why, given_up) = match answer {
+            Answer::Taken => continue,
+            Answer::Never(why) => (why, false),
+            Answer::GivenUp => (GIVEN_UP.to_owned(), true),
+        };
+        refused.push(NotTaken { place, path: file.path.clone(), why, given_up });
     }
-    refusal.map_or_else(|| Ok(vec![None; files.len()]), Err)
+    if refused.is_empty() {
+        return Ok(vec![None; files.len()]);
+    }
+    Err(ResourceError::Refused { resource: endpoint.name.to_string(), files: refused })
 }
 
 /// Notes what an attempt waits for, until this is dropped.
@@ -84,7 +93,12 @@ impl Drop for Waiting<'_> {
 async fn deliver(endpoint: &Endpoint, outage: &Waiting<'_>, file: &StagedFile, staged: &Path) -> Result<Answer> {
     endpoint.kept.link(staged.to_owned(), file.digest).await?;
     let mut failures = 0;
+    let mut given_up = endpoint.given_up.subscribe();
+    let is_given_up = |attempts: &BTreeSet<AttemptId>| attempts.contains(&outage.attempt);
     let answer = loop {
+        if is_given_up(&given_up.borrow_and_update()) {
+            break Answer::GivenUp;
+        }
         fault::point("http.before_send");
         let failure = match send(endpoint, file, staged).await {
             Ok(answer) => break answer,
@@ -101,7 +115,8 @@ async fn deliver(endpoint: &Endpoint, outage: &Waiting<'_>, file: &StagedFile, s
             failure.reason,
             wait.as_secs_f64()
         );
-        tokio::time::sleep(wait).await;
+        // A request under way gets its answer first: the server may have taken the output.
+        let _ = tokio::time::timeout(wait, given_up.wait_for(is_given_up)).await;
     };
     fault::point("http.sent");
     outage.outages.over(outage.attempt);
@@ -228,16 +243,20 @@ fn pieces(
 }
 
 /// Returns the answer that an earlier try has noted. An empty note says that the server has taken
-/// the output; any other note says why it never will.
+/// the output; any other note says why it has not.
 async fn note(staged: &Path) -> io::Result<Option<Answer>> {
-    let text = noted::read(staged).await?;
-    Ok(text.map(|text| if text.is_empty() { Answer::Taken } else { Answer::Never(text) }))
+    Ok(noted::read(staged).await?.map(|text| match text.as_str() {
+        "" => Answer::Taken,
+        GIVEN_UP => Answer::GivenUp,
+        _ => Answer::Never(text),
+    }))
 }
 
 async fn set_note(staged: &Path, answer: &Answer) -> io::Result<()> {
     let text = match answer {
         Answer::Taken => String::new(),
         Answer::Never(why) => why.clone(),
+        Answer::GivenUp => GIVEN_UP.to_owned(),
     };
     noted::write(staged, text).await
 }

@@ -11,7 +11,7 @@ use crate::manifest::SqlSpec;
 use crate::model::StagedFile;
 use crate::resource::folder::Folder;
 use crate::resource::kept::Kept;
-use crate::resource::{Prepared, ResourceError, Result};
+use crate::resource::{NotTaken, Prepared, ResourceError, Result};
 
 /// The open transactions of attempts that are about to be committed.
 #[derive(Clone, Default)]
@@ -110,16 +110,13 @@ async fn again(sql: &Changing, attempt: AttemptId, file: &StagedFile) -> std::re
 
 /// Returns the error for committed statements that the database refuses.
 fn refused(sql: &Changing, file: &StagedFile, refusal: Refusal) -> ResourceError {
-    match refusal.about(&sql.name, "execute the statements") {
-        ResourceError::Statement { resource, why, .. } => {
-            ResourceError::Refused { resource, path: file.path.clone(), why }
-        }
-        error @ ResourceError::Table { .. } => {
-            let why = error.to_string();
-            ResourceError::Refused { resource: sql.name.clone(), path: file.path.clone(), why }
-        }
-        other => other,
-    }
+    let why = match refusal.about(&sql.name, "execute the statements") {
+        ResourceError::Statement { why, .. } => why,
+        error @ ResourceError::Table { .. } => error.to_string(),
+        other => return other,
+    };
+    let file = NotTaken { place: 0, path: file.path.clone(), why, given_up: false };
+    ResourceError::Refused { resource: sql.name.clone(), files: vec![file] }
 }
 
 /// Returns the journal of an attempt. There is at most one.

@@ -4,11 +4,13 @@
 //! prepares the statement. It asks about the tables of a view or a trigger too, and the grant has
 //! to name them. SQLite also names the view or trigger that accesses a table, but that name is not
 //! used, because it may come from a `with` clause of the statement itself.
+//! SQLite also asks about the names of a `with` clause and about functions that return rows, which
+//! need no grant: see `Session::needs_no_grant`.
 //!
 //! Calls block, so they run on blocking threads, and end when nobody waits for them any more.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -86,36 +88,90 @@ fn value(value: ValueRef<'_>) -> SqlValue {
     }
 }
 
-/// The table that was refused last, and whether it was to be changed.
-type Refused = Arc<Mutex<Option<(String, bool)>>>;
+/// Functions that return rows, as a table does, and that read their arguments only.
+const ROW_FUNCTIONS: [&str; 2] = ["json_each", "json_tree"];
+/// The most names of a `with` in one statement that are looked up.
+const MOST_NAMES: usize = 100;
+
+/// Why SQLite was told to refuse a statement.
+enum Reason {
+    /// The grant does not name the table. `bare` if no column of it is read, and the statement does
+    /// not say of which database it is: then it may be a name of a `with`.
+    Table { table: String, writes: bool, bare: bool },
+    /// A query was to change rows.
+    Writes,
+    /// The schema was to be changed.
+    Schema,
+    /// It uses the host's own table.
+    Own,
+}
+
+/// What the authorizer and its session tell each other about a statement.
+#[derive(Default)]
+struct Asked {
+    refused: Option<Reason>,
+    /// Names that lead to nothing in the database, so they are those of a `with`.
+    names: Vec<String>,
+    /// [`ROW_FUNCTIONS`] that no table of the database hides.
+    functions: Vec<String>,
+    /// Whether the host itself asks.
+    is_host: bool,
+}
+
+/// What a session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Query,
+    Change,
+}
 
 /// Decides what a statement of a guest may do.
-fn authorize(context: &AuthContext<'_>, grant: &SqlGrant, refused: &Refused) -> Authorization {
-    let (table, writes) = match context.action {
+fn authorize(context: &AuthContext<'_>, grant: &SqlGrant, purpose: Purpose, asked: &mut Asked) -> Authorization {
+    if asked.is_host {
+        return Authorization::Allow;
+    }
+    let is = |names: &[String], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let (table, writes, bare) = match context.action {
         AuthAction::Select | AuthAction::Recursive => return Authorization::Allow,
         AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
             return Authorization::Allow;
         }
-        AuthAction::Read { table_name, .. } => (table_name, false),
+        AuthAction::Read { table_name, column_name } => {
+            let bare = column_name.is_empty() && context.database_name.is_none();
+            if (bare && is(&asked.names, table_name)) || is(&asked.functions, table_name) {
+                return Authorization::Allow;
+            }
+            (table_name, false, bare)
+        }
         AuthAction::Insert { table_name }
         | AuthAction::Delete { table_name }
-        | AuthAction::Update { table_name, .. } => (table_name, true),
+        | AuthAction::Update { table_name, .. } => (table_name, true, false),
+        AuthAction::AlterTable { .. } | AuthAction::Reindex { .. } => {
+            asked.refused = Some(Reason::Schema);
+            return Authorization::Deny;
+        }
         _ => return Authorization::Deny,
     };
-    // No check for the schema tables: only actions that are denied above can change them.
+    let is_schema = ["sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema"]
+        .iter()
+        .any(|name| table.eq_ignore_ascii_case(name));
     let is_named =
         if writes { grant.write.contains(table) } else { grant.read.contains(table) || grant.write.contains(table) };
-    if is_named && !table.eq_ignore_ascii_case(MARKERS) {
-        return Authorization::Allow;
-    }
-    *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((table.to_owned(), writes));
+    let reason = match purpose {
+        _ if writes && is_schema => Reason::Schema,
+        Purpose::Query if writes => Reason::Writes,
+        _ if table.eq_ignore_ascii_case(MARKERS) => Reason::Own,
+        _ if is_named => return Authorization::Allow,
+        _ => Reason::Table { table: table.to_owned(), writes, bare },
+    };
+    asked.refused = Some(reason);
     Authorization::Deny
 }
 
 /// A connection for the statements of a guest.
 struct Session {
     db: Connection,
-    refused: Refused,
+    asked: Arc<Mutex<Asked>>,
 }
 
 impl Session {
@@ -128,35 +184,109 @@ impl Session {
         let mut db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(BUSY)?;
         db.progress_handler(STEPS, Some(is_over))?;
-        Ok(Self { db, refused: Refused::default() })
+        Ok(Self { db, asked: Arc::default() })
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Restricts the following statements to what the grant allows.
-    fn restrict(&mut self, grant: SqlGrant) -> Outcome<()> {
-        let refused = Arc::clone(&self.refused);
-        Ok(self.db.authorizer(Some(move |context: AuthContext<'_>| authorize(&context, &grant, &refused)))?)
+    fn restrict(&mut self, grant: SqlGrant, purpose: Purpose) -> Outcome<()> {
+        let asked = Arc::clone(&self.asked);
+        let decide = move |context: AuthContext<'_>| {
+            authorize(&context, &grant, purpose, &mut asked.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        Ok(self.db.authorizer(Some(decide))?)
     }
 
     /// Prepares the only statement in a text, and checks the number of its parameters.
+    ///
+    /// SQLite does not say whether a name of which no column is read is that of a table or of a
+    /// `with`. So what is refused for such a name is looked up, and prepared again.
     fn prepare(&self, statement: &SqlStatement) -> Outcome<rusqlite::Statement<'_>> {
-        let mut batch = Batch::new(&self.db, &statement.text);
-        let prepared = batch.next().map_err(|error| self.explain(error))?;
-        let prepared = prepared.ok_or_else(|| Refusal::invalid("the statement is empty"))?;
-        if !matches!(batch.next(), Ok(None)) {
-            return Err(Refusal::invalid("there is more than one statement: pass each in a call of its own"));
+        *self.asked() = Asked::default();
+        loop {
+            let mut batch = Batch::new(&self.db, &statement.text);
+            let prepared = match batch.next() {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    let refused = self.asked().refused.take();
+                    if let Some(Reason::Table { table, writes: false, bare }) = &refused
+                        && self.needs_no_grant(table, *bare)?
+                    {
+                        continue;
+                    }
+                    return Err(explain(error, refused));
+                }
+            };
+            let prepared = prepared.ok_or_else(|| Refusal::invalid("the statement is empty"))?;
+            if !matches!(batch.next(), Ok(None)) {
+                return Err(Refusal::invalid("there is more than one statement: pass each in a call of its own"));
+            }
+            check_count(prepared.parameter_count(), statement.parameters.len())?;
+            return Ok(prepared);
         }
-        check_count(prepared.parameter_count(), statement.parameters.len())?;
-        Ok(prepared)
     }
 
-    /// Says which table was refused, if that is the reason.
-    fn explain(&self, error: rusqlite::Error) -> Refusal {
-        let refusal = Refusal::from(error);
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (refusal, refused) {
-            (Refusal::Statement { code: "denied", .. }, Some((table, writes))) => Refusal::Table { table, writes },
-            (refusal, _) => refusal,
+    /// Returns whether a name that a statement reads is that of a `with` or of a function, and has
+    /// the authorizer allow it from now on. A table or view of this name always needs its grant.
+    fn needs_no_grant(&self, name: &str, bare: bool) -> Outcome<bool> {
+        self.asked().is_host = true;
+        let found = self.look_up(name);
+        let mut asked = self.asked();
+        asked.is_host = false;
+        let known = match found? {
+            Meaning::Function => &mut asked.functions,
+            Meaning::Nothing if bare => &mut asked.names,
+            Meaning::Nothing | Meaning::Table => return Ok(false),
+        };
+        let is_new = known.len() < MOST_NAMES && !known.iter().any(|it| it.eq_ignore_ascii_case(name));
+        if is_new {
+            known.push(name.to_owned());
         }
+        Ok(is_new)
+    }
+
+    fn look_up(&self, name: &str) -> Outcome<Meaning> {
+        let sql = "select count(*) from main.sqlite_schema where name = ?1 collate nocase";
+        if self.db.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0 {
+            return Ok(Meaning::Table);
+        }
+        if ROW_FUNCTIONS.iter().any(|function| function.eq_ignore_ascii_case(name)) {
+            return Ok(Meaning::Function);
+        }
+        // SQLite has tables that are not in the schema, such as `sqlite_schema` itself.
+        let missing = format!("no such table: {name}");
+        let quoted = name.replace('"', "\"\"");
+        Ok(match self.db.prepare(&format!("select 1 from \"{quoted}\"")) {
+            Err(rusqlite::Error::SqlInputError { msg, .. }) if msg == missing => Meaning::Nothing,
+            Err(rusqlite::Error::SqliteFailure(_, Some(msg))) if msg == missing => Meaning::Nothing,
+            _ => Meaning::Table,
+        })
+    }
+}
+
+/// What a name means outside of a statement.
+enum Meaning {
+    Table,
+    Function,
+    Nothing,
+}
+
+/// Says why a statement was refused, if the authorizer refused it.
+fn explain(error: rusqlite::Error, refused: Option<Reason>) -> Refusal {
+    let denied = |why: String| Refusal::Statement { code: "denied", why };
+    match (Refusal::from(error), refused) {
+        (Refusal::Statement { code: "denied", .. }, Some(reason)) => match reason {
+            Reason::Table { table, writes, .. } => Refusal::Table { table, writes },
+            Reason::Writes => denied("a query never writes; pass the statement to `execute`".to_owned()),
+            Reason::Schema => {
+                denied("actions cannot change the schema of a database, only read and change its rows".to_owned())
+            }
+            Reason::Own => denied(format!("`{MARKERS}` is a table of the host, which actions cannot use")),
+        },
+        (refusal, _) => refusal,
     }
 }
 
@@ -193,7 +323,7 @@ impl File {
         let (path, grant) = (self.path.clone(), grant.clone());
         blocking(move |over| {
             let mut session = Session::open(&path, move || over.is_cancelled())?;
-            session.restrict(grant)?;
+            session.restrict(grant, Purpose::Change)?;
             session.prepare(&statement).map(drop)
         })
         .await
@@ -211,7 +341,9 @@ fn query(path: &Path, grant: SqlGrant, statement: &SqlStatement, sender: &Sender
     let parts = sender.clone();
     let mut session = Session::open(path, move || parts.is_closed())?;
     session.db.pragma_update(None, "query_only", true)?;
-    session.restrict(grant)?;
+    // The schema is the same for as long as the transaction lasts.
+    session.db.execute_batch("begin")?;
+    session.restrict(grant, Purpose::Query)?;
     let mut prepared = session.prepare(statement)?;
     let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     if names.is_empty() {
@@ -248,7 +380,7 @@ fn change(path: &Path, attempt: AttemptId, journal: Journal, over: CancellationT
     if session.db.execute(&marker, [attempt.to_string()])? == 0 {
         return Ok(None);
     }
-    session.restrict(journal.grant.clone())?;
+    session.restrict(journal.grant.clone(), Purpose::Change)?;
     for (number, statement) in (1..).zip(journal) {
         execute(&session, &statement?).map_err(|refusal| refusal.of_statement(number))?;
     }

@@ -15,15 +15,15 @@ use tokio::sync::watch;
 use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
     RunTag, Tick, TriggerMark,
 };
 use crate::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
-    TickQuery, UnfinishedRun, Visible,
+    PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery,
+    StartedAttempt, TickQuery, UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -149,7 +149,7 @@ lossy! {
         finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep; now) -> Vec<StartedAttempt>;
         publish_intent(fence: Fence, intent: Intent; now) -> ();
         published(fence: Fence, visible: Visible, step: RunStep; now) -> Vec<StartedAttempt>;
-        refused(fence: Fence, visible: Visible, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
+        refused(fence: Fence, visible: Visible, refusal: Refusal, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         decide_approval(run: RunId, action: &str, decision: Decision, id: WriteId;) -> Option<Run>;

@@ -2,9 +2,9 @@
 
 use super::World;
 use super::fixtures::*;
-use crate::model::ArtifactState::{Current, New, Published, Superseded};
+use crate::model::ArtifactState::{Current, New, NotTaken, Published, Superseded};
 use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, ErrorInfo, EventKind, Facts, Metric, RunState};
-use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError, Visible};
+use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, Refusal, RunStep, StoreError, Visible};
 
 pub(super) async fn outputs_exist_after_the_commit_point(world: &mut World) {
     let store = world.store().as_ref();
@@ -91,24 +91,74 @@ pub(super) async fn equal_bytes_make_no_new_version(world: &mut World) {
     assert_eq!(store.lineage(run, all()).await.unwrap().items[0].artifact.id, first.artifact_id);
 }
 
-pub(super) async fn a_refused_output_fails_its_attempt_and_stays_on_record(world: &mut World) {
+fn refusal(state: AttemptState, files: &[usize]) -> Refusal {
+    let error = ErrorInfo::permanent("refused", "api does not take `m`: the server answers 422 Unprocessable Entity");
+    Refusal { state, error, files: files.iter().map(|place| (*place, "the server answers 422".to_owned())).collect() }
+}
+
+pub(super) async fn an_output_that_is_not_taken_fails_its_attempt_and_holds_no_path(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
-    let error = ErrorInfo::permanent("refused", "api does not take `m`: the server answers 422 Unprocessable Entity");
-    let refused =
-        |error: &ErrorInfo| store.refused(fence, Visible::default(), error.clone(), RunStep::default(), at(60));
-    assert!(matches!(refused(&error).await, Err(StoreError::Conflict(_))), "nothing was committed");
+    let why = refusal(AttemptState::Failed, &[0]);
+    let refused = || store.refused(fence, Visible::default(), why.clone(), RunStep::default(), at(60));
+    assert!(matches!(refused().await, Err(StoreError::Conflict(_))), "nothing was committed");
     store.publish_intent(fence, intent(vec![staged("models", "m", "M", false)]), at(40)).await.unwrap();
-    refused(&error).await.unwrap();
+    let before = newest(store).await;
+    refused().await.unwrap();
+    assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactNotTaken, EventKind::AttemptEnded]);
     let newest_event = newest(store).await;
-    refused(&error).await.unwrap();
+    refused().await.unwrap();
     assert_eq!(newest(store).await, newest_event, "a repeat changes nothing");
     let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
-    assert_eq!((attempt.state, attempt.error), (AttemptState::Failed, Some(error)));
-    assert_eq!(artifacts_at(store, "models", "m").await[0].state, Published);
+    assert_eq!((attempt.state, attempt.error), (AttemptState::Failed, Some(why.error.clone())));
+    let output = artifacts_at(store, "models", "m").await.remove(0);
+    assert_eq!((output.state, output.present, output.version), (NotTaken, false, 1));
+    assert_eq!(output.reason.as_deref(), Some("the server answers 422"));
+    assert!(store.outputs(run, "models", &["first".to_owned()]).await.unwrap().is_empty());
     assert!(store.unfinished(run).await.unwrap().unwrap().attempts.is_empty(), "nothing is left to publish");
     let published = store.published(fence, Visible::default(), RunStep::default(), at(61)).await;
     assert!(matches!(published, Err(StoreError::Conflict(_) | StoreError::Fenced { .. })), "{published:?}");
+    // The path is free, also for the same bytes.
+    let (_, fence) = started(store, new_run()).await;
+    publish(store, fence, vec![staged("models", "m", "M", false)]).await;
+    let all: Vec<_> = artifacts_at(store, "models", "m").await.iter().map(|it| (it.version, it.state)).collect();
+    assert!(all.contains(&(1, NotTaken)) && all.contains(&(2, Published)) && all.len() == 2, "{all:?}");
+}
+
+pub(super) async fn what_was_taken_stays_and_what_would_have_been_replaced_is_back(world: &mut World) {
+    let store = world.store().as_ref();
+    let (_, fence) = started(store, new_run()).await;
+    publish(store, fence, vec![staged("models", "m", "M", false), staged("models", "same", "S", false)]).await;
+    let (run, fence) = started(store, new_run()).await;
+    let files = vec![
+        staged("models", "m", "better", true),
+        staged("models", "taken", "T", false),
+        staged("models", "same", "S", true),
+    ];
+    store.publish_intent(fence, intent(files), at(40)).await.unwrap();
+    let given_up = refusal(AttemptState::Cancelled, &[0, 2]);
+    store.refused(fence, Visible::default(), given_up, RunStep::default(), at(50)).await.unwrap();
+    let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
+    assert_eq!(attempt.state, AttemptState::Cancelled);
+    let mut there = Vec::new();
+    for path in ["m", "taken", "same"] {
+        let mut all = artifacts_at(store, "models", path).await;
+        all.sort_by_key(|it| it.version);
+        there.push(all.iter().map(|it| (it.version, it.state, it.present)).collect::<Vec<_>>());
+    }
+    assert_eq!(there[0], [(1, Published, true), (2, NotTaken, false)]);
+    assert_eq!(there[1], [(1, Published, true)]);
+    assert_eq!(there[2], [(1, Published, true)], "the service has these bytes from before");
+    let outputs = store.outputs(run, "models", &["first".to_owned()]).await.unwrap();
+    let paths: Vec<_> = outputs.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["same", "taken"]);
+    // What is back can be replaced again.
+    let (_, fence) = started(store, new_run()).await;
+    publish(store, fence, vec![staged("models", "m", "best", true)]).await;
+    let mut all = artifacts_at(store, "models", "m").await;
+    all.sort_by_key(|it| it.version);
+    let all: Vec<_> = all.iter().map(|it| (it.version, it.state, it.present)).collect();
+    assert_eq!(all, [(1, Published, false), (2, NotTaken, false), (3, Published, true)]);
 }
 
 pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {

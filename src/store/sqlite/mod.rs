@@ -66,12 +66,12 @@ use super::presence::{LOOK_EVERY, Presence};
 use super::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, HostLease, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
-    StoreError, TickQuery, UnfinishedRun, Visible,
+    PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery,
+    StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
     RunTag, Tick, TriggerMark,
 };
@@ -365,12 +365,12 @@ impl MetadataStore for SqliteStore {
         &self,
         fence: Fence,
         visible: Visible,
-        error: ErrorInfo,
+        refusal: Refusal,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
         let synced = visible.synced;
-        let write = move |tx: &mut Tx<'_>| publish::published(tx, fence, &visible.stamps, Some(&error), &step, now);
+        let write = move |tx: &mut Tx<'_>| publish::published(tx, fence, &visible.stamps, Some(&refusal), &step, now);
         self.write_synced(steps::REFUSED, synced, write).await
     }
 

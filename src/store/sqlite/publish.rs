@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::json;
 
 use super::advance;
@@ -13,8 +13,8 @@ use super::record;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, Digest, Timestamp};
-use crate::model::{ArtifactState, AttemptState, ErrorInfo, EventKind, Fence, StagedFile};
-use crate::store::{Intent, RunStep, StartedAttempt, StoreError};
+use crate::model::{ArtifactState, AttemptState, EventKind, Fence, StagedFile};
+use crate::store::{Intent, Refusal, RunStep, StartedAttempt, StoreError};
 
 /// Commits the outputs of an attempt: from now on they exist. A repeat changes nothing.
 pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timestamp) -> Work<()> {
@@ -111,18 +111,18 @@ fn output(
 }
 
 /// Records that every file of the intent is visible, so the attempt has succeeded, and takes the
-/// step that follows. With `refusal`, a server has refused one of them, so the attempt has failed.
-/// A repeat returns the first answer.
+/// step that follows. With `refusal`, services did not take some of them, so the attempt ends as
+/// that says. A repeat returns the first answer.
 pub(super) fn published(
     tx: &mut Tx<'_>,
     fence: Fence,
     stamps: &[Option<String>],
-    refusal: Option<&ErrorInfo>,
+    refusal: Option<&Refusal>,
     step: &RunStep,
     now: Timestamp,
 ) -> Work<Vec<StartedAttempt>> {
     let attempt = attempts::check(tx.db, fence)?;
-    let end = if refusal.is_some() { AttemptState::Failed } else { AttemptState::Succeeded };
+    let end = refusal.map_or(AttemptState::Succeeded, |refusal| refusal.state);
     match attempt.state {
         AttemptState::Publishing => {}
         state if state == end => return advance::started_before(tx, attempt.run, step, fence.epoch),
@@ -143,15 +143,49 @@ pub(super) fn published(
     for (position, stamp) in stamps.iter().enumerate().filter_map(|(at, stamp)| Some((at, stamp.as_ref()?))) {
         execute(tx.db, sql, params![attempt.seq, position, stamp])?;
     }
+    for (position, why) in refusal.iter().flat_map(|refusal| &refusal.files) {
+        not_taken(tx, &attempt, *position, why, now)?;
+    }
     for output in retriggering(tx.db, attempt.seq)? {
         retrigger(tx, &output, now)?;
     }
     execute(tx.db, "DELETE FROM intents WHERE attempt = ?1", [attempt.seq])?;
-    let error = refusal.map(serde_json::to_string).transpose()?;
+    let error = refusal.map(|refusal| &refusal.error);
+    let text = error.map(serde_json::to_string).transpose()?;
     let sql = "UPDATE attempts SET state = ?2, ended_at = ?3, error = ?4 WHERE seq = ?1";
-    execute(tx.db, sql, params![attempt.seq, end, now, error])?;
-    attempts::emit_ended(tx, &attempt, end, refusal, now)?;
+    execute(tx.db, sql, params![attempt.seq, end, now, text])?;
+    attempts::emit_ended(tx, &attempt, end, error, now)?;
     advance::follow(tx, attempt.run_id, step, now)
+}
+
+/// Records that a service did not take an output: it is at its path no more, and what it had
+/// replaced is there again. An output that had the bytes of an earlier version is that version,
+/// which the service has, so nothing changes.
+fn not_taken(tx: &mut Tx<'_>, attempt: &Fenced, position: usize, why: &str, now: Timestamp) -> Work<()> {
+    let sql = "SELECT a.seq, a.id, a.resource, a.path, a.version, a.ended IS NULL
+        FROM intents i CROSS JOIN artifacts a ON a.id = i.became
+        WHERE i.attempt = ?1 AND i.position = ?2 AND a.produced_by = ?3";
+    let found = prepare(tx.db, sql)?.query_row(params![attempt.seq, position, attempt.id], |row| {
+        let there: (u64, ArtifactId, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((there, row.get::<_, String>(3)?, row.get::<_, u64>(4)?, row.get::<_, bool>(5)?))
+    });
+    let Some(((seq, id, resource), path, version, present)) = found.optional()? else { return Ok(()) };
+    if present {
+        artifacts::end(tx, seq, ArtifactState::NotTaken)?;
+    }
+    let sql = "UPDATE artifacts SET state = ?2, reason = ?3 WHERE seq = ?1";
+    execute(tx.db, sql, params![seq, ArtifactState::NotTaken, why])?;
+    if present {
+        // The sequence before its own is that at which it replaced the version.
+        let sql = "UPDATE artifacts INDEXED BY artifacts_ended SET ended = NULL
+            WHERE resource = ?1 AND ended = ?2 AND path = ?3 AND state IN ('published', 'current', 'old')";
+        execute(tx.db, sql, params![resource, seq - 1, path])?;
+    }
+    let sql = "DELETE FROM outputs WHERE run = ?1 AND resource = ?2 AND path = ?3 AND artifact = ?4";
+    execute(tx.db, sql, params![attempt.run, resource, path, seq])?;
+    let data = json!({ "resource": resource, "path": path, "version": version, "reason": why });
+    let event = NewEvent::of(EventKind::ArtifactNotTaken, data).artifact(id);
+    emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }
 
 /// An output that is to be `new` in its resource.

@@ -127,7 +127,7 @@ async fn gather(view: &View, id: &str, uri: &Uri) -> Result<Content> {
         artifact_state: artifact.state.as_str(),
         claimed_by,
         created: text::both(artifact.created_at),
-        present: artifact.present,
+        present: artifact.is_readable(),
         cut: artifact.size > PREVIEW_BYTES && !is_image,
         image: is_image.then(|| format!("{}/image", address(artifact.id))),
         lineage: lineage::gather(view, artifact.id, &params).await?,
@@ -161,7 +161,7 @@ fn used(used: ArtifactUse) -> Use {
 
 /// Reads the first bytes of an artifact, or says why that is not possible.
 async fn read(view: &View, artifact: &Artifact, most: u64) -> std::result::Result<Vec<u8>, String> {
-    if !artifact.present {
+    if !artifact.is_readable() {
         return Err(format!("Version {} was overwritten or deleted.", artifact.version));
     }
     let Some(resource) = view.resources.get(&artifact.resource) else {

@@ -145,13 +145,9 @@ fn place_row(view: &View, resource: &ResourceSpec) -> PlaceRow {
     PlaceRow { name: resource.name.clone(), place: place(view, resource), needs: needs(&resource.trigger) }
 }
 
-/// Returns where to put files. A location that contains `${…}` is shown as it is written, key by
-/// key.
+/// Returns where to put files.
 pub(super) fn place(view: &View, resource: &ResourceSpec) -> String {
-    let keys = resource.location_keys().iter();
-    let written = |key: &&str| Some(resource.shown(view.written(&["resources", &resource.name, key])?));
-    let written: Vec<String> = keys.filter_map(written).collect();
-    if written.iter().any(|text| text.contains('$')) { written.join(" ") } else { resource.location() }
+    view.pipeline().unexpanded_place(resource).unwrap_or_else(|| resource.location())
 }
 
 fn needs(trigger: &Trigger) -> String {

@@ -228,6 +228,7 @@ async fn run_numbers(view: &View, runs: BTreeSet<RunId>) -> Result<BTreeMap<RunI
 
 fn artifact_row(artifact: Artifact, numbers: &BTreeMap<RunId, u64>) -> ArtifactRow {
     ArtifactRow {
+        is_gone: !artifact.is_readable(),
         id: artifact.id.to_string(),
         path: artifact.path,
         version: artifact.version,
@@ -239,7 +240,6 @@ fn artifact_row(artifact: Artifact, numbers: &BTreeMap<RunId, u64>) -> ArtifactR
         run: artifact.run_id.and_then(|run| numbers.get(&run)).copied(),
         tags: artifact.tags,
         has_content: artifact.state != ArtifactState::Ignored,
-        is_gone: !artifact.present,
     }
 }
 

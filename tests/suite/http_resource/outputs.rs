@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anacostia::base::Digest;
+use serde_json::Value;
 
 use super::origin::Origin;
 use crate::support::app::TestApp;
@@ -254,6 +255,149 @@ fn an_output_that_the_server_never_takes_fails_its_attempt_and_holds_up_nothing(
     wait_until("the retry to succeed", || app.get("/api/v1/runs/1")["state"] == "succeeded");
     let bad: Vec<_> = origin.brought().into_iter().filter(|request| request.body == b"bad").collect();
     assert_eq!(bad.len(), 2);
+}
+
+/// Has the guest make outputs only where nothing is.
+fn without_overwrite(app: &TestApp) {
+    let manifest = std::fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    assert!(manifest.contains(", overwrite = true"));
+    std::fs::write(app.path("anacostia.toml"), manifest.replace(", overwrite = true", "")).unwrap();
+}
+
+/// What is on record in `api`: path, version, state, reason and whether it is there, in this order.
+fn on_record(app: &TestApp) -> Vec<(String, u64, String, String, bool)> {
+    let text = |artifact: &Value, key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
+    let mut all: Vec<_> = app
+        .get_all("/api/v1/artifacts?resource=api")
+        .iter()
+        .map(|it| {
+            let (version, present) = (it["version"].as_u64().unwrap(), it["present"].as_bool().unwrap());
+            (text(it, "path"), version, text(it, "state"), text(it, "reason"), present)
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+fn row(path: &str, version: u64, state: &str, reason: &str, present: bool) -> (String, u64, String, String, bool) {
+    (path.to_owned(), version, state.to_owned(), reason.to_owned(), present)
+}
+
+const REFUSED: &str = "the server answers 422 Unprocessable Entity";
+const GIVEN_UP: &str = "the run was cancelled before the server took it";
+
+#[test]
+fn a_refused_output_holds_no_path_so_it_can_be_made_again() {
+    for again in [
+        &["runs", "retry", "1", "PATH"][..],
+        &["runs", "retry", "1", "PATH", "--current"],
+        &["trigger", "PATH", "--inputs", "raw/*"],
+    ] {
+        let origin = Origin::start();
+        let proxy = Proxy::http(origin.address);
+        proxy.next(1, "PUT /models/m.bin", Fault::status(422));
+        let mut app = sends(&proxy, "PUT");
+        without_overwrite(&app);
+        app.drop_file("raw/m.bin", b"weights");
+        app.start();
+        assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+        assert_eq!(on_record(&app), [row("m.bin", 1, "not_taken", REFUSED, false)]);
+        let shown = String::from_utf8(app.cli(&["runs", "show", "1", "PATH"]).stdout).unwrap();
+        assert!(shown.contains("\nNot taken\n  api/m.bin") && !shown.contains("\nPublished\n"), "{shown}");
+        let id = app.get("/api/v1/artifacts?resource=api")["items"][0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(app.try_get(&format!("/api/v1/artifacts/{id}/content")).unwrap().0, 200, "it can be read");
+        let done = app.cli(again);
+        assert!(done.status.success(), "{again:?}: {done:?}");
+        wait_until("the output to be taken", || {
+            let runs = app.get_all("/api/v1/runs");
+            runs.iter().any(|run| run["state"] == "succeeded")
+        });
+        let both = [row("m.bin", 1, "not_taken", REFUSED, false), row("m.bin", 2, "published", "", true)];
+        assert_eq!(on_record(&app), both, "{again:?}");
+        assert_eq!(origin.brought().len(), 1, "{again:?}");
+    }
+}
+
+#[test]
+fn what_was_taken_beside_a_refused_output_stays_and_so_does_what_it_would_have_replaced() {
+    let origin = Origin::start();
+    let proxy = Proxy::http(origin.address);
+    let mut app = sends(&proxy, "PUT");
+    app.drop_file("raw/a.bin", b"first");
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    proxy.all("PUT /models/a.bin", Fault::status(422));
+    // Both belong to one run.
+    assert!(app.cli(&["pause", "PATH"]).status.success());
+    app.drop_file("raw/a.bin", b"second");
+    app.drop_file("raw/b.bin", b"other");
+    wait_until("both to wait", || app.get("/api/v1/nodes/raw")["resource"]["pending"]["count"] == 2);
+    assert!(app.cli(&["resume", "PATH"]).status.success());
+    assert_eq!(app.wait_for_runs(2)[1]["state"], "failed");
+    let error = &app.get("/api/v1/runs/2")["actions"][0]["attempts"][0]["error"];
+    assert_eq!(error["message"], format!("api does not take `a.bin`: {REFUSED}"));
+    let all = [
+        row("a.bin", 1, "published", "", true),
+        row("a.bin", 2, "not_taken", REFUSED, false),
+        row("b.bin", 1, "published", "", true),
+    ];
+    assert_eq!(on_record(&app), all);
+    let put = |path: &str| origin.brought().iter().filter(|it| it.line.contains(path)).count();
+    assert_eq!((put("a.bin"), put("b.bin")), (1, 1));
+}
+
+#[test]
+fn a_cancelled_run_gives_up_the_outputs_that_its_server_has_not_taken() {
+    for restarted in [false, true] {
+        let origin = Origin::start();
+        let proxy = Proxy::http(origin.address);
+        proxy.all("PUT /models/b.bin", Fault::status(500));
+        let mut app = sends(&proxy, "PUT");
+        without_overwrite(&app);
+        app.drop_file("raw/a.bin", b"weights");
+        app.drop_file("raw/b.bin", b"more");
+        app.start();
+        let waits = |app: &TestApp| {
+            let run = app.try_get("/api/v1/runs/1");
+            run.is_ok_and(|(_, run)| run["actions"][0]["attempts"][0]["outage"].is_object())
+        };
+        wait_until("the output to wait", || waits(&app));
+        if restarted {
+            app.kill();
+            app.start();
+            wait_until("the output to wait again", || waits(&app));
+        }
+        assert!(app.cli(&["runs", "cancel", "1", "PATH"]).status.success());
+        assert_eq!(app.wait_for_runs(1)[0]["state"], "cancelled", "{}", app.said());
+        let run = app.get("/api/v1/runs/1");
+        let attempt = &run["actions"][0]["attempts"][0];
+        assert_eq!((&run["actions"][0]["state"], &attempt["state"]), (&"cancelled".into(), &"cancelled".into()));
+        assert_eq!(attempt["error"]["code"], "cancelled");
+        assert_eq!(attempt["error"]["message"], format!("api did not take `b.bin`: {GIVEN_UP}"));
+        let all = [row("a.bin", 1, "published", "", true), row("b.bin", 1, "not_taken", GIVEN_UP, false)];
+        assert_eq!(on_record(&app), all);
+        proxy.heal();
+        app.restart();
+        app.drop_file("raw/c.bin", b"next");
+        assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded", "it holds up nothing");
+        assert!(origin.brought().iter().all(|it| !it.line.contains("b.bin")), "it is not sent any more");
+    }
+}
+
+#[test]
+fn a_run_that_was_cancelled_before_its_host_died_is_ended_by_the_next() {
+    let origin = Origin::start();
+    let proxy = Proxy::http(origin.address);
+    proxy.all("PUT ", Fault::status(500));
+    let mut app = sends(&proxy, "PUT");
+    app.drop_file("raw/b.bin", b"more");
+    app.start();
+    wait_until("the output to wait", || app.said().contains("an output was not taken"));
+    app.kill();
+    assert!(app.cli(&["runs", "cancel", "1", "PATH"]).status.success());
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "cancelled", "{}", app.said());
+    assert_eq!(on_record(&app), [row("b.bin", 1, "not_taken", GIVEN_UP, false)]);
 }
 
 #[test]

@@ -259,6 +259,87 @@ fn only_granted_databases_and_tables_are_used() {
     assert_eq!(reader.number("select count(*) from readings"), 3);
 }
 
+const NARROW: &str =
+    "reads = [\"lab\"]\nwrites = [\"lab\"]\ntables = { lab = { read = [\"readings\"], write = [\"totals\"] } }";
+
+#[test]
+fn a_refusal_suggests_no_grant_that_cannot_help() {
+    let mut desk = Desk::sqlite(NARROW);
+    desk.app.start();
+    let ask = |sql: &str| json!({"do": "query", "from": "lab", "sql": sql});
+    let change = |sql: &str| json!({"do": "execute", "to": "lab", "sql": sql});
+    let never = "denied: lab refuses a statement: a query never writes; pass the statement to `execute`";
+    let schema = "denied: lab refuses a statement: actions cannot change the schema of a database, only read and change its rows";
+    let own = "denied: lab refuses a statement: `anacostia_published` is a table of the host, which actions cannot use";
+    for (step, wanted) in [
+        (ask("insert into totals values ('a', 1) returning name"), never),
+        (ask("delete from readings returning id"), never),
+        (change("drop table totals"), schema),
+        (change("create view mine as select 1"), schema),
+        (change("create index mine on totals (amount)"), schema),
+        (change("alter table totals add column more"), schema),
+        (change("delete from anacostia_published"), own),
+    ] {
+        desk.execute("create table if not exists anacostia_published (attempt text primary key, at text not null)");
+        assert_eq!(desk.fail(&json!([step])), wanted, "{step}");
+    }
+    let mut desk = Desk::sqlite(BOTH);
+    desk.app.start();
+    assert_eq!(desk.fail(&json!([change("drop table totals")])), schema, "also if all tables are granted");
+}
+
+#[test]
+fn names_in_a_statement_and_functions_that_return_rows_need_no_grant() {
+    let mut desk = Desk::sqlite(NARROW);
+    desk.app.start();
+    let change = |sql: &str| json!({"do": "execute", "to": "lab", "sql": sql});
+    let counts = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 4) select count(*) from N";
+    desk.succeed(&json!([
+        query("with c as (select id from readings) select count(*) from c", &json!([[3]])),
+        query("with c as (select 1), \"d \"\"\" as (select 1 from c) select 5 from c, \"d \"\"\"", &json!([[5]])),
+        query(counts, &json!([[4]])),
+        query("select value from json_each('[7, 8]')", &json!([[7], [8]])),
+        query("select count(*) from json_tree('[7, [8]]')", &json!([[4]])),
+        query("select count(*) from READINGS", &json!([[3]])),
+        change("insert into totals with c as (select 1 from readings) select 'all', count(*) from c"),
+    ]));
+    assert_eq!(desk.total("all"), 3);
+}
+
+#[test]
+fn no_name_in_a_statement_leads_to_a_table_that_is_not_granted() {
+    let mut desk = Desk::sqlite(NARROW);
+    desk.execute(
+        "create table json_tree (value text); insert into json_tree values ('hush');
+         create view peek as with c as (select * from secrets) select count(*) as number from c",
+    );
+    desk.app.start();
+    let denied = |sql: &str| refused("denied", &json!({"do": "query", "from": "lab", "sql": sql}));
+    desk.succeed(&json!([
+        denied("select count(*) from secrets"),
+        denied("select count(*) from SECRETS"),
+        denied("select count(*) from main.secrets"),
+        denied("select exists (select 1 from secrets)"),
+        // Of the same name as a table that is not granted.
+        denied("with secrets as (select 1) select count(*) from main.secrets"),
+        denied("with c as (select 1 from secrets) select count(*) from c"),
+        denied("with c as (select 1) select (select count(*) from c), (select count(*) from secrets)"),
+        denied("select (with secrets as (select 1) select count(*) from secrets), (select count(*) from secrets)"),
+        denied("select number from peek"),
+        denied("select count(*) from peek"),
+        denied("select value from json_tree"),
+        denied("select count(*) from json_tree"),
+        denied("select count(*) from pragma_table_info('secrets')"),
+        denied("select name from pragma_table_list"),
+        denied("select count(*) from pragma_table_list"),
+        denied("select count(*) from sqlite_schema"),
+        denied("select count(*) from sqlite_master"),
+        denied("select count(*) from sqlite_temp_schema"),
+        denied("select count(*) from dbstat"),
+        refused("failed", &json!({"do": "query", "from": "lab", "sql": "select count(*) from c"})),
+    ]));
+}
+
 #[test]
 fn a_user_without_rights_is_refused_by_the_server() {
     let desk = Desk::postgres(BOTH);

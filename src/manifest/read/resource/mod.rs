@@ -13,6 +13,8 @@ use std::path::Path;
 
 use toml::Spanned;
 
+use super::super::condition::Condition;
+use super::super::http::HttpForm;
 use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
@@ -58,6 +60,9 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     }
     let mut late = Vec::new();
     if let Some(kind) = &kind {
+        if !watch && !perhaps_watched {
+            not_looked_at(reader, table, kind);
+        }
         never::check(reader, table, kind, &trigger);
         late = idle::problems(table, &name.value, path.as_ref(), kind);
     }
@@ -79,6 +84,23 @@ fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
             Problem::new(format!("{} has a trigger, and is not watched", table.name))
                 .at(&table.key_span("trigger"), "would never fire")
                 .help("add `watch = true`, or remove the trigger"),
+        );
+    }
+}
+
+/// Refuses an `interval` at which nothing is looked at. What is sent to a server, uploaded, or in a
+/// database without rows was refused already.
+fn not_looked_at(reader: &mut Reader<'_>, table: &Table<'_>, kind: &ResourceKind) {
+    let is_polled = match kind {
+        ResourceKind::S3(_) => true,
+        ResourceKind::Http(http) => matches!(http.form, HttpForm::Poll { .. }),
+        ResourceKind::Folder(_) | ResourceKind::Sql(_) => false,
+    };
+    if is_polled && table.get("interval").is_some() {
+        reader.complain(
+            Problem::new(format!("{} has an interval, and is not watched", table.name))
+                .at(&table.key_span("interval"), "has no effect")
+                .help("add `watch = true`, or remove `interval`"),
         );
     }
 }
@@ -106,12 +128,15 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
     trigger.min_artifacts = min.map_or(trigger.min_artifacts, |min| min.value);
     // A `min_artifacts` above the default raises the default.
     let most = super::super::pipeline::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
-    trigger.max_artifacts = Some(max.map_or(most, |max| max.value));
+    trigger.max_artifacts = Some(max.as_ref().map_or(most, |max| max.value));
     trigger.min_bytes = bytes;
     trigger.quiet_for = quiet.unwrap_or_default();
     trigger.max_wait = wait;
     trigger.group_by = group_by(reader, &table);
     trigger.when = conditions(reader, &table, &keys::CONDITION, &mut deciders);
+    if let Some(max) = &max {
+        too_few(reader, &table, max, &trigger);
+    }
     decider::name(name, &mut trigger.when, &mut deciders);
     if let (Some(decider), true) = (deciders.first(), trigger.group_by.is_some()) {
         reader.complain(
@@ -123,6 +148,22 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, 
     }
     trigger.retrigger = retrigger(reader, &table, &trigger.when);
     (trigger, deciders)
+}
+
+/// Refuses conditions in `all` and `any` that wait for more artifacts than a run may have.
+fn too_few(reader: &mut Reader<'_>, table: &Table<'_>, max: &At<u64>, trigger: &Trigger) {
+    let least = trigger.when.iter().flat_map(Condition::flat).filter_map(|condition| match condition {
+        Condition::MinArtifacts(least) => Some(*least),
+        _ => None,
+    });
+    let Some(least) = least.max().filter(|least| *least > max.value) else { return };
+    let has = |key: &&&str| table.get(key).is_some();
+    let mut problem =
+        Problem::new("`max_artifacts` is less than a `min_artifacts`").at(&max.span, format!("at most {}", max.value));
+    for key in ["all", "any"].iter().filter(has) {
+        problem = problem.at(&table.key_span(key), format!("at least {least} in one of them"));
+    }
+    reader.complain(problem);
 }
 
 /// Reads globs of paths inside the resource. `folder` is the path of its folder.

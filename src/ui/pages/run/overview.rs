@@ -11,7 +11,7 @@ use super::attempts::{self, ActionRow, Live};
 use super::lines::{Line, telling};
 use super::top::{self, Tab, Top};
 use crate::base::{ByteSize, Clock as _, SystemClock, double};
-use crate::model::{AccessKind, Artifact, Attempt, LogRange, MetricRecord, ParamRecord, RunDetail};
+use crate::model::{AccessKind, Artifact, ArtifactState, Attempt, LogRange, MetricRecord, ParamRecord, RunDetail};
 use crate::scheduler::View;
 use crate::store::{FactQuery, LineageEdge, PageRequest};
 use crate::ui::page::{self, Result};
@@ -64,8 +64,8 @@ pub(super) struct Item {
     pub(super) size: String,
     pub(super) href: String,
     pub(super) tags: Vec<String>,
-    /// Whether this version can still be read.
-    pub(super) present: bool,
+    /// Why this version is not in its resource.
+    pub(super) gone: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -161,7 +161,10 @@ pub(super) fn item(artifact: &Artifact) -> Item {
         size: ByteSize(artifact.size).to_string(),
         href: address(artifact.id),
         tags: artifact.tags.clone(),
-        present: artifact.present,
+        gone: match artifact.state {
+            ArtifactState::NotTaken => Some("not taken by its service"),
+            _ => (!artifact.present).then_some("overwritten or deleted since"),
+        },
     }
 }
 
