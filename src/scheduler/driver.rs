@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::core::{Event, Start};
-use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
+use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published, stopped_end};
 use super::pauses::Pauses;
 use super::shared::{Phase, Told, persist, read_on};
 use super::slots::Ticket;
@@ -241,11 +241,15 @@ impl Driver {
         ))
     }
 
-    /// Recovers an attempt of a dead host: rolls it forward if it had passed its commit point, and
-    /// closes it as crashed otherwise.
+    /// Recovers an attempt of a dead host: rolls it forward if it had passed its commit point.
+    /// Otherwise hands it back if the host was asked to stop, and closes it as crashed if not.
     async fn recover(&mut self, attempt: UnfinishedAttempt, why: &str) -> Result<(), StoreError> {
         let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
+            None if attempt.stopped => {
+                let end = stopped_end(self.stepper.shared.logs.end());
+                (Outcome::HandedBack, Close::Finish(Box::new(end)))
+            }
             None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(why, self.stepper.shared.logs.end())))),
             Some(files) => {
                 let id = attempt.fence.attempt_id;
