@@ -67,6 +67,10 @@ pub(super) async fn execute(
     fault::point("attempt.begin");
     let report = shared.executor.run(order, &definition.services, stop).await;
     shared.progress.clear(fence.attempt_id);
+    if let Some(why) = &report.log_lost {
+        // Before its end is known: the action must not start again at once.
+        shared.log_gate.close(why.clone());
+    }
     if report.staged.is_empty() {
         let close = Close::Finish(Box::new(end_of(&report)));
         return (report.outcome, close);
@@ -312,9 +316,11 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
         Outcome::TimedOut(error) => (AttemptState::TimedOut, Some(error.clone()), None),
         Outcome::Cancelled => (AttemptState::Cancelled, None, None),
         Outcome::HandedBack => {
-            let error =
-                ErrorInfo::retryable("handed_back", "the host was stopped; the run continues when it starts again");
-            (AttemptState::Cancelled, Some(error), None)
+            let why = match &report.log_lost {
+                Some(why) => format!("the host {why}; the run continues when it can, and no retry is used up"),
+                None => "the host was stopped; the run continues when it starts again".to_owned(),
+            };
+            (AttemptState::Cancelled, Some(ErrorInfo::retryable("handed_back", why)), None)
         }
         Outcome::Crashed => (AttemptState::Crashed, Some(ErrorInfo::retryable("crashed", HOST_FAILED)), None),
     };

@@ -21,6 +21,7 @@ use super::health::Health;
 use super::kept::{Known, trim_kept};
 use super::kept_components::KeptComponents;
 use super::library::Library;
+use super::log_gate::{self, LogGate};
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
 use super::pauses::PauseBoard;
@@ -125,6 +126,7 @@ impl Host {
         }
         tokio::spawn(trim_kept(Arc::clone(&shared), Arc::clone(&definition.services.resources), watching.clone()));
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
+        tokio::spawn(log_gate::reopen(shared.log_gate.clone(), Arc::clone(&shared.logs), watching.clone()));
         let kept = KeptComponents::new(Arc::clone(&parts.store), Arc::clone(&parts.components));
         let cleaner = Cleaner { space: Space::of(&parts, kept.clone()), in_force: in_force.clone(), binding };
         let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
@@ -241,6 +243,7 @@ async fn shared(
         ends: broadcast::Sender::new(ENDS),
         left: watch::Sender::default(),
         health: Health::default(),
+        log_gate: LogGate::default(),
     }))
 }
 
