@@ -22,7 +22,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::{Content, KnownPaths, Reader, ResourceError, Result, WaitingPath};
 use crate::base::bounds::MAX_CHUNK_BYTES;
-use crate::base::{ByteSize, Clock as _, Digest, Hasher, SystemClock, escape};
+use crate::base::{ByteSize, Digest, Hasher, escape};
 
 /// How soon a watch looks again whether runs have ended, while there is no room for more content.
 pub(super) const FULL_WAIT: Duration = Duration::from_secs(1);
@@ -70,14 +70,13 @@ impl Kept {
         if self.is_full() {
             self.trim(known).await?;
         }
-        Ok(self.is_full().then(|| WaitingPath {
-            path: "what is new".to_owned(),
-            reason: format!(
+        Ok(self.is_full().then(|| {
+            let why = format!(
                 "waiting, because {} of content is kept that runs need, the most that `max_kept` allows: runs have not \
                  claimed it, or have not ended",
                 ByteSize(self.most)
-            ),
-            since: SystemClock.now(),
+            );
+            WaitingPath::of_data("what is new".to_owned(), why)
         }))
     }
 

@@ -505,7 +505,7 @@ impl Watcher {
     fn below(&self, mark: &Mark, reason: String) -> WaitingPath {
         tracing::warn!("what {} has up to {mark} in `{}` is {reason}", self.name, self.rows.high_water);
         let path = crate::base::escape(format!("rows up to {mark}").as_bytes());
-        WaitingPath { path, reason, since: SystemClock.now() }
+        WaitingPath::of_data(path, reason)
     }
 
     /// Shows that no row is delivered until runs have ended.
@@ -560,13 +560,11 @@ impl Progress {
     /// Notes that delivering waits for rows to settle, from the rows `after` this value on.
     fn hold(&mut self, after: Option<&Mark>) {
         let Some(mark) = after.filter(|_| self.held.is_none()) else { return };
-        self.held = Some(WaitingPath {
-            path: crate::base::escape(format!("rows after {mark}").as_bytes()),
-            reason: format!(
-                "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
-            ),
-            since: SystemClock.now(),
-        });
+        let path = crate::base::escape(format!("rows after {mark}").as_bytes());
+        let why = format!(
+            "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
+        );
+        self.held = Some(WaitingPath::of_data(path, why));
     }
 }
 
