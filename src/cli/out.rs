@@ -20,12 +20,21 @@ pub(crate) fn never_wait(json: bool) {
 
 /// Writes a result to standard output.
 pub(crate) fn result(text: &str) -> io::Result<()> {
-    writer::write(Stream::Out, painted(text, &io::stdout()))
+    writer::write(Stream::Out, painted(text, &io::stdout())).map_err(unwritten)
 }
 
 /// Writes a result for programs to standard output: one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    writer::write(Stream::Out, json_lines(std::slice::from_ref(value))?)
+    writer::write(Stream::Out, json_lines(std::slice::from_ref(value))?).map_err(unwritten)
+}
+
+/// Says of an error of standard output what failed, and what to do about a full disk.
+pub(crate) fn unwritten(error: io::Error) -> io::Error {
+    let what_next = match error.kind() {
+        io::ErrorKind::StorageFull => "; make room where it goes, or send it elsewhere",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("failed to write the output: {error}{what_next}"))
 }
 
 /// Writes what a host reports to standard output, as soon as there is room for it. Safe to drop:

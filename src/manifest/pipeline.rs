@@ -252,6 +252,17 @@ impl ResourceSpec {
         }
     }
 
+    /// Returns the name of the icon of the kind, which is one of `ui/templates/sprite.html`.
+    #[must_use]
+    pub fn icon(&self) -> &'static str {
+        match &self.kind {
+            ResourceKind::Folder(_) => "folder",
+            ResourceKind::S3(_) => "cloud",
+            ResourceKind::Sql(_) => "database",
+            ResourceKind::Http(_) => "web",
+        }
+    }
+
     /// Describes the location for display, without passwords.
     #[must_use]
     pub fn location(&self) -> String {

@@ -22,7 +22,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::{Content, KnownPaths, Reader, ResourceError, Result, WaitingPath};
 use crate::base::bounds::MAX_CHUNK_BYTES;
-use crate::base::{ByteSize, Clock as _, Digest, Hasher, SystemClock, escape};
+use crate::base::{ByteSize, Digest, Hasher, escape};
 
 /// How soon a watch checks again whether runs have ended, while there is no room for more content.
 pub(super) const FULL_WAIT: Duration = Duration::from_secs(1);
@@ -70,14 +70,13 @@ impl Kept {
         if self.is_full() {
             self.trim(known).await?;
         }
-        Ok(self.is_full().then(|| WaitingPath {
-            path: "new content".to_owned(),
-            reason: format!(
+        Ok(self.is_full().then(|| {
+            let why = format!(
                 "waiting, because runs need {} of kept content, the most that `max_kept` allows: they have not claimed it \
                  or have not ended",
                 ByteSize(self.most)
-            ),
-            since: SystemClock.now(),
+            );
+            WaitingPath::of_data("new content".to_owned(), why)
         }))
     }
 

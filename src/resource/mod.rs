@@ -28,7 +28,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{ArtifactId, AttemptId, Digest, Timestamp};
+use crate::base::{ArtifactId, AttemptId, Clock as _, Digest, SystemClock, Timestamp};
 use crate::model::{KnownPath, Observation, Page, StagedFile};
 
 pub use error::{NotTaken, ResourceError};
@@ -124,11 +124,11 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         stop: CancellationToken,
     ) -> Result<()>;
 
-    /// Returns paths that would count if their names were not ignored: at most `most`, for display.
-    /// A kind without ignored names does not need to implement this.
-    async fn ignored(&self, most: usize) -> Vec<String> {
+    /// Returns paths that the manifest keeps from counting, for display: at most `most` for each
+    /// reason. A kind that cannot find them cheaply does not need to implement this.
+    async fn left_out(&self, most: usize) -> LeftOut {
         let _ = most;
-        Vec::new()
+        LeftOut::default()
     }
 
     /// Claims the right to write, until [`Resource::release_writing`] or the end of the process.
@@ -381,6 +381,15 @@ pub enum RecordOutcome {
     Refused,
 }
 
+/// Paths that the manifest keeps from counting, escaped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// They would count if `ignore` did not match their names.
+    pub by_name: Vec<String>,
+    /// They would count if `include` matched them.
+    pub not_included: Vec<String>,
+}
+
 /// What a watch has found and cannot record yet. May be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waiting {
@@ -399,6 +408,16 @@ pub struct WaitingPath {
     pub reason: String,
     /// Since when it has been waiting, as far as the watch knows.
     pub since: Timestamp,
+    /// Whether it is a folder, and all in it waits.
+    #[serde(skip)]
+    pub is_folder: bool,
+}
+
+impl WaitingPath {
+    /// Creates one for data that waits from now on.
+    fn of_data(path: String, reason: String) -> Self {
+        Self { path, reason, since: SystemClock.now(), is_folder: false }
+    }
 }
 
 /// The status of a watch.

@@ -44,6 +44,13 @@ impl Names {
         path != OWN && self.ignores(path) && self.selects(path)
     }
 
+    /// Returns whether a file at this path, relative to the resource, would count if `include`
+    /// matched it, assuming that its folder is scanned.
+    pub(super) fn misses_include(&self, path: &OsStr) -> bool {
+        let is_included = self.include.as_ref().is_none_or(|globs| globs.is_match(path));
+        !is_included && !self.ignores(path) && !self.exclude.is_match(path)
+    }
+
     /// Returns whether a file at this path, relative to the resource, counts.
     pub(super) fn counts(&self, path: &OsStr) -> bool {
         self.reaches(path) && self.takes(path)

@@ -65,6 +65,7 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
         tags: Vec::new(),
         staged: Vec::new(),
         log_to: services.logs.end(),
+        log_lost: None,
     }
 }
 
@@ -86,11 +87,6 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     } else {
         drop(journals);
     }
-    let succeeded = matches!(outcome, Outcome::Done(_) | Outcome::Skip(_));
-    let staged = if succeeded { work.staged } else { Vec::new() };
-    if !succeeded {
-        discard(&order, &services, work.touched.iter()).await;
-    }
     for denial in gate.denials() {
         log.host(LogLevel::Warn, &format!("denied: {} on {}: {}", denial.call, denial.target, denial.message));
     }
@@ -98,6 +94,15 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
         log.host(LogLevel::Error, &format!("{}: {}", error.code, error.message));
     }
     log.flush();
+    let log_lost = log.lost();
+    if log_lost.is_some() && outcome != Outcome::Cancelled {
+        outcome = Outcome::HandedBack;
+    }
+    let succeeded = matches!(outcome, Outcome::Done(_) | Outcome::Skip(_));
+    let staged = if succeeded { work.staged } else { Vec::new() };
+    if !succeeded {
+        discard(&order, &services, work.touched.iter()).await;
+    }
     let (host_calls, bytes_read, bytes_written) = gate.counts();
     let usage = Usage {
         peak_memory_bytes: memory.peak(),
@@ -113,7 +118,7 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     };
     let tags = work.tags.into_iter().map(|((artifact_id, tag), unique)| ArtifactTag { artifact_id, tag, unique });
     let (tags, (accesses, denials)) = (tags.collect(), gate.into_records());
-    AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end() }
+    AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end(), log_lost }
 }
 
 /// Removes the staged files of an attempt. Files that cannot be removed now are removed at the next

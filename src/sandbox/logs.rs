@@ -44,6 +44,8 @@ struct State {
     counted: u64,
     n: u64,
     halt: Option<Halt>,
+    /// Why lines were lost, if any were.
+    lost: Option<String>,
     tail: OutputTail,
 }
 
@@ -115,6 +117,11 @@ impl AttemptLog {
         self.write(&mut self.state());
     }
 
+    /// Returns why lines could not be written, if any could not.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.state().lost.clone()
+    }
+
     /// Returns why the attempt must stop, if it must.
     pub(super) fn halt(&self) -> Option<Halt> {
         self.state().halt.clone()
@@ -174,10 +181,10 @@ impl AttemptLog {
         if state.lines.is_empty() {
             return;
         }
-        if let Err(why) = self.store.append(&state.lines)
-            && state.halt.is_none()
-        {
-            state.halt = Some(Halt::LogUnwritable(why.to_string()));
+        if let Err(why) = self.store.append(&state.lines) {
+            let why = why.reason();
+            state.halt.get_or_insert_with(|| Halt::LogUnwritable(why.clone()));
+            state.lost.get_or_insert(why);
         }
         state.lines.clear();
         state.gathered = 0;

@@ -118,6 +118,9 @@ pub struct AttemptReport {
     pub staged: Vec<StagedFile>,
     /// The end position of the attempt's log.
     pub log_to: LogPosition,
+    /// Why lines of its log could not be written, if any could not. The outcome is `HandedBack`
+    /// then, unless the run was cancelled: the host was in trouble, and not the attempt.
+    pub log_lost: Option<String>,
 }
 
 /// The maximum number of denials that are recorded for one attempt.

@@ -81,6 +81,9 @@ pub trait Control: Send + Sync {
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
     /// Returns how much of each named limit is used, by name.
     fn concurrency(&self) -> BTreeMap<String, SlotUse>;
+    /// Checks whether log lines can be written. While they cannot, the host is not ready, and no
+    /// attempt starts.
+    async fn check_logs(&self);
     /// Returns the reasons why the host is not ready; empty if it is. A ready host can reach its
     /// store, and all its watches have reconciled.
     fn not_ready(&self) -> Vec<String>;

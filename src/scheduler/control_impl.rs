@@ -247,9 +247,14 @@ impl Control for HostControl {
         self.shared.named.used()
     }
 
+    async fn check_logs(&self) {
+        self.shared.log_gate.check(&self.shared.logs).await;
+    }
+
     fn not_ready(&self) -> Vec<String> {
         let mut reasons = self.statuses.not_ready();
         reasons.extend(self.shared.health.not_ready());
+        reasons.extend(self.shared.log_gate.closed().map(|why| format!("no attempt starts: the host {why}")));
         if *self.shared.phase.borrow() != Phase::Running {
             reasons.push("the host is stopping".to_owned());
         }

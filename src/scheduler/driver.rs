@@ -16,7 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::core::{Event, Start};
-use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
+use super::executor::{
+    Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published, stopped_end,
+};
 use super::pauses::Pauses;
 use super::shared::{Phase, Told, persist, read_on};
 use super::slots::Ticket;
@@ -139,6 +141,7 @@ impl Driver {
             self.recover(attempt, HOST_DIED, &told).await?;
         }
         let mut pauses = self.stepper.shared.pauses.subscribe();
+        let mut log = self.stepper.shared.log_gate.subscribe();
         self.take_decisions().await?;
         self.step(None).await?;
         let mut phase = self.stepper.shared.phase.clone();
@@ -151,7 +154,7 @@ impl Driver {
                 break;
             }
             self.stepper.shared.note_left(self.run.id, left);
-            match self.next(&mut told, &mut phase, &mut pauses).await {
+            match self.next(&mut told, &mut phase, &mut pauses, &mut log).await {
                 Next::Ended(end) => self.close(*end).await?,
                 Next::Panicked(error) => self.recover_panicked(error, &told).await?,
                 Next::Told(told) => {
@@ -193,6 +196,7 @@ impl Driver {
         told: &mut watch::Receiver<Told>,
         phase: &mut watch::Receiver<Phase>,
         pauses: &mut watch::Receiver<Arc<Pauses>>,
+        log: &mut watch::Receiver<Option<String>>,
     ) -> Next {
         let running = *phase.borrow() == Phase::Running;
         let retry = self.stepper.core.next_retry().filter(|_| running);
@@ -213,6 +217,7 @@ impl Driver {
                 Phase::Running | Phase::Finishing => Next::Finishing,
             },
             Ok(()) = pauses.changed(), if running => Next::Holds,
+            Ok(()) = log.changed(), if running => Next::Holds,
             () = granted.notified(), if running => Next::Holds,
             () = sleep(retry_in), if retry.is_some() => Next::RetryDue(retry.map_or(0, |(_, action)| action)),
             () = sleep(timeout_in), if timeout.is_some() => Next::TimedOut(timeout.map_or(0, |(_, action)| action)),
@@ -240,9 +245,9 @@ impl Driver {
         ))
     }
 
-    /// Recovers an attempt of a dead host: rolls it forward if it had passed its commit point, and
-    /// closes it as crashed otherwise. What waits for a service meanwhile is given up once the run
-    /// is to be cancelled.
+    /// Recovers an attempt of a dead host: rolls it forward if it had passed its commit point.
+    /// Otherwise hands it back if the host was asked to stop, and closes it as crashed if not. What
+    /// waits for a service meanwhile is given up once the run is to be cancelled.
     async fn recover(
         &mut self,
         attempt: UnfinishedAttempt,
@@ -251,6 +256,10 @@ impl Driver {
     ) -> Result<(), StoreError> {
         let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
+            None if attempt.stopped => {
+                let end = stopped_end(self.stepper.shared.logs.end());
+                (Outcome::HandedBack, Close::Finish(Box::new(end)))
+            }
             None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(why, self.stepper.shared.logs.end())))),
             Some(files) => {
                 let id = attempt.fence.attempt_id;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
 use crate::base::{AttemptId, TimeSpan, Timestamp, fault};
-use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
+use crate::model::{AttemptState, ErrorInfo, Fence, LogPosition, Outcome, StagedFile};
 use crate::resource::{NotTaken, Prepared, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, Stop, StopSignal};
 use crate::store::{self, AttemptEnd, Intent, Refusal, RunStep, StartedAttempt, StoreError};
@@ -70,6 +70,10 @@ pub(super) async fn execute(
     fault::point("attempt.begin");
     let report = shared.executor.run(order, &definition.services, stop.clone()).await;
     shared.progress.clear(fence.attempt_id);
+    if let Some(why) = &report.log_lost {
+        // Before its end is known: the action must not start again at once.
+        shared.log_gate.close(why.clone());
+    }
     if report.staged.is_empty() {
         let close = Close::Finish(Box::new(end_of(&report)));
         return (report.outcome, close);
@@ -358,9 +362,11 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
         Outcome::TimedOut(error) => (AttemptState::TimedOut, Some(error.clone()), None),
         Outcome::Cancelled => (AttemptState::Cancelled, None, None),
         Outcome::HandedBack => {
-            let error =
-                ErrorInfo::retryable("handed_back", "the host was stopped; the run continues when it starts again");
-            (AttemptState::Cancelled, Some(error), None)
+            let why = match &report.log_lost {
+                Some(why) => format!("the host {why}; the run continues when it can, and no retry is used up"),
+                None => "the host was stopped; the run continues when it starts again".to_owned(),
+            };
+            (AttemptState::Cancelled, Some(ErrorInfo::retryable("handed_back", why)), None)
         }
         Outcome::Crashed => (AttemptState::Crashed, Some(ErrorInfo::retryable("crashed", HOST_FAILED)), None),
     };
@@ -383,11 +389,26 @@ pub(super) const HOST_DIED: &str = "the host died while this attempt was running
 pub(super) const HOST_FAILED: &str =
     "the host failed while this attempt was running, see the host's log; that does not use up a retry";
 
+/// The reason of an attempt that is handed back after its host is dead.
+const HOST_STOPPED: &str =
+    "the host was stopped before this attempt had ended; the run continues, and that does not use up a retry";
+
 /// Returns the record of a crashed attempt's end, as far as it is known.
-pub(super) fn crashed_end(why: &str, log_to: crate::model::LogPosition) -> AttemptEnd {
+pub(super) fn crashed_end(why: &str, log_to: LogPosition) -> AttemptEnd {
+    unreported_end(AttemptState::Crashed, ErrorInfo::retryable("crashed", why), log_to)
+}
+
+/// Returns the record of the end of an attempt whose host was asked to stop, and was killed before
+/// it had recorded that end.
+pub(super) fn stopped_end(log_to: LogPosition) -> AttemptEnd {
+    unreported_end(AttemptState::Cancelled, ErrorInfo::retryable("handed_back", HOST_STOPPED), log_to)
+}
+
+/// Returns the record of the end of an attempt that has made no report.
+fn unreported_end(state: AttemptState, error: ErrorInfo, log_to: LogPosition) -> AttemptEnd {
     AttemptEnd {
-        state: AttemptState::Crashed,
-        error: Some(ErrorInfo::retryable("crashed", why)),
+        state,
+        error: Some(error),
         message: None,
         usage: crate::model::Usage::default(),
         accesses: Vec::new(),

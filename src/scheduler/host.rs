@@ -21,13 +21,14 @@ use super::health::Health;
 use super::kept::{Known, trim_kept};
 use super::kept_components::KeptComponents;
 use super::library::Library;
+use super::log_gate::{self, LogGate};
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
 use super::pauses::PauseBoard;
 use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
 use super::retention::prune_events;
-use super::shared::{ENDS, Phase, ProgressBoard, Shared};
+use super::shared::{ENDS, Phase, ProgressBoard, Shared, persist};
 use super::slots::SlotBoard;
 use super::space::Space;
 use super::supervise::supervise;
@@ -38,6 +39,11 @@ use crate::resource::{ObservationSink, Outages, Resource, ResourceError, Status}
 use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
 use crate::store::{HostLease, StoreError, UnfinishedRun};
+
+/// How long attempts may continue after the request to stop. Below the 10 s after which supervisors
+/// (`docker stop`, supervisord) kill a process by default: what is left is for recording the end of
+/// the attempts that have to be stopped.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// The options of a host.
 #[derive(Debug, Clone, Copy)]
@@ -50,13 +56,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { drain: false, grace: Duration::from_secs(10) }
+        Self { drain: false, grace: GRACE }
     }
 }
 
 /// A running pipeline.
 pub struct Host {
     view: View,
+    shared: Arc<Shared>,
     reloader: Reloader,
     phase: watch::Sender<Phase>,
     watching: CancellationToken,
@@ -119,13 +126,14 @@ impl Host {
         }
         tokio::spawn(trim_kept(Arc::clone(&shared), Arc::clone(&definition.services.resources), watching.clone()));
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
+        tokio::spawn(log_gate::reopen(shared.log_gate.clone(), Arc::clone(&shared.logs), watching.clone()));
         let kept = KeptComponents::new(Arc::clone(&parts.store), Arc::clone(&parts.components));
         let cleaner = Cleaner { space: Space::of(&parts, kept.clone()), in_force: in_force.clone(), binding };
         let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
         let (logs, components) = (parts.logs, parts.components);
         let resources = Arc::clone(&definition.services.resources);
         let control = HostControl {
-            shared,
+            shared: Arc::clone(&shared),
             resources: Arc::clone(&resources),
             kept,
             dispatcher: to_dispatcher,
@@ -142,7 +150,8 @@ impl Host {
             let _ended_guard = ended_guard;
             dispatcher.work().await
         });
-        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, cleanup, ended, lost, grace: options.grace })
+        let grace = options.grace;
+        Ok(Self { view, shared, reloader, phase, watching, dispatcher, watchers, cleanup, ended, lost, grace })
     }
 
     /// Returns the access to the pipeline for higher floors.
@@ -166,6 +175,13 @@ impl Host {
     /// [`Host::stop`] returns which.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    /// Records that someone asked the host to stop, which [`Host::stop`] is about to do: they may
+    /// kill it before its attempts have ended. The task ends once that is on record.
+    pub fn note_stop(&self) -> JoinHandle<()> {
+        self.phase.send_replace(Phase::Finishing);
+        tokio::spawn(note_stop(Arc::clone(&self.shared)))
     }
 
     /// Stops the host: nothing new starts, and active attempts may finish within the grace time
@@ -199,6 +215,14 @@ impl Host {
     }
 }
 
+/// Records that the host was asked to stop. If that fails until the attempts are handed back, they
+/// count as crashed if the host is killed.
+async fn note_stop(shared: Arc<Shared>) {
+    if let Err(error) = persist(&shared, || shared.store.note_stop()).await {
+        tracing::warn!("it is not on record that this host was asked to stop: {error}");
+    }
+}
+
 /// Creates the state that the parts of a host share, with the pauses on record.
 async fn shared(
     parts: &Parts,
@@ -219,6 +243,7 @@ async fn shared(
         ends: broadcast::Sender::new(ENDS),
         left: watch::Sender::default(),
         health: Health::default(),
+        log_gate: LogGate::default(),
     }))
 }
 

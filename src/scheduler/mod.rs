@@ -32,6 +32,7 @@ mod host;
 mod kept;
 mod kept_components;
 mod library;
+mod log_gate;
 mod messages;
 mod new_run;
 mod parts;

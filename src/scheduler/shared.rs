@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health::Health;
+use super::log_gate::LogGate;
 use super::pauses::PauseBoard;
 use super::slots::SlotBoard;
 use crate::base::{AttemptId, Clock, RunId};
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) left: watch::Sender<BTreeSet<RunId>>,
     /// What prevents the host from working.
     pub(super) health: Health,
+    /// Whether log lines can be written.
+    pub(super) log_gate: LogGate,
 }
 
 impl Shared {

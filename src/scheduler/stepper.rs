@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::core::{RunCore, Start};
+use super::core::{RunCore, Start, WAITS_FOR};
 use super::definition::Definition;
 use super::shared::{Phase, Shared};
 use super::slots::Ticket;
@@ -51,16 +51,20 @@ impl Stepper {
         (starts, RunStep { actions, starts: new, run })
     }
 
-    /// Holds back the ready actions that are paused, or wait for a named limit, and lets the others
-    /// continue. Those that wait stay in line; those that are paused leave it.
+    /// Holds back the ready actions that are paused, or wait for the log or a named limit, and lets
+    /// the others continue. Those that wait for a limit stay in line; the others leave it.
     fn hold(&mut self) {
         let pauses = self.shared.pauses.all();
+        let log = self.shared.log_gate.closed();
         for (place, action) in self.definition.pipeline.actions.iter().enumerate() {
             let pause = pauses.action(&action.name).map(Pause::describe);
             let is_ready = self.core.actions().get(place).is_some_and(|it| it.state == ActionState::Ready);
             if pause.is_some() || !is_ready {
                 self.tickets.remove(&place);
                 self.core.hold(place, pause);
+            } else if let Some(why) = &log {
+                self.tickets.remove(&place);
+                self.core.hold(place, Some(format!("{WAITS_FOR}its log: the host {why}")));
             } else if !action.uses.is_empty() {
                 let take = || self.shared.named.take(action.uses.as_slice().into(), &self.granted);
                 let waits_for = self.tickets.entry(place).or_insert_with(take).waits_for();
@@ -73,7 +77,7 @@ impl Stepper {
 
     /// Returns whether the run cannot continue until a person acts.
     pub(super) fn is_held(&self) -> bool {
-        self.core.is_held() && self.tickets.is_empty()
+        self.core.is_held() && self.tickets.is_empty() && self.shared.log_gate.closed().is_none()
     }
 
     /// Starts as many of the ready actions as there are free slots.

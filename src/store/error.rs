@@ -80,3 +80,15 @@ pub enum StoreError {
     #[error("the metadata store is not readable: {0}")]
     Corrupt(String),
 }
+
+impl StoreError {
+    /// Returns what failed and why, without the name of the store: the log store has these errors
+    /// too.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unavailable { doing, why } => format!("failed to {doing}: {why}"),
+            other => other.to_string(),
+        }
+    }
+}

@@ -257,8 +257,8 @@ pub trait MetadataStore: GuestRecords {
     /// A run that is `cancelling` stays so until the step that ends it.
     ///
     /// Crash before: the next host decides the step again. After: it finds the attempts that were
-    /// started, and counts them as crashed. Repeat: recognised by `id`, if it is the last such step
-    /// of the run.
+    /// started, and counts them as crashed (or as handed back; see [`MetadataStore::note_stop`]).
+    /// Repeat: recognised by `id`, if it is the last such step of the run.
     async fn advance(&self, run: RunId, id: WriteId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
     /// Ends an attempt that publishes nothing, and takes the step that follows from it. Records
@@ -358,6 +358,14 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before or after: the next host has a higher epoch, and calls it again. Repeat:
     /// attempts with a token of this epoch keep it.
     async fn take_over(&self, now: Timestamp) -> Result<Vec<UnfinishedRun>>;
+
+    /// Records that this host was asked to stop. If it is killed before its attempts have ended,
+    /// the next host finds them marked as [`UnfinishedAttempt::stopped`].
+    ///
+    /// Crash before: the next host counts its unfinished attempts as crashed. After: it hands them
+    /// back. Repeat: no change. It holds for the epoch of this host alone, so nothing takes it
+    /// back.
+    async fn note_stop(&self) -> Result<()>;
 
     /// Returns a run that has not ended, as [`MetadataStore::take_over`] does, without new tokens.
     /// `None` if there is no such run.

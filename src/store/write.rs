@@ -274,6 +274,9 @@ pub struct UnfinishedAttempt {
     /// The files that it has committed to publish, if it has passed its commit point: recovery
     /// publishes them.
     pub files: Option<Vec<StagedFile>>,
+    /// Whether its host was asked to stop, and so was stopped or killed on purpose. It is handed
+    /// back then: it has not crashed.
+    pub stopped: bool,
     /// Whether it returned `skip`; see [`Intent::skip`].
     pub skip: bool,
     /// The message that it returned, if it has passed its commit point.

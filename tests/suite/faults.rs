@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -348,6 +349,80 @@ fn a_full_disk_makes_the_host_unready_until_there_is_room() {
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
     assert_eq!(fs::read(app.path("out/b.txt")).unwrap(), b"content");
     assert!(matches!(put(&app, run).0, 200 | 201));
+}
+
+/// A host whose logs alone lie on a disk that fills up. Returns it, the library that makes the disk
+/// full, and the file that says so.
+fn with_full_logs() -> (TestApp, tempfile::TempDir, PathBuf) {
+    let manifest = MANIFEST.replace(r#"{ do = "copy", "#, r#"{ do = "log", message = "x" }, { do = "copy", "#);
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    let library = preload(&mut app, include_str!("faults/full.c"));
+    let full = library.path().join("full");
+    app.set_env("FULL_WHEN", full.to_str().unwrap());
+    app.set_env("FULL_BELOW", app.folder().canonicalize().unwrap().join("state/logs").to_str().unwrap());
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    app.wait_for_runs(1);
+    fs::write(&full, "").unwrap();
+    (app, library, full)
+}
+
+/// Returns why the host could not write its log.
+fn log_is_full(app: &TestApp) -> String {
+    let logs = app.folder().canonicalize().unwrap().join("state/logs");
+    format!("the host failed to write the log in {}: No space left on device (os error 28)", logs.display())
+}
+
+#[test]
+fn an_attempt_whose_log_cannot_be_written_is_handed_back() {
+    let (app, _library, full) = with_full_logs();
+    let why = log_is_full(&app);
+    app.drop_file("raw/b.txt", b"content");
+    // Not asked whether it is ready: the attempt itself finds out.
+    let first = wait_for("the attempt to end", || {
+        let (status, run) = app.try_get("/api/v1/runs/2").ok()?;
+        let attempt = (status == 200).then(|| run["actions"][0]["attempts"][0].clone())?;
+        (attempt["state"] == "cancelled").then_some(attempt)
+    });
+    assert_eq!(first["error"]["code"], "handed_back");
+    let handed_back = format!("{why}; the run continues when it can, and no retry is used up");
+    assert_eq!(first["error"]["message"], handed_back.as_str());
+    let run = wait_for("the action to be held back", || {
+        let run = app.get("/api/v1/runs/2");
+        run["actions"][0]["reason"].is_string().then_some(run)
+    });
+    let action = &run["actions"][0];
+    assert_eq!((&run["state"], &action["state"]), (&"running".into(), &"ready".into()));
+    assert_eq!(action["reason"], format!("waits for its log: {why}").as_str());
+    let reasons = [format!("no attempt starts: {why}")];
+    assert_eq!(not_ready(&app), reasons);
+    assert_eq!(app.get("/api/v1/pipeline")["host"]["reasons"], serde_json::json!(reasons));
+    assert!(app.page().contains("<strong>Not ready yet.</strong>"));
+
+    fs::remove_file(&full).unwrap();
+    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+    assert_eq!(states(&attempts(&app, 2)), ["cancelled", "succeeded"]);
+    assert_eq!(fs::read(app.path("out/b.txt")).unwrap(), b"content");
+    assert!(not_ready(&app).is_empty());
+    let said = app.said();
+    assert_eq!(said.matches(&format!("{why}; no attempt starts until it can")).count(), 1, "{said}");
+    assert_eq!(said.matches("the log can be written again").count(), 1, "{said}");
+}
+
+#[test]
+fn no_attempt_starts_while_the_log_cannot_be_written() {
+    let (app, _library, full) = with_full_logs();
+    let reasons = [format!("no attempt starts: {}", log_is_full(&app))];
+    assert_eq!(not_ready(&app), reasons, "an idle host");
+    app.drop_file("raw/b.txt", b"content");
+    let held = wait_for("the action to be held back", || {
+        let (status, run) = app.try_get("/api/v1/runs/2").ok()?;
+        (status == 200 && run["actions"][0]["reason"].is_string()).then_some(run)
+    });
+    assert_eq!(held["actions"][0]["state"], "ready");
+    fs::remove_file(&full).unwrap();
+    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+    assert_eq!(states(&attempts(&app, 2)), ["succeeded"]);
 }
 
 /// Sends a PUT, and returns its status, body and `Retry-After`.

@@ -341,3 +341,31 @@ fn only_factories_name_a_kind_of_store_or_resource() {
     }
     assert!(wrong.is_empty(), "a kind is named outside of its module and factory:\n{}", wrong.join("\n"));
 }
+
+/// The names of kinds that are not words for something else too. Code that is not of the kind asks
+/// the spec instead, so that a new kind has to answer.
+const KIND_TEXTS: &[&str] = &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"slack\"", "\"webhook\""];
+
+#[test]
+fn only_the_manifest_and_the_kind_itself_have_its_name_as_a_text() {
+    let mut wrong = Vec::new();
+    for path in files(&root().join("src"), &is_rust) {
+        let inside = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let is_of_kind = KIND_MODULES.iter().any(|(module, _)| inside.starts_with(&format!("{module}/")));
+        let is_test = inside.ends_with("/tests.rs") || inside.starts_with("store/conformance/");
+        if is_of_kind || is_test || inside.starts_with("manifest/") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for (line, code) in text.lines().enumerate().filter(|(_, code)| !code.trim_start().starts_with("//")) {
+            let named = KIND_TEXTS.iter().find(|kind| code.contains(**kind));
+            wrong.extend(named.map(|kind| format!("src/{inside}:{}: {kind}", line + 1)));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "the name of a kind is a text outside of its module and the manifest:\n{}",
+        wrong.join("\n")
+    );
+}

@@ -321,6 +321,9 @@ impl MetadataStore for FakeStore {
     async fn take_over(&self, _: Timestamp) -> Stored<Vec<UnfinishedRun>> {
         read_only()
     }
+    async fn note_stop(&self) -> Stored<()> {
+        read_only()
+    }
     async fn unfinished(&self, _: RunId) -> Stored<Option<UnfinishedRun>> {
         read_only()
     }

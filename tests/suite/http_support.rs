@@ -117,6 +117,7 @@ impl Control for FakeControl {
     fn concurrency(&self) -> BTreeMap<String, SlotUse> {
         BTreeMap::from([("gpu".to_owned(), SlotUse { limit: 1, in_use: 1, waiting: 2 })])
     }
+    async fn check_logs(&self) {}
     fn not_ready(&self) -> Vec<String> {
         self.reasons.lock().unwrap().clone()
     }

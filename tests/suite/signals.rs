@@ -173,3 +173,61 @@ fn a_signal_that_comes_twice_at_once_is_one_request() {
     }
     assert!(app.wait_for_end().success(), "the host did not stop gracefully: {}", app.said());
 }
+
+/// Whatever stops a host by force after it was asked to stop, as supervisors do after some seconds
+/// and people after some impatience: no action fails because of it.
+#[test]
+fn attempts_that_are_killed_after_a_request_to_stop_have_not_crashed() {
+    let steps = r#"params = { steps = [{ do = "log", message = "at work" }, { do = "sleep", ms = 600000 }] }"#;
+    let mut app = TestApp::new(&manifest(steps)).with_guest("worker");
+    fs::create_dir(app.path("raw")).unwrap();
+    app.drop_file("raw/1", b"1");
+    let attempts = |app: &TestApp| {
+        let run = app.get("/api/v1/runs/1");
+        run["actions"][0]["attempts"].as_array().cloned().unwrap_or_default()
+    };
+    let is_running = |app: &TestApp, count: usize| {
+        wait_until("the attempt to be running", || {
+            app.try_get("/api/v1/runs/1").is_ok_and(|(status, _)| status == 200)
+                && attempts(app).len() == count
+                && attempts(app).last().is_some_and(|attempt| attempt["state"] == "running")
+        });
+    };
+    for stop in 1..=4 {
+        app.start();
+        is_running(&app, stop);
+        let said = app.said().matches("finishing running actions").count();
+        app.signal(if stop == 1 { Signal::INT } else { Signal::TERM });
+        wait_until("the host to be stopping", || app.said().matches("finishing running actions").count() > said);
+        let is_noted = || {
+            let database = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
+            database.query_row("SELECT stopping = epoch FROM meta", [], |row| row.get(0)).unwrap_or(true)
+        };
+        wait_until("the request to be on record", is_noted);
+        match stop {
+            4 => app.kill(),
+            _ => {
+                app.signal_again(Signal::TERM);
+                assert!(!app.wait_for_end().success(), "it was stopped at once");
+            }
+        }
+    }
+    app.start();
+    is_running(&app, 5);
+    let ended = attempts(&app);
+    let why = "the host was stopped before this attempt had ended; the run continues, and that does not use up a retry";
+    for attempt in &ended[..4] {
+        assert_eq!((&attempt["state"], &attempt["error"]["code"]), (&"cancelled".into(), &"handed_back".into()));
+        assert_eq!(attempt["error"]["message"], why);
+    }
+    // A kill alone is a crash, and three of them are a crash loop.
+    for crash in 1..=3 {
+        app.kill();
+        app.start();
+        if crash < 3 {
+            is_running(&app, 5 + crash);
+        }
+    }
+    let run = &app.wait_for_runs(1)[0];
+    assert!(run["reason"].as_str().unwrap().contains("crash_loop"), "{run:#}");
+}

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 
-use crate::support::app::TestApp;
+use crate::support::app::{TestApp, anacostia};
 use crate::support::wait::wait_until;
 
 fn app(steps: &str) -> TestApp {
@@ -79,6 +79,24 @@ fn a_full_disk_under_the_log_does_not_stop_the_host() {
     app.start_with_streams(&["--json"], full(), full());
     check_works(&app);
     check_graceful_stop(&mut app);
+}
+
+#[test]
+fn a_command_whose_output_cannot_be_written_says_so() {
+    let mut app = app(r#"{ do = "done" }"#);
+    app.start();
+    app.drop_file("raw/1", b"1");
+    app.wait_for_runs(1);
+    let folder = app.folder().to_str().unwrap().to_owned();
+    for args in [&["runs", "list"][..], &["runs", "list", "--json"], &["artifacts", "cat", "raw/1"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = anacostia().args(args).arg(&folder).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        let why = "error: failed to write the output: No space left on device (os error 28); make room where it goes, or \
+                   send it elsewhere\n";
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), why, "{args:?}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
 }
 
 #[test]

@@ -42,10 +42,10 @@ pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
                 "`{name}` contains bytes that are not text and could affect the terminal; send them to a file or a program"
             )));
         }
-        stream.write_all(&chunk)?;
+        stream.write_all(&chunk).map_err(out::unwritten)?;
         at += chunk.len() as u64;
     }
-    stream.flush()?;
+    stream.flush().map_err(out::unwritten)?;
     Ok(End::Well)
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
@@ -17,6 +18,9 @@ use crate::manifest::Pipeline;
 use crate::notify::{self, Notifier};
 use crate::scheduler::{Host, Options, Tally};
 use crate::store::HostLease;
+
+/// How long a second signal waits until the first one is on record.
+const NOTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a host is started.
 #[derive(Debug, Clone)]
@@ -93,6 +97,7 @@ impl HostHandle {
             out::error(&format!("{stop}: finishing running actions; ask again to stop at once\n"));
         }
         let Self { host, server, notifier, reporter } = self;
+        let noted = asked.map(|_| host.note_stop());
         let end = async {
             let tally = host.stop().await?;
             server.close().await;
@@ -102,7 +107,12 @@ impl HostHandle {
         };
         tokio::select! {
             tally = end => tally,
-            stop = stops.next() => Err(at_once(stop)),
+            stop = stops.next() => {
+                if let Some(noted) = noted {
+                    let _ = tokio::time::timeout(NOTED_WITHIN, noted).await;
+                }
+                Err(at_once(stop))
+            }
         }
     }
 }
@@ -171,7 +181,7 @@ fn announce(json: bool, pipeline: &Pipeline, url: &str) -> io::Result<()> {
     out::result(&show::banner(pipeline, url))
 }
 
-/// The failure after a second signal. The next start resumes interrupted work, as after a crash.
+/// The failure after a second signal. The next start resumes interrupted work.
 fn at_once(stop: Stop) -> Failure {
     Failure::work(format!("{stop} again: stopped at once; interrupted actions resume at the next start"))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::cli::{Failure, show};
 use crate::model::{ActionState, Artifact, ArtifactState, NodeKind, Pause, RunState};
-use crate::resource::Waiting;
+use crate::resource::{LeftOut, Waiting};
 use crate::scheduler::View;
 use crate::store::{ArtifactQuery, AwaitingApproval, PageRequest, RunQuery};
 
@@ -17,7 +17,7 @@ const MAX_COUNTED: u32 = 100;
 
 /// Describes the actions that wait for approval, what is paused, and the files that were not taken:
 /// at most one line for each reason, or nothing. `idle` says that no run took place, so that the
-/// user may miss a file that is ignored by its name. `path` is the PATH that leads to the pipeline,
+/// user may miss a file that does not count. `path` is the PATH that leads to the pipeline,
 /// for the proposed commands.
 pub(super) async fn describe(view: &View, idle: bool, path: &str) -> Result<String, Failure> {
     let awaiting = view.store.awaiting_approval(PageRequest { cursor: None, limit: MAX_COUNTED }).await?.items;
@@ -27,7 +27,9 @@ pub(super) async fn describe(view: &View, idle: bool, path: &str) -> Result<Stri
     text += &waiting(&view.control.waiting());
     text += &not_taken(&refused.items, refused.next_cursor.is_some());
     if idle {
-        text += &ignored(&ignored_names(view).await);
+        let LeftOut { by_name, not_included } = left_out(view).await;
+        text += &unexpected(&by_name, "ignored by name", "`ignore` in the manifest says which names are temporary");
+        text += &unexpected(&not_included, "outside `include`", "that key of the manifest says which files count");
     }
     Ok(text)
 }
@@ -102,7 +104,7 @@ fn undecided(awaiting: &[AwaitingApproval], path: &str) -> String {
     text
 }
 
-/// Describes files that could not be recorded and so started no run.
+/// Describes files and folders that could not be recorded and so started no run.
 fn waiting(waiting: &BTreeMap<String, Waiting>) -> String {
     let count: u64 = waiting.values().map(|waiting| waiting.count).sum();
     if count == 0 {
@@ -115,7 +117,11 @@ fn waiting(waiting: &BTreeMap<String, Waiting>) -> String {
     if more > 0 {
         named.push(format!("and {more} more: `anacostia artifacts list --waiting` beside a running host shows them"));
     }
-    format!("{} {}: {}\n", show::plural(count, "file"), if count == 1 { "waits" } else { "wait" }, named.join("; "))
+    let folders = waiting.values().flat_map(|waiting| &waiting.paths).filter(|path| path.is_folder).count() as u64;
+    let counts =
+        [(count.saturating_sub(folders), "file"), (folders, "folder")].into_iter().filter(|(count, _)| *count > 0);
+    let what = counts.map(|(count, noun)| show::plural(count, noun)).collect::<Vec<_>>().join(" and ");
+    format!("{what} {}: {}\n", if count == 1 { "waits" } else { "wait" }, named.join("; "))
 }
 
 /// Describes what is on record as unusable, such as files that this user may not read. `further`
@@ -133,8 +139,8 @@ fn not_taken(refused: &[Artifact], further: bool) -> String {
     format!("{} not taken: {}\n", counted(refused.len(), further), named.join("; "))
 }
 
-/// Describes files that have a temporary name.
-fn ignored(paths: &[String]) -> String {
+/// Describes files that do not count: how they are left out, and which key says so.
+fn unexpected(paths: &[String], how: &str, key: &str) -> String {
     if paths.is_empty() {
         return String::new();
     }
@@ -143,23 +149,22 @@ fn ignored(paths: &[String]) -> String {
     if paths.len() > named.len() {
         named.push("…");
     }
-    format!(
-        "{} ignored by name: {}; `ignore` in the manifest says which names are temporary\n",
-        counted(paths.len(), paths.len() >= most),
-        named.join(", ")
-    )
+    format!("{} {how}: {}; {key}\n", counted(paths.len(), paths.len() >= most), named.join(", "))
 }
 
-/// Returns the paths, with their resources, that only `ignore` keeps from counting.
-async fn ignored_names(view: &View) -> Vec<String> {
-    let mut paths = Vec::new();
+/// Returns the paths, with their resources, that the manifest keeps from counting.
+async fn left_out(view: &View) -> LeftOut {
+    let (most, mut all) = (MAX_COUNTED as usize, LeftOut::default());
     for (name, resource) in view.resources.iter() {
-        let room = (MAX_COUNTED as usize).saturating_sub(paths.len());
-        if room > 0 && view.pipeline().resources.iter().any(|it| it.name == *name && it.watch) {
-            paths.extend(resource.ignored(room).await.into_iter().map(|path| format!("{name}/{path}")));
+        if view.pipeline().resources.iter().any(|it| it.name == *name && it.watch) {
+            let LeftOut { by_name, not_included } = resource.left_out(most).await;
+            all.by_name.extend(by_name.into_iter().map(|path| format!("{name}/{path}")));
+            all.not_included.extend(not_included.into_iter().map(|path| format!("{name}/{path}")));
         }
     }
-    paths
+    all.by_name.truncate(most);
+    all.not_included.truncate(most);
+    all
 }
 
 /// Returns a number of files with its verb, such as `1 file is` or `at least 100 files are`.
@@ -172,7 +177,7 @@ fn counted(count: usize, further: bool) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{ignored, waiting};
+    use super::{unexpected, waiting};
     use crate::base::Timestamp;
     use crate::resource::{Waiting, WaitingPath};
 
@@ -182,6 +187,7 @@ mod tests {
             path: name.to_owned(),
             reason: "still open for writing by process 7 (cp)".to_owned(),
             since: Timestamp::from_micros(0),
+            is_folder: name.ends_with('/'),
         };
         let held = |count, names: &[&str]| {
             BTreeMap::from([(
@@ -192,6 +198,8 @@ mod tests {
         assert_eq!(waiting(&BTreeMap::new()), "");
         let one = waiting(&held(1, &["x.csv"]));
         assert_eq!(one, "1 file waits: raw/x.csv is still open for writing by process 7 (cp)\n");
+        assert!(waiting(&held(1, &["x/"])).starts_with("1 folder waits: raw/x/ is "));
+        assert!(waiting(&held(3, &["x/", "y", "z"])).starts_with("2 files and 1 folder wait: raw/x/ is "));
         assert_eq!(
             waiting(&held(5, &["a", "b", "c", "d", "e"])),
             "5 files wait: raw/a is still open for writing by process 7 (cp); raw/b is still open for writing by process 7 (cp); \
@@ -201,9 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn ignored_files_are_counted_and_some_of_them_named() {
+    fn files_that_do_not_count_are_counted_and_some_of_them_named() {
         let files = |count: usize| (0..count).map(|at| format!("raw/{at}.tmp")).collect::<Vec<_>>();
-        let end = "; `ignore` in the manifest says which names are temporary\n";
+        let ignored = |paths: &[String]| unexpected(paths, "ignored by name", "a key says so");
+        let end = "; a key says so\n";
         assert_eq!(ignored(&[]), "");
         assert_eq!(ignored(&files(1)), format!("1 file is ignored by name: raw/0.tmp{end}"));
         assert_eq!(ignored(&files(4)), format!("4 files are ignored by name: raw/0.tmp, raw/1.tmp, raw/2.tmp, …{end}"));

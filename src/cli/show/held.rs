@@ -1,4 +1,5 @@
-//! What holds a run back: actions that wait for approval, are paused, or wait for a named limit.
+//! What holds a run back: actions that wait for approval, are paused, or wait for a named limit or
+//! their log.
 
 use super::fit::headline;
 use crate::model::{ActionState, Pause, RunAction};

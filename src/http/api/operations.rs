@@ -36,6 +36,8 @@ pub(super) async fn health(uri: Uri) -> Result<Json<StatusBody>> {
 /// `GET /readyz`: answers whether all parts of the host are ready.
 pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<StatusBody>> {
     Query::parse(&uri, &[])?;
+    // At each request, because an idle host writes no lines that could fail.
+    app.view.control.check_logs().await;
     let mut reasons = app.view.control.not_ready();
     reasons.extend(store_trouble(&app).await);
     if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }

@@ -6,12 +6,22 @@ use super::super::problem::Problem;
 /// A problem that is reported when a manifest is loaded.
 pub(in super::super) struct LateProblem {
     pub(in super::super) problem: Problem,
-    /// There is no problem if the folder of the resource has a folder of this name.
-    pub(in super::super) unless: Option<String>,
+    pub(in super::super) depends: Depends,
+}
+
+/// What a problem depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Depends {
+    /// On nothing else.
+    Nothing,
+    /// It is one if there is nothing at this path in the folder of the resource.
+    IsAbsent(String),
+    /// It is one if there is a folder at this path in the folder of the resource.
+    IsFolder(String),
 }
 
 impl From<Problem> for LateProblem {
     fn from(problem: Problem) -> Self {
-        Self { problem, unless: None }
+        Self { problem, depends: Depends::Nothing }
     }
 }

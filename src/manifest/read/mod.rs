@@ -35,6 +35,7 @@ use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use crate::model::NotifyCause;
+pub(super) use late::Depends;
 use late::LateProblem;
 use top::Top;
 

@@ -110,6 +110,7 @@ impl Held {
                 path: shown(path).into(),
                 reason: reason(since.why, writers.get(path).map(String::as_str)),
                 since: since.at,
+                is_folder: since.why == Why::Unsearchable,
             })
             .collect();
         let count = listed.len() as u64;

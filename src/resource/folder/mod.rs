@@ -23,9 +23,9 @@ mod check;
 mod dirty;
 mod hashing;
 mod held;
-mod ignored;
 mod index;
 mod lease;
+mod left_out;
 mod moves;
 mod observer;
 mod publish;
@@ -65,7 +65,7 @@ use crate::model::StagedFile;
 use crate::resource::about::About;
 use crate::resource::names::Names;
 use crate::resource::{
-    Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
+    Capabilities, Content, KnownPaths, LeftOut, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
 };
 
 /// The fault points of the folder; see [`crate::base::fault`].
@@ -304,9 +304,9 @@ impl Resource for Folder {
         }
     }
 
-    async fn ignored(&self, most: usize) -> Vec<String> {
+    async fn left_out(&self, most: usize) -> LeftOut {
         // A folder that cannot be reached is reported as such by its watch.
-        self.work(true, move |folder| Ok(ignored::find(folder, most))).await.unwrap_or_default()
+        self.work(true, move |folder| Ok(left_out::find(folder, most))).await.unwrap_or_default()
     }
 
     async fn claim_writing(&self, holder: &str) -> Result<()> {

@@ -502,7 +502,7 @@ impl Watcher {
     fn below(&self, mark: &Mark, reason: String) -> WaitingPath {
         tracing::warn!("rows of {} with `{}` up to {mark} are {reason}", self.name, self.rows.high_water);
         let path = crate::base::escape(format!("rows up to {mark}").as_bytes());
-        WaitingPath { path, reason, since: SystemClock.now() }
+        WaitingPath::of_data(path, reason)
     }
 
     /// Shows that no row is delivered until runs have ended.
@@ -557,14 +557,12 @@ impl Progress {
     /// Notes that rows `after` this value are delivered only once other rows have settled.
     fn hold(&mut self, after: Option<&Mark>) {
         let Some(mark) = after.filter(|_| self.held.is_none()) else { return };
-        self.held = Some(WaitingPath {
-            path: crate::base::escape(format!("rows after {mark}").as_bytes()),
-            reason: format!(
-                "waiting, because {MAX_ROWS} rows arrived within `overlap`: shorten `overlap`, or choose a \
-                 `high_water` column with finer values"
-            ),
-            since: SystemClock.now(),
-        });
+        let path = crate::base::escape(format!("rows after {mark}").as_bytes());
+        let why = format!(
+            "waiting, because {MAX_ROWS} rows arrived within `overlap`: shorten `overlap`, or choose a `high_water` \
+             column with finer values"
+        );
+        self.held = Some(WaitingPath::of_data(path, why));
     }
 }
 

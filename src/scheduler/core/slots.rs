@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// How the reason of each action that waits for a named limit begins.
+/// How the reason of each action begins that waits for a named limit, or until its log can be
+/// written.
 pub const WAITS_FOR: &str = "waits for ";
 
 /// Identifies a ticket. Later tickets have larger numbers.

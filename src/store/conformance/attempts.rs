@@ -8,7 +8,8 @@ use crate::model::{
     LogPosition, LogRange, Page, RequestOutcome, RunState,
 };
 use crate::store::{
-    AccessSum, ActionAttempt, AttemptEnd, NewRun, PageRequest, ResourceAccess, RunStep, StoreError, Visible,
+    AccessSum, ActionAttempt, AttemptEnd, MetadataStore, NewRun, PageRequest, ResourceAccess, RunStep, StoreError,
+    Visible,
 };
 
 fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
@@ -145,6 +146,28 @@ fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpReques
         duration_us: 1_500,
         error: error.map(str::to_owned),
     }
+}
+
+pub(super) async fn attempts_of_a_host_that_was_asked_to_stop_are_marked(world: &mut World) {
+    let stopped = async |store: &dyn MetadataStore| {
+        let taken = store.take_over(at(40)).await.unwrap();
+        taken[0].attempts.iter().map(|it| (it.action.clone(), it.stopped)).collect::<Vec<_>>()
+    };
+    let first = |stopped| [("first".to_owned(), stopped)];
+    let (run, _) = started(world.store().as_ref(), new_run()).await;
+    world.restart().await;
+    assert_eq!(stopped(world.store().as_ref()).await, first(false), "its host was killed");
+    world.store().note_stop().await.unwrap();
+    world.restart().await;
+    let store = world.store().as_ref();
+    assert_eq!(stopped(store).await, first(true));
+    let unfinished = store.unfinished(run).await.unwrap().unwrap();
+    assert!(unfinished.attempts[0].stopped, "it is read without being taken over");
+    // The host that is to hand it back is killed itself, while another attempt is running.
+    start(store, run, "second", 1).await;
+    world.restart().await;
+    let both = [("first".to_owned(), true), ("second".to_owned(), false)];
+    assert_eq!(stopped(world.store().as_ref()).await, both, "the request was made to another host");
 }
 
 pub(super) async fn accesses_and_usage_are_recorded(world: &mut World) {

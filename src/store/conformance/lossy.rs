@@ -154,6 +154,7 @@ lossy! {
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         decide_approval(run: RunId, action: &str, decision: Decision, id: WriteId;) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;
+        note_stop(;) -> ();
         record_tick(tick: Tick;) -> ();
         set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();

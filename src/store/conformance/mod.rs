@@ -129,6 +129,7 @@ suite! {
         an_action_has_one_running_attempt,
         a_failed_step_leaves_nothing,
         recovery_gives_new_tokens_to_unfinished_attempts,
+        attempts_of_a_host_that_was_asked_to_stop_are_marked,
         accesses_and_usage_are_recorded,
         the_logs_of_unfinished_runs_are_listed,
         uses_of_an_artifact_are_listed,

@@ -64,6 +64,13 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// only.
     fn append(&self, lines: &[LogLine]) -> Result<u64>;
 
+    /// Checks whether lines can be appended now, and leaves no trace: as many bytes are written as
+    /// an attempt appends at once, and are taken back.
+    ///
+    /// # Errors
+    /// As for [`LogStore::append`].
+    fn probe(&self) -> Result<()>;
+
     /// Returns the lines of `attempt` in a range, oldest first; `cursor` is `next_cursor` of the
     /// page before. Without an end the range goes up to the end of the log. `next_cursor` is absent
     /// only when the end of the range is reached; else it says where to look for more. A page may

@@ -44,6 +44,8 @@ const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 const SEGMENTS: u64 = 16;
 /// The most bytes that one call of [`LogStore::read`] scans.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
+/// How many bytes [`LogStore::probe`] writes: about as many as an attempt appends at once.
+const PROBE_BYTES: usize = 256 << 10;
 /// The most bytes of a line that is read. The host writes no longer lines.
 const MAX_LINE_BYTES: u64 = 8 << 20;
 
@@ -167,6 +169,13 @@ impl LogStore for SegmentLog {
         // are written: if the next segment cannot be created now, the next call creates it.
         let _ = self.seal_if_full(&mut writer);
         Ok(bytes.len() as u64)
+    }
+
+    fn probe(&self) -> Result<()> {
+        let Some(mut writer) = self.writer() else { return Err(self.is_read_only()) };
+        let failed = |error| unavailable("write the log in", &self.folder, &error);
+        self.seal_if_full(&mut writer).map_err(failed)?;
+        writer.probe().map_err(failed)
     }
 
     fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> Result<LogPage> {
@@ -303,6 +312,14 @@ impl Writer {
         self.file = open_segment(folder, segment)?;
         self.end = SegmentOffset { segment, offset: 0 };
         Ok(())
+    }
+
+    /// Writes and takes back what is no line: readers and the next start ignore it.
+    fn probe(&mut self) -> std::io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end.offset))?;
+        let written = self.file.write_all(&vec![b' '; PROBE_BYTES]);
+        self.file.set_len(self.end.offset)?;
+        written
     }
 
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {

@@ -306,3 +306,41 @@ fn each_full_segment_is_announced() {
     let log = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
     assert_eq!(log.end(), LogPosition::from_parts((3, 0)), "a host crashed before it began the next segment");
 }
+
+#[test]
+fn a_probe_says_whether_lines_can_be_appended_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("logs");
+    let log = SegmentLog::open_with(&place, u64::MAX, 2_000).unwrap();
+    let attempt = AttemptId::new();
+    let from = log.end();
+    log.append(&[line(attempt, 1, "before")]).unwrap();
+    let (end, bytes) = (log.end(), std::fs::metadata(path_of(&place, 1)).unwrap().len());
+    log.probe().unwrap();
+    assert_eq!((log.end(), std::fs::metadata(path_of(&place, 1)).unwrap().len()), (end, bytes));
+    log.append(&[line(attempt, 2, "after")]).unwrap();
+    assert_eq!(read_all(&log, attempt, from, None, 10).0, [1, 2]);
+    let read_only = SegmentLog::open_read_only(&place).unwrap();
+    assert!(matches!(read_only.probe(), Err(StoreError::Conflict(_))));
+}
+
+#[test]
+fn what_a_probe_leaves_when_it_is_killed_is_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("logs");
+    let attempt = AttemptId::new();
+    let from = {
+        let log = SegmentLog::open_with(&place, u64::MAX, 2_000).unwrap();
+        log.append(&[line(attempt, 1, "before")]).unwrap();
+        LogPosition::default()
+    };
+    let mut segment = std::fs::OpenOptions::new().append(true).open(path_of(&place, 1)).unwrap();
+    segment.write_all(&[b' '; 256 << 10]).unwrap();
+    let beside = SegmentLog::open_read_only(&place).unwrap();
+    assert_eq!(read_all(&beside, attempt, from, None, 10).0, [1]);
+    let tail = beside.tail(attempt, LogRange { from, to: None }, None, 10).unwrap();
+    assert_eq!(tail.items.iter().map(|line| line.n).collect::<Vec<_>>(), [1]);
+    let log = SegmentLog::open_with(&place, u64::MAX, 2_000).unwrap();
+    log.append(&[line(attempt, 2, "after")]).unwrap();
+    assert_eq!(read_all(&log, attempt, from, None, 10).0, [1, 2]);
+}

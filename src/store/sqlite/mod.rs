@@ -395,6 +395,10 @@ impl MetadataStore for SqliteStore {
         self.write(steps::TAKE_OVER, unfinished::take_over).await
     }
 
+    async fn note_stop(&self) -> Result<()> {
+        self.write(steps::STOP, unfinished::note_stop).await
+    }
+
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>> {
         self.read("read an unfinished run", move |db| unfinished::unfinished(db, run)).await
     }

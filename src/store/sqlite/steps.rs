@@ -54,6 +54,7 @@ steps! {
     RETRY = "retry", "retry a run";
     DECIDE = "decide", "record a decision about an approval";
     TAKE_OVER = "take_over", "take over unfinished runs";
+    STOP = "stop", "record that the host was asked to stop";
     FACTS = "facts", "record metrics, params and tags";
     TICK = "tick", "record a tick";
     MARKS = "marks", "record what triggers have accounted for";

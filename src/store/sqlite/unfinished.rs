@@ -30,7 +30,8 @@ pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
         let attempts = statement.query_map([number, tx.epoch], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
         for seq in attempts {
             tx.at.token += 1;
-            let sql = "UPDATE attempts SET epoch = ?2, token = ?3 WHERE seq = ?1";
+            let sql = "UPDATE attempts SET epoch = ?2, token = ?3,
+                stopped = stopped OR epoch = (SELECT stopping FROM meta WHERE one = 1) WHERE seq = ?1";
             execute(tx.db, sql, [seq, tx.epoch, tx.at.token])?;
         }
         if let Some(run) = run_rows::by_number(tx.db, number)? {
@@ -38,6 +39,12 @@ pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
         }
     }
     Ok(found)
+}
+
+/// Records that the host of this epoch was asked to stop.
+pub(super) fn note_stop(tx: &mut Tx<'_>) -> Work<()> {
+    execute(tx.db, "UPDATE meta SET stopping = ?1 WHERE one = 1", [tx.epoch])?;
+    Ok(())
 }
 
 /// A run that has not ended; `None` if there is none of this id.
@@ -52,12 +59,17 @@ pub(super) fn unfinished(db: &Connection, id: RunId) -> Work<Option<UnfinishedRu
             fence,
             action: attempt.action.clone(),
             files: publishing.then_some(files),
+            stopped: was_stopped(db, attempt.id)?,
             skip: publishing && said_skip(db, attempt.id)?,
             message: attempt.message.clone(),
             artifacts,
         });
     }
     Ok(Some(UnfinishedRun { detail, attempts }))
+}
+
+fn was_stopped(db: &Connection, attempt: AttemptId) -> Work<bool> {
+    Ok(prepare(db, "SELECT stopped FROM attempts WHERE id = ?1")?.query_row([attempt], |row| row.get(0))?)
 }
 
 fn said_skip(db: &Connection, attempt: AttemptId) -> Work<bool> {

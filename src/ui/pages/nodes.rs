@@ -138,7 +138,7 @@ impl Now {
             }
             PictureKind::Resource => {
                 let resource = pipeline.resource(name);
-                let icon = resource.map_or("folder", kind_icon);
+                let icon = resource.map_or("idle", ResourceSpec::icon);
                 let count = self.pending.get(name).map_or(0, |pending| pending.count);
                 let note = if count > 0 { format!("{count} waiting") } else { String::new() };
                 let state = resource.map_or_else(unknown, |it| self.resource(it));
@@ -180,16 +180,6 @@ impl Now {
 
 fn unknown() -> NodeState {
     NodeState { tone: "idle", text: "unknown".to_owned(), reason: None }
-}
-
-/// The icon of a resource's kind.
-pub(super) fn kind_icon(resource: &ResourceSpec) -> &'static str {
-    match resource.kind() {
-        "s3" => "cloud",
-        "http" => "web",
-        "sql" => "database",
-        _ => "folder",
-    }
 }
 
 /// Says that the manifest has no such node.

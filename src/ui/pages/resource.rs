@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::graph::{self, GraphView};
 use super::home::place;
-use super::nodes::{NodeState, Now, kind_icon, missing};
+use super::nodes::{NodeState, Now, missing};
 use super::triggers::{TickRow, TriggerCard, sum};
 use crate::base::bounds::MAX_PAUSE_REASON_BYTES;
 use crate::base::{ByteSize, Clock as _, RunId, SystemClock};
@@ -157,7 +157,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     Ok(Content {
         name: name.to_owned(),
         kind: resource.kind(),
-        kind_icon: kind_icon(resource),
+        kind_icon: resource.icon(),
         state: now.resource(resource),
         place: place(view, resource),
         is_watched: resource.watch,

@@ -1,7 +1,14 @@
 //! Log lines, standard output and standard error of guests.
 
-use anacostia::model::{LogLevel, LogStream, Outcome};
+use std::sync::Arc;
+
+use anacostia::base::{AttemptId, Freed};
+use anacostia::model::{LogLevel, LogLine, LogPosition, LogRange, LogStream, Outcome};
+use anacostia::store::logs::{LogPage, LogStore, LogTail};
+use anacostia::store::{Result as StoreResult, StoreError};
+use async_trait::async_trait;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{Bench, failure, guests, lines, variable};
 
@@ -155,4 +162,58 @@ async fn a_trap_is_reported_with_the_last_stderr_lines_without_secrets() {
         let words = format!("a panic or an abort. Its last output:\n    it is {shown}\n    now\n  at ");
         assert!(failure(&report).message.contains(&words), "{}", failure(&report).message);
     }
+}
+
+/// A log on a disk that becomes full at the line with this text.
+#[derive(Debug)]
+struct FullAt(&'static str, Arc<dyn LogStore>);
+
+#[async_trait]
+impl LogStore for FullAt {
+    fn end(&self) -> LogPosition {
+        self.1.end()
+    }
+    fn append(&self, lines: &[LogLine]) -> StoreResult<u64> {
+        if lines.iter().any(|line| line.text.contains(self.0)) {
+            let (doing, why) = ("write the log".to_owned(), "No space left on device".to_owned());
+            return Err(StoreError::Unavailable { doing, why });
+        }
+        self.1.append(lines)
+    }
+    fn probe(&self) -> StoreResult<()> {
+        self.1.probe()
+    }
+    fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> StoreResult<LogPage> {
+        self.1.read(attempt, range, cursor, limit)
+    }
+    fn tail(&self, attempt: AttemptId, range: LogRange, before: Option<&str>, limit: u32) -> StoreResult<LogTail> {
+        self.1.tail(attempt, range, before, limit)
+    }
+    fn trim(&self, needed: &[LogRange], dry_run: bool) -> StoreResult<Freed> {
+        self.1.trim(needed, dry_run)
+    }
+    fn grown(&self) -> watch::Receiver<u64> {
+        self.1.grown()
+    }
+    async fn lost(&self) -> String {
+        self.1.lost().await
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_loses_lines_is_handed_back() {
+    let mut bench = Bench::new();
+    bench.services.logs = Arc::new(FullAt("lost", Arc::clone(&bench.services.logs)));
+    let write = "write|/out/out/a.txt|x";
+    // In the middle; at the end, without a line feed, so that the line is complete only when the
+    // program has ended; and of a program that fails.
+    for steps in [&[write, "err|lost", "err|more"][..], &[write, "raw|lost"], &["err|lost", "exit|1"]] {
+        let report = bench.run(bench.command(steps).await).await;
+        assert_eq!(report.outcome, Outcome::HandedBack, "{steps:?}");
+        let why = "failed to write the log: No space left on device";
+        assert_eq!(report.log_lost.as_deref(), Some(why), "{steps:?}");
+        assert!(report.staged.is_empty() && bench.out.staged.lock().unwrap().is_empty(), "{steps:?}");
+    }
+    let report = bench.run(bench.command(&[write, "raw|kept"]).await).await;
+    assert_eq!((report.outcome, report.log_lost), (Outcome::Done(None), None));
 }

@@ -28,9 +28,14 @@ pub(super) fn problems(
         ResourceKind::Folder(spec) => {
             let folder = path.map(|path| path.value.as_str()).unwrap_or_default();
             shadowed::named_like_resource(table, name, folder, &mut all);
+            shadowed::folders(table, &mut all);
+            shadowed::joined(table, &mut all);
             shadowed::always_left_out(table, [&spec.include, &spec.exclude, &spec.ignore], &mut all);
         }
-        ResourceKind::S3(s3) => shadowed::always_left_out(table, [&s3.include, &s3.exclude, &[]], &mut all),
+        ResourceKind::S3(s3) => {
+            shadowed::joined(table, &mut all);
+            shadowed::always_left_out(table, [&s3.include, &s3.exclude, &[]], &mut all);
+        }
         ResourceKind::Http(_) | ResourceKind::Sql(_) => {}
     }
     all

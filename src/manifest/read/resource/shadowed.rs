@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{inside, matches_nothing};
 use crate::manifest::problem::{Problem, quoted};
-use crate::manifest::read::late::LateProblem;
+use crate::manifest::read::late::{Depends, LateProblem};
 use crate::manifest::tree::Table;
 
 /// Returns the globs at a key, with their places.
@@ -27,12 +27,55 @@ pub(super) fn named_like_resource(table: &Table<'_>, name: &str, folder: &str, a
             quoted(rest)
         );
         let problem = Problem::new(message).at(&span, "this glob").help(help);
-        all.push(LateProblem { problem, unless: Some(name.to_owned()) });
+        all.push(LateProblem { problem, depends: Depends::IsAbsent(name.to_owned()) });
     }
 }
 
+/// Adds the problems of globs in `include` that name a folder: a folder is no artifact, and the
+/// globs do not match what is in it.
+pub(super) fn folders(table: &Table<'_>, all: &mut Vec<LateProblem>) {
+    let is_plain = |glob: &str| !glob.contains(['*', '?', '[', '{', '\\']) && matches_nothing(glob, None).is_none();
+    for (glob, span) in written(table, "include").into_iter().filter(|(glob, _)| is_plain(glob)) {
+        let problem = Problem::new(format!("{} matches no path: it is a folder", quoted(glob)));
+        let help = format!("write {} for everything in it", quoted(&format!("{glob}/**")));
+        let problem = problem.at(&span, "this glob").help(help);
+        all.push(LateProblem { problem, depends: Depends::IsFolder(glob.to_owned()) });
+    }
+}
+
+/// Adds the problems of globs that were meant to be several: a comma separates them within braces
+/// only.
+pub(super) fn joined(table: &Table<'_>, all: &mut Vec<LateProblem>) {
+    for (glob, span) in ["include", "exclude", "ignore"].into_iter().flat_map(|key| written(table, key)) {
+        let Some(parts) = joined_globs(glob) else { continue };
+        let problem = Problem::new(format!("{} is one glob, with a comma in the name", quoted(glob)));
+        let apart = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(", ");
+        let help = format!("write {apart}; for a comma in a name, `[,]`");
+        all.push(problem.at(&span, "matches no name without it").help(help).into());
+    }
+}
+
+/// Returns the globs that a text was meant to be: several that are separated by commas, each with a
+/// wildcard of its own. `None` if it is one, such as `*,v`.
+fn joined_globs(text: &str) -> Option<Vec<&str>> {
+    let (mut depth, mut from, mut parts) = (0_u32, 0, Vec::new());
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(text.get(from..at)?.trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text.get(from..)?.trim());
+    (parts.len() > 1 && parts.iter().all(|part| part.contains(['*', '?']))).then_some(parts)
+}
+
 /// Adds the problems of globs of which `exclude` or `ignore` always leaves out what they match, and
-/// of an `exclude` that leaves out everything.
+/// of an `exclude` or `ignore` that leaves out everything.
 pub(super) fn always_left_out(
     table: &Table<'_>,
     [include, exclude, ignore]: [&[String]; 3],
@@ -41,11 +84,15 @@ pub(super) fn always_left_out(
     let Some(rules) = Rules::new(exclude, ignore) else { return };
     let places = |key| written(table, key);
     let place_of = |key, glob: &str| places(key).into_iter().find(|(text, _)| *text == glob).map(|(_, span)| span);
-    if let Some(Why::Excluded(glob)) = rules.always("**").filter(|_| !exclude.is_empty())
-        && let Some(span) = place_of("exclude", glob)
+    let all_of_them = rules.always("**").map(|why| match why {
+        Why::Excluded(glob) => ("exclude", glob),
+        Why::Ignored(glob) => ("ignore", glob),
+    });
+    if let Some((key, glob)) = all_of_them
+        && let Some(span) = place_of(key, glob)
     {
-        let problem = Problem::new(format!("{} in `exclude` leaves out every path", quoted(glob)));
-        let help = "remove it: what `exclude` matches does not count, whatever `include` says";
+        let problem = Problem::new(format!("{} in `{key}` leaves out every path", quoted(glob)));
+        let help = format!("remove it: what `{key}` matches does not count, whatever `include` says");
         all.push(problem.at(&span, "this glob").help(help).into());
         return;
     }
@@ -179,7 +226,7 @@ fn filled(glob: &str, filler: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rules, Why};
+    use super::{Rules, Why, joined_globs};
 
     fn always(include: &str, exclude: &[&str], ignore: &[&str]) -> Option<String> {
         let own = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
@@ -206,6 +253,22 @@ mod tests {
             ("{x,y}.{part,part}", "", "*.part", "ignore *.part"),
         ] {
             assert_eq!(always(include, &[exclude], &[ignore]).as_deref(), Some(by), "{include}");
+        }
+    }
+
+    #[test]
+    fn globs_that_were_meant_to_be_several_are_told_from_names_with_a_comma() {
+        for (text, parts) in [
+            ("*.csv,*.txt", Some(vec!["*.csv", "*.txt"])),
+            ("*.csv, a/?", Some(vec!["*.csv", "a/?"])),
+            ("*.{csv,txt},*.json", Some(vec!["*.{csv,txt}", "*.json"])),
+            ("*.{csv,*txt}", None),
+            ("*,v", None),
+            ("*[,]*", None),
+            ("a,b", None),
+            ("*", None),
+        ] {
+            assert_eq!(joined_globs(text), parts, "{text}");
         }
     }
 
