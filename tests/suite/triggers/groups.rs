@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::app::TestApp;
+use crate::support::pages::page;
 use crate::support::wait::wait_until;
 
 const PIPELINE: &str = r#"
@@ -76,4 +77,80 @@ fn artifacts_of_no_group_do_not_hold_up_those_of_a_group() {
     app.drop_file("raw/1/a.csv", b"a");
     app.drop_file("raw/1/b.csv", b"b");
     assert_eq!(app.wait_for_runs(1)[0]["partition"], "day=1");
+}
+
+/// Returns the preview of the only trigger.
+fn preview(app: &TestApp) -> serde_json::Value {
+    app.get("/api/v1/triggers/preview")["items"][0].clone()
+}
+
+#[test]
+fn incomplete_groups_do_not_hold_up_a_complete_one_however_many_they_are() {
+    let manifest = PIPELINE.replace("{day}/*.csv", "{k}-*.csv");
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    std::fs::create_dir_all(app.path("raw")).unwrap();
+    for number in 0..10_050 {
+        std::fs::write(app.path(&format!("raw/{number}-a.csv")), b"").unwrap();
+    }
+    app.start();
+    wait_until("all of them to be recorded", || app.get("/api/v1/nodes/raw")["resource"]["pending"]["count"] == 10_050);
+    app.drop_file("raw/z-a.csv", b"a");
+    app.drop_file("raw/z-b.csv", b"b");
+    assert_eq!(app.wait_for_runs(1)[0]["partition"], "k=z");
+    let seen = preview(&app);
+    assert_eq!((seen["groups"].as_array().unwrap().len(), &seen["more_groups"]), (20, &json!(10_030)));
+    assert_eq!(seen["beyond"], 0);
+}
+
+#[test]
+fn groups_follow_claims_by_hand_removals_and_renames() {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    app.drop_file("raw/1/a.csv", b"1a");
+    app.drop_file("raw/2/a.csv", b"2a");
+    app.drop_file("raw/3/a.csv", b"3a");
+    app.drop_file("raw/lone.txt", b"4a");
+    app.start();
+    let names = |app: &TestApp| {
+        let groups = preview(app)["groups"].as_array().cloned().unwrap_or_default();
+        groups.iter().map(|it| format!("{} {}", it["name"].as_str().unwrap(), it["count"])).collect::<Vec<_>>()
+    };
+    wait_until("three groups", || names(&app).len() == 3);
+    std::fs::remove_file(app.path("raw/3/a.csv")).unwrap();
+    wait_until("the removal", || names(&app) == ["day=1 1", "day=2 1"]);
+    // A second artifact comes into the group by a rename.
+    std::fs::create_dir_all(app.path("raw/2")).unwrap();
+    std::fs::rename(app.path("raw/lone.txt"), app.path("raw/2/b.csv")).unwrap();
+    assert_eq!(app.wait_for_runs(1)[0]["partition"], "day=2");
+    // What a run by hand has claimed counts for no group any more.
+    assert!(app.cli(&["trigger", "PATH", "--resource", "raw", "--wait"]).status.success());
+    app.drop_file("raw/1/b.csv", b"1b");
+    let reason = |app: &TestApp| app.get("/api/v1/triggers?limit=1")["items"][0]["reason"].clone();
+    wait_until("the next file to be counted alone", || reason(&app) == "day=1: 1 of 2 artifacts");
+    app.drop_file("raw/1/c.csv", b"1c");
+    let run = app.wait_for_runs(3).remove(2);
+    assert_eq!((&run["partition"], &run["trigger"]), (&json!("day=1"), &json!("raw: day=1: 2 new artifacts")));
+}
+
+#[test]
+fn each_incomplete_group_is_shown() {
+    let manifest = PIPELINE.replace("min_artifacts = 2", "min_artifacts = 3");
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    for file in ["d1/a", "d2/a", "d2/b", "d3/a"] {
+        app.drop_file(&format!("raw/{file}.csv"), file.as_bytes());
+    }
+    app.start();
+    wait_until("all groups", || preview(&app)["groups"].as_array().is_some_and(|groups| groups.len() == 3));
+    let mut groups = preview(&app)["groups"].as_array().unwrap().clone();
+    groups.sort_by_key(|group| group["name"].to_string());
+    assert_eq!(groups[0], json!({ "name": "day=d1", "count": 1, "waits_for": "1 of 3 artifacts" }));
+    assert_eq!(groups[1], json!({ "name": "day=d2", "count": 2, "waits_for": "2 of 3 artifacts" }));
+    wait_until("a tick that says so", || {
+        let tick = app.get("/api/v1/triggers?limit=1")["items"][0].clone();
+        tick["reason"].as_str().is_some_and(|reason| reason.ends_with(" of 3 artifacts; 2 more groups wait"))
+    });
+    let listed = String::from_utf8(app.cli(&["triggers", "PATH"]).stdout).unwrap();
+    let words = listed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(", and 2 more groups"), "{listed}");
+    let page = page(&app, "/resources/raw");
+    assert!(page.contains(", and 2 more groups</dd>"), "{page}");
 }
