@@ -154,3 +154,52 @@ fn each_incomplete_group_is_shown() {
     let page = page(&app, "/resources/raw");
     assert!(page.contains(", and 2 more groups</dd>"), "{page}");
 }
+
+#[test]
+fn work_that_is_done_again_keeps_the_groups() {
+    let manifest = PIPELINE.replace("min_artifacts = 2", "max_artifacts = 2");
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    for file in ["1/a", "2/a", "2/b", "2/c"] {
+        app.drop_file(&format!("raw/{file}.csv"), file.as_bytes());
+    }
+    app.drop_file("raw/readme.txt", b"of no day");
+    app.start();
+    wait_until("all groups to be done", || app.get_all("/api/v1/artifacts?state=old").len() == 4);
+    wait_until("the text to be recorded", || app.get_all("/api/v1/artifacts?state=new").len() == 1);
+    let before = app.get_all("/api/v1/runs").len();
+    let all = ["trigger", "PATH", "--inputs", "raw/**"];
+    let dry = app.cli(&[&all[..], &["--dry-run"]].concat());
+    let said = String::from_utf8(dry.stderr).unwrap();
+    let mut lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.remove(0), "Without `--dry-run`: 4 runs on 5 artifacts.");
+    lines.sort_unstable();
+    let wanted = [
+        "  1 artifact: runs work",
+        "  day=1, 1 artifact: runs work",
+        "  day=2, 1 artifact: runs work",
+        "  day=2, 2 artifacts: runs work",
+    ];
+    assert_eq!(lines, wanted);
+    let runs = app.cli_json(&[&all[..], &["--dry-run", "--json"]].concat())["runs"].clone();
+    assert!(runs.as_array().unwrap().iter().all(|run| run["actions"] == json!(["work"])), "{runs}");
+    let started = app.cli(&[&all[..], &["--wait"]].concat());
+    assert!(started.status.success(), "{started:?}");
+    let of = |from: usize| {
+        let runs = app.get_all("/api/v1/runs");
+        let mut new: Vec<_> = runs.iter().filter(|run| run["number"].as_u64() > Some(from as u64)).collect();
+        new.sort_by_key(|run| run["number"].as_u64());
+        new.iter().map(|run| run["partition"].as_str().unwrap_or("none").to_owned()).collect::<Vec<_>>()
+    };
+    let mut partitions = of(before);
+    partitions.sort_unstable();
+    assert_eq!(partitions, ["day=1", "day=2", "day=2", "none"]);
+    let first = app.get("/api/v1/runs/1")["partition"].as_str().unwrap().to_owned();
+    let retry = ["runs", "retry", "1", "PATH", "--current"];
+    let dry = app.cli(&[&retry[..], &["--dry-run"]].concat());
+    let said = String::from_utf8(dry.stderr).unwrap();
+    assert!(said.ends_with("artifacts: runs work\n") || said.ends_with("artifact: runs work\n"), "{said}");
+    assert!(said.contains(&format!("\n  {first}, ")), "{said}");
+    assert_eq!(of(before + 4), [""; 0], "nothing was started");
+    assert!(app.cli(&retry).status.success());
+    assert_eq!(of(before + 4), [first]);
+}
