@@ -11,6 +11,7 @@ mod build;
 mod check;
 mod component;
 mod dev;
+mod dry_run;
 mod failure;
 mod gc;
 mod load;

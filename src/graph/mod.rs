@@ -8,7 +8,7 @@ pub mod picture;
 
 use std::collections::BTreeSet;
 
-use crate::manifest::Pipeline;
+use crate::manifest::{Join, Pipeline};
 
 /// The actions of a pipeline as indices (in the order of the manifest), with the nodes before and
 /// after each.
@@ -122,6 +122,14 @@ impl Graph {
             .filter_map(|place| self.resources.get(place))
             .flat_map(|names| names.iter().map(String::as_str))
             .collect()
+    }
+
+    /// Returns whether an action has something to do in a run on these resources. With
+    /// `join = "any"`, an action does not if none of the resources before it is among them.
+    #[must_use]
+    pub fn is_triggered(&self, action: usize, join: Join, by: &[&str]) -> bool {
+        let before = self.resources_before(action);
+        join == Join::All || before.is_empty() || by.iter().any(|name| before.contains(name))
     }
 
     fn upstream(&self, action: usize) -> BTreeSet<usize> {

@@ -78,14 +78,15 @@ impl HostControl {
             let page = store.run_inputs(old, PageRequest { cursor, limit: MAX_PAGE }).await?;
             for input in page.items {
                 self.check_kept(&input).await?;
-                inputs.push((input.id, input.resource));
+                inputs.push(input.into());
             }
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
             }
         }
-        let given = Given { rerun_of: Some(old), trigger: format!("run #{} again", run.number), artifacts: inputs };
+        let trigger = format!("run #{} again", run.number);
+        let given = Given { repeats: Some((old, run.partition)), trigger, artifacts: inputs };
         Ok(ManualRun { id, params: params.unwrap_or(run.params), resource: None, given: Some(given) })
     }
 
@@ -97,11 +98,11 @@ impl HostControl {
                 return Err(StoreError::Conflict(format!("there is no artifact {id}")));
             };
             self.check_kept(&artifact).await?;
-            artifacts.push((artifact.id, artifact.resource));
+            artifacts.push(artifact.into());
         }
         let plural = if ids.len() == 1 { "" } else { "s" };
         let trigger = format!("started by hand on {} artifact{plural}", ids.len());
-        let given = Given { rerun_of: None, trigger, artifacts };
+        let given = Given { repeats: None, trigger, artifacts };
         Ok(ManualRun { given: Some(given), ..ManualRun::claiming(id, params, None) })
     }
 

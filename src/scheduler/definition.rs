@@ -12,7 +12,7 @@ use serde_json::json;
 use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Condition, HeaderSecretSpec, Join, Limits, Pipeline, SecretSource};
+use crate::manifest::{ActionSpec, Condition, HeaderSecretSpec, Limits, Pipeline, SecretSource};
 use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::{self, Resource, ResourceError, SqlGrant, SqlTables};
 use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
@@ -52,15 +52,11 @@ impl Definition {
     /// Returns the actions of a new run. With `join = "any"`, actions without a fired resource
     /// before them are skipped from the start.
     pub(super) fn new_actions(&self, fired: &[&str]) -> Vec<RunAction> {
-        let triggered = |place: usize| {
-            let before = self.graph.resources_before(place);
-            self.pipeline.join == Join::All || before.is_empty() || fired.iter().any(|name| before.contains(name))
-        };
         let actions = self.pipeline.actions.iter().enumerate();
         actions
             .map(|(place, action)| {
                 let mut action = RunAction::pending(&action.name);
-                if !triggered(place) {
+                if !self.graph.is_triggered(place, self.pipeline.join, fired) {
                     action.state = ActionState::Skipped;
                     action.reason = Some(NOT_TRIGGERED.to_owned());
                 }

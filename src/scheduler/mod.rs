@@ -49,7 +49,7 @@ mod starting;
 mod stepper;
 mod supervise;
 
-pub use self::core::{Preview, SlotUse};
+pub use self::core::{GroupSeen, Preview, SlotUse};
 pub use at_work::Tally;
 pub use control::{Control, InForce, Inputs, View};
 pub use error::StartError;

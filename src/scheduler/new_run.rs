@@ -30,12 +30,45 @@ pub(super) struct ManualRun {
 /// The artifacts that a run is given.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
-    /// The run whose inputs they are.
-    pub(super) rerun_of: Option<RunId>,
+    /// The run whose inputs they are, and its partition.
+    pub(super) repeats: Option<(RunId, Option<String>)>,
     /// Why the run starts, for people.
     pub(super) trigger: String,
-    /// The artifacts, each with its resource.
-    pub(super) artifacts: Vec<(ArtifactId, String)>,
+    /// The artifacts.
+    pub(super) artifacts: Vec<GivenArtifact>,
+}
+
+/// An artifact that a run is given.
+#[derive(Debug, Clone)]
+pub(super) struct GivenArtifact {
+    id: ArtifactId,
+    resource: String,
+    path: String,
+}
+
+impl From<Artifact> for GivenArtifact {
+    fn from(Artifact { id, resource, path, .. }: Artifact) -> Self {
+        Self { id, resource, path }
+    }
+}
+
+impl Given {
+    fn rerun_of(&self) -> Option<RunId> {
+        self.repeats.as_ref().map(|(run, _)| *run)
+    }
+
+    /// Returns the group that it is about: that of the run that it repeats, or the one that all
+    /// artifacts belong to, if the trigger of their resource groups them.
+    fn partition(&self, pipeline: &Pipeline) -> Option<String> {
+        if let Some((_, partition)) = &self.repeats {
+            return partition.clone();
+        }
+        let resource = &self.artifacts.first()?.resource;
+        let by = pipeline.resource(resource)?.trigger.group_by.as_ref()?;
+        let group = |it: &GivenArtifact| by.group(&it.path).filter(|_| it.resource == *resource);
+        let first = group(self.artifacts.first()?)?;
+        self.artifacts.iter().all(|it| group(it).as_ref() == Some(&first)).then_some(first)
+    }
 }
 
 impl ManualRun {
@@ -47,7 +80,7 @@ impl ManualRun {
     /// Returns whether a run on record was started in this way.
     pub(super) fn is(&self, known: &Run) -> bool {
         let trigger = self.given.as_ref().map_or_else(|| self.reason(), |given| given.trigger.clone());
-        let rerun_of = self.given.as_ref().and_then(|given| given.rerun_of);
+        let rerun_of = self.given.as_ref().and_then(Given::rerun_of);
         known.params == self.params && known.rerun_of == rerun_of && known.trigger == trigger
     }
 
@@ -70,8 +103,8 @@ impl ManualRun {
     /// Returns whether these are the artifacts that it is given. A run that repeats another is not
     /// compared, because the inputs of a run never change.
     pub(super) fn gives(&self, inputs: &[Artifact]) -> bool {
-        self.given.as_ref().filter(|given| given.rerun_of.is_none()).is_none_or(|given| {
-            let asked: BTreeSet<ArtifactId> = given.artifacts.iter().map(|(artifact, _)| *artifact).collect();
+        self.given.as_ref().filter(|given| given.repeats.is_none()).is_none_or(|given| {
+            let asked: BTreeSet<ArtifactId> = given.artifacts.iter().map(|it| it.id).collect();
             inputs.iter().map(|input| input.id).collect::<BTreeSet<_>>() == asked
         })
     }
@@ -88,7 +121,7 @@ impl ManualRun {
             let name = &first.name;
             return Some(format!("`{name}` is {why}{others}; `anacostia resume --resource {name}` ends that"));
         }
-        let given = self.given.iter().flat_map(|given| &given.artifacts).map(|(_, resource)| resource);
+        let given = self.given.iter().flat_map(|given| &given.artifacts).map(|it| &it.resource);
         let (name, why) = given.chain(&self.resource).find_map(|name| paused.get_key_value(name))?;
         Some(format!("`{name}` is {why}; resume it to start a run on it, with `anacostia resume --resource {name}`"))
     }
@@ -111,10 +144,12 @@ impl ManualRun {
     pub(super) fn under(self, definition: &Definition, paused: &BTreeMap<String, String>) -> NewRun {
         let by_hand = self.by_hand(definition, paused);
         let Self { id, params, given, .. } = self;
-        let Some(Given { rerun_of, trigger, artifacts }) = given else {
+        let Some(given) = given else {
             return fired(definition, id, params, by_hand);
         };
-        let resources: Vec<&str> = artifacts.iter().map(|(_, resource)| resource.as_str()).collect();
+        let (rerun_of, partition) = (given.rerun_of(), given.partition(&definition.pipeline));
+        let Given { trigger, artifacts, .. } = given;
+        let resources: Vec<&str> = artifacts.iter().map(|it| it.resource.as_str()).collect();
         NewRun {
             id,
             trigger,
@@ -124,10 +159,10 @@ impl ManualRun {
             actions: definition.new_actions(&resources),
             ticks: Vec::new(),
             fired_by: Vec::new(),
-            partition: None,
+            partition,
             marks: Vec::new(),
             step: RunStep::default(),
-            given: artifacts.into_iter().map(|(artifact, _)| artifact).collect(),
+            given: artifacts.into_iter().map(|it| it.id).collect(),
             rerun_of,
         }
     }

@@ -73,7 +73,7 @@ pub async fn preview_triggers(
         let reason = watches.and_then(|watches| unseen_reason(name, watches.get(name)));
         unseen.extend(reason.map(|reason| (name.clone(), reason)));
     }
-    let without_group = note_groups(store, pipeline, &mut pending, now).await?;
+    let outside = note_groups(store, pipeline, &mut pending, now).await?;
     let history = History::new(&store.trigger_marks().await?, pipeline, now);
     let mut history = look_back(store, pipeline, history, ALL_EVENTS, false, now).await?;
     recall_answers(store, pipeline, &mut history).await?;
@@ -101,7 +101,8 @@ pub async fn preview_triggers(
     };
     let mut previews = preview(pipeline, situation);
     for it in &mut previews {
-        it.without_group = it.resource.as_ref().and_then(|name| without_group.get(name)).copied().unwrap_or_default();
+        let counts = it.resource.as_ref().and_then(|name| outside.get(name)).copied().unwrap_or_default();
+        (it.without_group, it.beyond) = (counts.without_group, counts.beyond);
     }
     Ok(previews)
 }

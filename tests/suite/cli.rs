@@ -468,7 +468,7 @@ fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
     let dry = app.cli(&[&select[..], &["--dry-run"]].concat());
     let (out, error) = ends_with(&dry, 0);
     assert!(out.contains("2026-01-01.csv") && out.contains("2026-01-02.csv") && !out.contains("2026-02"), "{out}");
-    assert_eq!(error, "Without `--dry-run`: 1 run on 2 artifacts.\n");
+    assert_eq!(error, "Without `--dry-run`: 1 run on 2 artifacts.\n  2 artifacts: runs work\n");
     assert_eq!(app.get_all("/api/v1/runs").len(), runs, "no run was started");
     let again = app.cli(&[&select[..], &["--wait"]].concat());
     assert_eq!(ends_with(&again, 0).0, format!("Run #{} has succeeded\n", runs + 1));

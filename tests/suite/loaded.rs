@@ -104,7 +104,10 @@ fn what_was_fixed_is_not_done_again_by_a_host_that_has_not_loaded_it() {
     app.drop_file("inbox/a.txt", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
     let (place, dry) = (app.folder().display().to_string(), ["trigger", "PATH", "--inputs", "inbox/*", "--dry-run"]);
-    assert_eq!(said(&app, &dry), (Some(0), "Without `--dry-run`: 1 run on 1 artifact.\n".to_owned()));
+    assert_eq!(
+        said(&app, &dry),
+        (Some(0), "Without `--dry-run`: 1 run on 1 artifact.\n  1 artifact: runs work\n".to_owned())
+    );
     fix(&app);
     let why = format!(
         "anacostia.toml is not what the host has loaded, and a run would not use it: restart the host, or use `anacostia \

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::base::bounds::MAX_PAGE;
 use crate::base::{Clock as _, RunId, SystemClock, WriteId};
+use crate::cli::dry_run::{self, PlannedRun};
 use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::{Answer, Remote};
@@ -17,7 +19,7 @@ use crate::cli::{End, Failure, loaded, open, out};
 use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
 use crate::scheduler::KeptComponents;
-use crate::store::components;
+use crate::store::{PageRequest, components};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,6 +39,9 @@ pub(crate) struct RetryArgs {
     /// Start a new run with the same inputs, and today's manifest and components
     #[arg(long)]
     current: bool,
+    /// With `--current`: show the inputs and the actions of the new run, and start nothing
+    #[arg(long, requires = "current")]
+    dry_run: bool,
 }
 
 /// The change that is requested for the run.
@@ -74,7 +79,11 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
 }
 
 pub(crate) fn retry(args: &RetryArgs) -> Result<End, Failure> {
-    if args.current { start_again(&args.run) } else { steer(&args.run, What::Retry) }
+    match (args.current, args.dry_run) {
+        (true, true) => would_start_again(&args.run),
+        (true, false) => start_again(&args.run),
+        (false, _) => steer(&args.run, What::Retry),
+    }
 }
 
 /// Starts a new run with the inputs of another. Only a running host can, and only if it has loaded
@@ -97,6 +106,30 @@ fn start_again(args: &Args) -> Result<End, Failure> {
         }
     }
     Ok(End::Well)
+}
+
+/// Shows what [`start_again`] would start.
+fn would_start_again(args: &Args) -> Result<End, Failure> {
+    let records = Records::open(&args.path)?;
+    let old = records.resolve(args.run)?;
+    let run = records.ask(records.store.run_summary(old))?.ok_or_else(|| records::no_such_run(args.run))?;
+    let (mut artifacts, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = records.ask(records.store.run_inputs(old, PageRequest { cursor, limit: MAX_PAGE }))?;
+        artifacts.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let number = run.number;
+    let refusal = match artifacts.iter().find(|input| !input.present) {
+        _ if !run.state.ended() => Some(format!("run #{number} has not ended: cancel it, or wait for its end")),
+        Some(input) => Some(format!("`{}` in {} was replaced or removed since the run", input.path, input.resource)),
+        None => dry_run::refusal(&records.pipeline, &args.path)?,
+    };
+    let again = PlannedRun { partition: run.partition, artifacts };
+    dry_run::would_start(&records, vec![again], refusal.as_deref(), args.json)
 }
 
 fn through_the_host(host: &Remote, id: RunId, what: What) -> Result<Value, Failure> {

@@ -27,8 +27,10 @@ pub(crate) fn trigger_list(triggers: &[Preview], now: Timestamp, width: usize) -
         let held = trigger.held.iter().map(|why| vec![Cell::new("held"), Cell::new(why)]);
         let others = Some(trigger.without_group).filter(|count| *count > 0);
         let others = others.map(|count| vec![Cell::new("in no group"), Cell::new(plural(count, "new artifact"))]);
-        let group = trigger.group.iter().map(|name| vec![Cell::new("of the group"), Cell::new(name)]);
-        for line in group.chain(conditions(&trigger.conditions, 0)).chain(others).chain(held) {
+        let group = trigger.group_line().map(|group| vec![Cell::new("of the group"), Cell::new(group)]);
+        let beyond = trigger.beyond_line().map(|line| vec![Cell::new("beyond the bound"), Cell::new(line)]);
+        let conditions = conditions(&trigger.conditions, 0);
+        for line in group.into_iter().chain(conditions).chain(others).chain(beyond).chain(held) {
             head.extend(line);
             table.row(std::mem::replace(&mut head, vec![Cell::new(""), Cell::new(""), Cell::new("")]));
         }
@@ -53,7 +55,7 @@ mod tests {
     use super::trigger_list;
     use crate::base::Timestamp;
     use crate::model::{ConditionSeen, TickOutcome};
-    use crate::scheduler::Preview;
+    use crate::scheduler::{GroupSeen, Preview};
 
     fn condition(condition: &str, wanted: &str, seen: &str, met: bool) -> ConditionSeen {
         let [condition, wanted, seen] = [condition, wanted, seen].map(str::to_owned);
@@ -85,6 +87,9 @@ mod tests {
                 next_at: Some(Timestamp::from_micros(3_600_000_000)),
                 conditions: vec![condition("min_artifacts", "3", "2", false)],
                 group: None,
+                groups: Vec::new(),
+                more_groups: 0,
+                beyond: 0,
                 without_group: 4,
             },
             Preview {
@@ -96,6 +101,9 @@ mod tests {
                 next_at: None,
                 conditions: vec![condition("min_artifacts", "1", "0", false)],
                 group: None,
+                groups: Vec::new(),
+                more_groups: 0,
+                beyond: 0,
                 without_group: 0,
             },
             Preview {
@@ -107,6 +115,9 @@ mod tests {
                 next_at: None,
                 conditions: vec![condition("min_artifacts", "2", "1", false)],
                 group: Some("day=2".to_owned()),
+                groups: vec![GroupSeen { name: "day=2".to_owned(), count: 1, waits_for: None }],
+                more_groups: 2,
+                beyond: 12,
                 without_group: 0,
             },
             Preview {
@@ -118,6 +129,9 @@ mod tests {
                 next_at: None,
                 conditions: vec![either],
                 group: None,
+                groups: Vec::new(),
+                more_groups: 0,
+                beyond: 0,
                 without_group: 0,
             },
         ];

@@ -4,23 +4,25 @@
 //! new, as a run that a trigger starts does; there may be none. With `--inputs` it claims nothing,
 //! and works on artifacts that are on record, again.
 
+mod plan;
 mod select;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::base::bounds::MAX_GIVEN;
-use crate::base::{ArtifactId, Clock as _, RunId, SystemClock, first_beyond_64_bits};
+use plan::plan;
+
+use crate::base::{Clock as _, RunId, SystemClock, first_beyond_64_bits};
+use crate::cli::dry_run::{self, PlannedRun};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::remote::{Answer, Remote, segment};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, loaded, open, out, show};
 use crate::model::{ActionState, Artifact, ArtifactState, NodeKind};
-use crate::resource::{self, Content, ResourceError};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,13 +43,13 @@ pub(crate) struct Args {
     /// With `--inputs`: only those recorded since a date, a time, or a span such as 7d
     #[arg(long, value_name = "DATE", requires = "inputs")]
     since: Option<String>,
-    /// With `--inputs`: list the artifacts, and start nothing
+    /// With `--inputs`: list the artifacts and the runs, and start nothing
     #[arg(long, requires = "inputs")]
     dry_run: bool,
     /// Wait until the run has ended; exit with 1 unless it succeeded
     #[arg(long)]
     wait: bool,
-    /// Print the run as JSON, and with `--dry-run` the artifacts
+    /// Print the run as JSON, and with `--dry-run` the artifacts and the runs
     #[arg(long)]
     json: bool,
 }
@@ -80,17 +82,13 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
     let starts = if args.inputs.is_empty() {
         vec![json!({ "params": params })]
     } else {
-        let selected = selected(args, &records)?;
+        let planned = plan(&records.pipeline, selected(args, &records)?);
         if args.dry_run {
-            let gone = gone(&records, &selected);
-            // What the next host loads is not known.
-            let host = open::holder(&records.pipeline)?.and_then(|holder| open::remote(&holder).ok());
-            let differs = |host: Remote| loaded::differs(&host, &records.pipeline, &args.path);
-            let refusal = host.map(differs).transpose()?.flatten();
-            return would_start(selected, &gone, refusal.as_deref(), args.json);
+            let refusal = dry_run::refusal(&records.pipeline, &args.path)?;
+            return dry_run::would_start(&records, planned, refusal.as_deref(), args.json);
         }
-        let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
-        ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
+        let ids = |run: &PlannedRun| run.artifacts.iter().map(|artifact| artifact.id).collect::<Vec<_>>();
+        planned.iter().map(|run| json!({ "params": params, "inputs": ids(run) })).collect()
     };
     let host = open::running_host(&records.pipeline, &args.path, "starts runs")?;
     if let Some(why) = loaded::differs(&host, &records.pipeline, &args.path)? {
@@ -182,83 +180,6 @@ fn holds(run: &Value, path: &str) -> Vec<(String, String)> {
             .then(|| (format!("{name} {reason}"), format!("Run #{number}: {name} is {reason}; `{resume}`.\n")))
     };
     run.get("actions").and_then(Value::as_array).into_iter().flatten().filter_map(hold).collect()
-}
-
-/// Returns why the content of artifacts cannot be read any more, as far as that is known here.
-fn gone(records: &Records, selected: &[Artifact]) -> BTreeMap<ArtifactId, String> {
-    let pipeline = &records.pipeline;
-    let mut opened = BTreeMap::new();
-    let mut gone = BTreeMap::new();
-    for artifact in selected {
-        let resource = opened.entry(&artifact.resource).or_insert_with(|| {
-            // A resource that cannot be opened here may be one that the host can open.
-            resource::open(pipeline.resource(&artifact.resource)?, pipeline.durability, &pipeline.state).ok()
-        });
-        let Artifact { path, size, digest, stamp, .. } = artifact;
-        let content = Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() };
-        if let Some(resource) = resource
-            && let Err(error @ ResourceError::Gone { .. }) = records.wait(resource.check_kept(&content))
-        {
-            gone.insert(artifact.id, error.to_string());
-        }
-    }
-    gone
-}
-
-/// Lists the artifacts that runs would be started on. Those whose content is `gone` are marked.
-/// They, and a `refusal` of the command, make the end that of the refused command.
-fn would_start(
-    mut selected: Vec<Artifact>,
-    gone: &BTreeMap<ArtifactId, String>,
-    refusal: Option<&str>,
-    as_json: bool,
-) -> Result<End, Failure> {
-    let end = if gone.is_empty() && refusal.is_none() { End::Well } else { End::WorkFailed };
-    if as_json {
-        let mut items = Vec::with_capacity(selected.len());
-        for artifact in &selected {
-            let mut item = serde_json::to_value(artifact).map_err(|error| Failure::work(error.to_string()))?;
-            if let (Some(item), Some(why)) = (item.as_object_mut(), gone.get(&artifact.id)) {
-                item.insert("gone".to_owned(), why.as_str().into());
-            }
-            items.push(item);
-        }
-        out::json(&json!({ "items": items }))?;
-        refused(refusal);
-        return Ok(end);
-    }
-    for artifact in &mut selected {
-        if gone.contains_key(&artifact.id) {
-            artifact.reason = Some("its content is not kept any more".to_owned());
-        }
-    }
-    out::result(&show::artifact_list(&selected, SystemClock.now(), out::result_width()))?;
-    if !gone.is_empty() {
-        let count = show::plural(gone.len() as u64, "artifact");
-        out::error(&format!(
-            "Without `--dry-run` the host refuses this, because the content of {count} is not kept any more: leave them \
-             out; raise `keep` in the manifest to keep more.\n"
-        ));
-        return Ok(end);
-    }
-    if refusal.is_some() {
-        refused(refusal);
-        return Ok(end);
-    }
-    let runs = selected.len().div_ceil(MAX_GIVEN);
-    out::error(&format!(
-        "Without `--dry-run`: {} on {}.\n",
-        show::plural(runs as u64, "run"),
-        show::plural(selected.len() as u64, "artifact")
-    ));
-    Ok(end)
-}
-
-/// Tells the user of a dry run why the command would be refused.
-fn refused(refusal: Option<&str>) {
-    if let Some(why) = refusal {
-        out::error(&format!("Without `--dry-run` this is refused: {why}\n"));
-    }
 }
 
 fn state(run: &Value) -> &str {

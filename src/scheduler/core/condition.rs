@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::answers::{Answer, Asked, Basis};
 use super::history::{Mark, MetricSeen};
 use super::situation::Situation;
-use super::waiting::Waits;
+use super::waits::Waits;
 use crate::base::{ByteSize, Moment, Schedule, Timestamp};
 use crate::manifest::{Condition, Decider, MetricTest, Missed};
 use crate::model::{ConditionSeen, TriggerMark};

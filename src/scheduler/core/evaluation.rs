@@ -3,8 +3,9 @@
 use super::condition::{
     Level, Look, NOTHING_NEW, Question, Verdict, all, artifacts, marks, passed, quiet_seen, reasons, wait_seen,
 };
+use super::groups::{Group, GroupSeen, MAX_GROUPS};
 use super::situation::{BEING_SCANNED, Situation};
-use super::waiting::{Group, Waits};
+use super::waits::Waits;
 use crate::base::{ByteSize, Moment, TimeSpan};
 use crate::manifest::{Trigger, TriggerSpec};
 use crate::model::{ConditionSeen, TriggerMark};
@@ -67,6 +68,17 @@ impl Evaluation {
     /// Returns whether it fires, if nothing holds back the pipeline as a whole.
     pub(super) fn fires(&self) -> bool {
         self.ready && self.held.is_none()
+    }
+
+    /// Returns this evaluation of a group, with the sooner times of it and another that is not
+    /// ready either. A time has passed for all groups, or for none.
+    fn or_sooner(mut self, other: Self) -> Self {
+        if other.marks.is_empty() {
+            self.marks.clear();
+        }
+        let sooner = |one: Option<Moment>, two: Option<Moment>| one.into_iter().chain(two).min();
+        let (until, next) = (sooner(self.until, other.until), sooner(self.next, other.next));
+        Self { until, next, ..self }
     }
 
     fn not_ready(reason: String, until: Option<Moment>) -> Self {
@@ -136,35 +148,80 @@ pub(super) fn of_resource(name: &str, trigger: &Trigger, situation: Situation<'_
 /// Evaluates the trigger of a resource. If it groups artifacts, evaluates it for each group: it is
 /// ready if one is.
 fn of_groups(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
-    let groups = situation.pending.groups(name);
-    if trigger.group_by.is_none() || groups.is_empty() {
+    let Some(groups) = situation.pending.groups(name).filter(|_| trigger.group_by.is_some()) else {
         let waits = situation.pending.of(name).filter(|_| trigger.group_by.is_none());
         return of_waits(name, trigger, waits, situation);
-    }
-    let each = groups.iter().map(|group| {
-        let result = of_waits(name, trigger, Some(group.waits), situation);
-        let reason = format!("{}: {}", group.name, result.reason);
-        (group, Evaluation { reason, about: Some(group.name.clone()), ..result })
-    });
-    let (mut ready, mut others): (Vec<_>, Vec<_>) = each.partition(|(_, result)| result.ready);
-    if !ready.is_empty() {
-        let is_last = ready.len() == 1;
-        let (group, mut result) = ready.swap_remove(0);
-        if !is_last {
-            // A schedule stays due until each group that is ready has its run.
-            result.marks.clear();
+    };
+    let is_unseen = situation.unseen.contains_key(name);
+    let mut has_short = false;
+    let mut ready: Option<Evaluation> = None;
+    let mut others: Option<Evaluation> = None;
+    for group in groups.iter() {
+        // What is missing in the oldest of such groups is missing in all, and it is the first whose
+        // longest wait ends.
+        let is_short = is_unseen || is_short(trigger, group.waits(), situation.now.moment);
+        if is_short && std::mem::replace(&mut has_short, true) {
+            continue;
         }
-        return Evaluation { group: Some(group.clone()), ..result };
+        let result = of_group(name, trigger, group, situation);
+        match (result.ready, &mut ready) {
+            (true, Some(first)) => {
+                // A schedule stays due until each group that is ready has its run.
+                first.marks.clear();
+                break;
+            }
+            (true, None) if result.marks.is_empty() => return result,
+            (true, None) => ready = Some(result),
+            (false, _) => {
+                others = Some(match others.take() {
+                    None => result,
+                    Some(oldest) => oldest.or_sooner(result),
+                });
+            }
+        }
     }
-    let first = |pick: fn(&Evaluation) -> Option<Moment>| others.iter().filter_map(|(_, result)| pick(result)).min();
-    let (until, next) = (first(|result| result.until), first(|result| result.next));
-    // A time has passed for all groups, or for none.
-    let has_passed = others.iter().all(|(_, result)| !result.marks.is_empty());
-    let (_, mut oldest) = others.swap_remove(0);
-    if !has_passed {
-        oldest.marks.clear();
+    let result = ready.or(others).unwrap_or_else(Evaluation::nothing);
+    if result.ready || is_unseen {
+        return result;
     }
-    Evaluation { until, next, ..oldest }
+    let more = match groups.len() - 1 {
+        0 => None,
+        1 => Some("1 more group waits".to_owned()),
+        several => Some(format!("{several} more groups wait")),
+    };
+    let reason = [result.reason.clone()].into_iter().chain(more).chain(groups.full()).collect::<Vec<_>>().join("; ");
+    Evaluation { reason, ..result }
+}
+
+/// Evaluates the trigger of a resource for one group.
+fn of_group(name: &str, trigger: &Trigger, group: &Group, situation: Situation<'_>) -> Evaluation {
+    let result = of_waits(name, trigger, Some(group.waits()), situation);
+    let reason = format!("{}: {}", group.name, result.reason);
+    let of_ready = result.ready.then(|| group.clone());
+    Evaluation { reason, about: Some(group.name.to_string()), group: of_ready, ..result }
+}
+
+/// Returns the first groups of a resource, and how many there are more.
+pub(super) fn first_groups(name: &str, trigger: &Trigger, situation: Situation<'_>) -> (Vec<GroupSeen>, u64) {
+    let Some(groups) = situation.pending.groups(name).filter(|_| trigger.group_by.is_some()) else {
+        return (Vec::new(), 0);
+    };
+    let seen = groups.iter().take(MAX_GROUPS).map(|group| {
+        let waits = group.waits();
+        let result = of_waits(name, trigger, Some(waits), situation);
+        let waits_for = (!result.ready).then_some(result.reason);
+        GroupSeen { name: group.name.to_string(), count: waits.pending.count, waits_for }
+    });
+    (seen.collect(), groups.len().saturating_sub(MAX_GROUPS) as u64)
+}
+
+/// Returns whether artifacts are missing for a run, and none has waited for `max_wait`.
+fn is_short(trigger: &Trigger, waits: Waits, now: Moment) -> bool {
+    !is_enough(trigger, waits) && trigger.max_wait.is_none_or(|wait| now < waits.oldest.after(wait))
+}
+
+fn is_enough(trigger: &Trigger, waits: Waits) -> bool {
+    waits.pending.count >= trigger.min_artifacts && waits.pending.bytes >= trigger.min_bytes
 }
 
 /// Evaluates the trigger of a resource for these pending artifacts.
@@ -186,8 +243,8 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
 /// Adds the further conditions of a resource's trigger to what its artifacts say.
 fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'_>) -> Evaluation {
     // There are enough artifacts, and only quiet is missing.
-    let is_enough = |it: Waits| it.pending.count >= trigger.min_artifacts && it.pending.bytes >= trigger.min_bytes;
-    let is_quieting = !counted.ready && look.waits.is_some_and(|waits| waits.pending.count > 0 && is_enough(waits));
+    let has_enough = |waits: Waits| waits.pending.count > 0 && is_enough(trigger, waits);
+    let is_quieting = !counted.ready && look.waits.is_some_and(has_enough);
     let ready = counted.ready && (counted.overdue || more.level == Level::Met);
     let waits_for = match more.level {
         Level::Met => String::new(),

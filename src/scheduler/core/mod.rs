@@ -8,6 +8,7 @@
 mod answers;
 mod condition;
 mod evaluation;
+mod groups;
 mod history;
 mod run;
 #[cfg(test)]
@@ -20,8 +21,10 @@ mod trigger_simulation;
 #[cfg(test)]
 mod trigger_tests;
 mod waiting;
+mod waits;
 
 pub use answers::{Asked, Basis, Said};
+pub use groups::{Added, GroupSeen, Groups, Look};
 pub use history::{AfterRunCondition, History};
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
 pub use situation::{BEING_SCANNED, Situation};

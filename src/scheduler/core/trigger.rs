@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Asked, Basis};
-use super::evaluation::{Evaluation, KeptBy, of_pipeline, of_resource};
+use super::evaluation::{Evaluation, KeptBy, first_groups, of_pipeline, of_resource};
+use super::groups::GroupSeen;
 use super::situation::Situation;
 use super::waiting::Waiting;
 use crate::base::{Moment, Timestamp};
@@ -94,9 +95,42 @@ pub struct Preview {
     /// the oldest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// How many of the new artifacts that were looked at belong to no group of its `group_by`.
+    /// The groups that wait, that of the oldest artifact first, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupSeen>,
+    /// How many more groups wait.
+    #[serde(default)]
+    pub more_groups: u64,
+    /// How many new artifacts belong to no group of its `group_by`.
     #[serde(default)]
     pub without_group: u64,
+    /// How many new artifacts are left out of the groups until older ones are claimed, because of
+    /// the bound on artifacts in groups.
+    #[serde(default)]
+    pub beyond: u64,
+}
+
+impl Preview {
+    /// Returns the group that this is about, and how many more there are: `day=1, and 2 more
+    /// groups`.
+    #[must_use]
+    pub fn group_line(&self) -> Option<String> {
+        let group = self.group.as_ref()?;
+        Some(match (self.groups.len() as u64 + self.more_groups).saturating_sub(1) {
+            0 => group.clone(),
+            1 => format!("{group}, and 1 more group"),
+            several => format!("{group}, and {several} more groups"),
+        })
+    }
+
+    /// Returns how many artifacts wait because too many older ones are in groups, and what to do.
+    #[must_use]
+    pub fn beyond_line(&self) -> Option<String> {
+        let what =
+            if self.beyond == 1 { "1 new artifact".to_owned() } else { format!("{} new artifacts", self.beyond) };
+        let why = "until older ones are claimed by a run that is started by hand, or removed";
+        (self.beyond > 0).then(|| format!("{what}, {why}"))
+    }
 }
 
 /// Decides whether runs start now. Only watched resources count, and triggers of the pipeline.
@@ -146,6 +180,8 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
     let of = |(named, result): (Named<'_>, Evaluation)| {
         let waits = || (named.resource.is_some() && result.ready && !joined).then(|| waits_for.clone());
         let held = result.held.or_else(|| held.clone()).or_else(waits);
+        let of_groups = |it: &ResourceSpec| first_groups(&it.name, &it.trigger, situation);
+        let (groups, more_groups) = named.resource.map(of_groups).unwrap_or_default();
         Preview {
             trigger: named.name.to_owned(),
             resource: named.resource.map(|resource| resource.name.clone()),
@@ -160,7 +196,10 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
             next_at: result.next.map(|next| now.time.after(next.since(now.moment))),
             conditions: result.conditions,
             group: result.about,
+            groups,
+            more_groups,
             without_group: 0,
+            beyond: 0,
         }
     };
     resources.into_iter().chain(of_pipelines(pipeline, situation)).map(of).collect()
@@ -339,7 +378,7 @@ fn fire(ready: &[&Evaluated<'_>], now: Timestamp) -> Fire {
         }
     }
     let marks = ready.iter().flat_map(|(_, result)| result.marks.clone()).collect();
-    let partitions = ready.iter().filter_map(|(_, result)| result.group.as_ref().map(|group| group.name.clone()));
+    let partitions = ready.iter().filter_map(|(_, result)| result.group.as_ref().map(|group| group.name.to_string()));
     let partition = partitions.reduce(|all, other| format!("{all}; {other}"));
     Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; "), fired_by, marks, partition }
 }
@@ -350,7 +389,7 @@ fn claim(resource: &str, needs: &Trigger, result: &Evaluation) -> Claim {
     // were counted. After `max_wait`, any number is enough.
     let (at_least, min_bytes) = if result.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
     let most = needs.max_artifacts.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    let only = result.group.as_ref().map(|group| group.artifacts.iter().copied().take(most).collect());
+    let only = result.group.as_ref().map(|group| group.artifacts().take(most).collect());
     Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes, only }
 }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Ask, Fire, History, Plan, Said, Situation, Waiting, plan, preview};
+use super::{Ask, Fire, GroupSeen, Groups, History, Plan, Said, Situation, Waiting, plan, preview};
 use crate::base::{ArtifactId, Moment, Now, Timestamp};
-use crate::manifest::{GroupBy, Pipeline, parse_pinned};
+use crate::manifest::{Pipeline, parse_pinned};
 use crate::model::{Artifact, ArtifactState, EndedRun, MetricRecord, Pending, RunState};
 
 const START: &str = "2026-03-02T00:00:00Z";
@@ -60,6 +60,18 @@ impl World {
         let at = Some(now(seconds).time);
         let pending = Pending { count, bytes: count, oldest_at: at, newest_at: at, as_of: self.events };
         self.waiting.note("raw", pending, now(seconds));
+    }
+
+    /// The host reads the groups of `raw`: these artifacts are pending.
+    fn read_groups(&mut self, artifacts: &[Artifact], seconds: i64) {
+        let by = self.pipeline.resource("raw").and_then(|raw| raw.trigger.group_by.clone()).unwrap();
+        assert!(!self.waiting.knows_groups("raw", &by), "nothing has changed");
+        let mut groups = Groups::new(&by, self.events, now(seconds));
+        for it in artifacts {
+            groups.add(it.id, &it.path, it.size, it.created_at, now(seconds));
+        }
+        self.waiting.set_groups("raw", groups);
+        assert!(self.waiting.knows_groups("raw", &by));
     }
 
     fn metric(&mut self, seq: u64, value: f64, fired_by: &[&str], seconds: i64) {
@@ -387,11 +399,8 @@ fn artifacts(paths: &[&str]) -> Vec<Artifact> {
 fn each_group_of_artifacts_has_its_own_run() {
     let mut world = World::new("{ min_artifacts = 2, max_artifacts = 3, group_by = \"{day}/*.csv\" }", "");
     let artifacts = artifacts(&["1/a.csv", "readme.txt", "2/a.csv", "2/b.csv", "2/c.csv", "2/d.csv"]);
-    let by = GroupBy::parse("{day}/*.csv").unwrap();
     world.arrive(6, 10);
-    assert!(!world.waiting.knows_groups("raw"));
-    world.waiting.note_groups("raw", &by, &artifacts, now(10));
-    assert!(world.waiting.knows_groups("raw"));
+    world.read_groups(&artifacts, 10);
     let fire = world.fire(10).unwrap();
     assert_eq!((fire.trigger.as_str(), fire.partition.as_deref()), ("raw: day=2: 4 new artifacts", Some("day=2")));
     let claim = &fire.claims[0];
@@ -400,8 +409,7 @@ fn each_group_of_artifacts_has_its_own_run() {
         (Some(&artifacts[2..5].iter().map(|it| it.id).collect::<Vec<_>>()[..]), 2)
     );
     world.arrive(3, 11);
-    assert!(!world.waiting.knows_groups("raw"), "they are read again");
-    world.waiting.note_groups("raw", &by, &artifacts[..2], now(11));
+    world.read_groups(&artifacts[..2], 11);
     let Plan::Wait { ticks, .. } = plan(&world.pipeline, world.situation(&BTreeMap::new(), 11)) else { panic!() };
     assert_eq!(ticks[0].reason, "day=1: 1 of 2 artifacts", "a file in no group counts for none");
 }
@@ -409,19 +417,56 @@ fn each_group_of_artifacts_has_its_own_run() {
 #[test]
 fn a_schedule_is_due_until_each_group_has_its_run() {
     let mut world = World::new("{ group_by = \"{day}/*.csv\", cron = \"0 6 * * *\" }", "");
-    let by = GroupBy::parse("{day}/*.csv").unwrap();
     let artifacts = artifacts(&["1/a.csv", "2/a.csv", "3/a.csv"]);
     let mut fired = Vec::new();
     for left in 0..3 {
         world.arrive(3 - left, 21_600);
-        world.waiting.note_groups("raw", &by, &artifacts[usize::try_from(left).unwrap()..], now(21_600));
+        world.read_groups(&artifacts[usize::try_from(left).unwrap()..], 21_600);
         fired.extend(world.fire(21_600).and_then(|fire| fire.partition));
         world.restart(21_600);
     }
     assert_eq!(fired, ["day=1", "day=2", "day=3"]);
     world.arrive(1, 21_700);
-    world.waiting.note_groups("raw", &by, &artifacts[..1], now(21_700));
+    world.read_groups(&artifacts[..1], 21_700);
     assert_eq!(world.at(21_700), None, "and then until tomorrow");
+}
+
+#[test]
+fn a_trigger_of_the_pipeline_takes_what_waits_in_all_groups() {
+    let raw = "{ min_artifacts = 2, max_artifacts = 7, group_by = \"{day}/*.csv\" }";
+    let mut world = World::new(raw, "[triggers.hourly]\nevery = \"1h\"");
+    world.arrive(2, 10);
+    world.read_groups(&artifacts(&["1/a.csv", "2/a.csv"]), 10);
+    let fire = world.fire(3_600).unwrap();
+    assert_eq!((fire.fired_by.as_slice(), fire.partition), (&["hourly".to_owned()][..], None));
+    assert_eq!((&fire.claims[0].only, fire.claims[0].at_most), (&None, Some(7)));
+}
+
+#[test]
+fn incomplete_groups_are_counted_and_listed() {
+    let mut world = World::new("{ min_artifacts = 3, max_wait = \"1h\", group_by = \"{day}/*.csv\" }", "");
+    let paths: Vec<String> = ["1/a", "2/a", "2/b"].into_iter().map(str::to_owned).collect();
+    let others = (3..30).map(|day| format!("{day}/a"));
+    let paths: Vec<String> = paths.into_iter().chain(others).map(|path| format!("{path}.csv")).collect();
+    let artifacts = artifacts(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+    world.arrive(3, 10);
+    world.read_groups(&artifacts[..3], 10);
+    assert_eq!(ticks(&world, 10), ["raw not_ready: day=1: 1 of 3 artifacts; 1 more group waits"]);
+    assert_eq!(world.until(10), Some(3_600), "the longest wait of the oldest");
+    world.arrive(30, 11);
+    world.read_groups(&artifacts, 29);
+    assert_eq!(ticks(&world, 29), ["raw not_ready: day=1: 1 of 3 artifacts; 28 more groups wait"]);
+    let unseen = BTreeMap::new();
+    let seen = preview(&world.pipeline, world.situation(&unseen, 29)).pop().unwrap();
+    let group = |name: &str, count, waits_for: &str| GroupSeen {
+        name: name.to_owned(),
+        count,
+        waits_for: Some(waits_for.to_owned()),
+    };
+    assert_eq!(seen.groups[..2], [group("day=1", 1, "1 of 3 artifacts"), group("day=2", 2, "2 of 3 artifacts")]);
+    assert_eq!((seen.groups.len(), seen.more_groups, seen.group.as_deref()), (20, 9, Some("day=1")));
+    let fire = world.fire(3_600).unwrap();
+    assert_eq!(fire.partition.as_deref(), Some("day=1"), "the oldest has waited long enough");
 }
 
 const RAW_IS_PAUSED: &str = "paused since 2026-03-02T00:00:00.000000Z: it moves";

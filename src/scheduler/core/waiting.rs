@@ -4,75 +4,20 @@
 //! sends the count when its batch was recorded, and a run may have claimed some of these artifacts
 //! before the message is read. So each count contains the number of the event as of which it was
 //! taken, and an older count never replaces a newer one.
-//!
-//! Counts contain the times at which artifacts were recorded. How long artifacts have waited is
-//! measured from the moments at which the scheduler received the counts, so that setting the clock
-//! changes nothing. For artifacts that the last host recorded, only the time on record is known; a
-//! time in the future counts as now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::base::{ArtifactId, Moment, Now, Timestamp};
+use super::groups::Groups;
+use super::waits::Waits;
+use crate::base::Now;
 use crate::manifest::GroupBy;
-use crate::model::{Artifact, Pending};
+use crate::model::Pending;
 
-/// The pending artifacts in each watched resource, as far as the scheduler knows them.
+/// The pending artifacts in each watched resource, as far as the scheduler knows them; and the
+/// groups of those whose trigger groups them.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(BTreeMap<String, Waits>, BTreeMap<String, Groups>);
-
-/// The groups of pending artifacts in one resource.
-#[derive(Debug, Clone, Default)]
-struct Groups {
-    /// See [`Pending::as_of`]: when they were read.
-    as_of: u64,
-    groups: Arc<[Group]>,
-}
-
-/// A group of pending artifacts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
-    /// Its name, such as `day=2026-03-01`.
-    pub(super) name: String,
-    /// The artifacts, oldest first.
-    pub(super) artifacts: Vec<ArtifactId>,
-    /// Their count.
-    pub(super) waits: Waits,
-}
-
-/// The pending artifacts in one resource, or in one group of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waits {
-    /// The count.
-    pub(super) pending: Pending,
-    /// When the oldest artifact was recorded; if there is none, when the count was received.
-    pub(super) oldest: Moment,
-    /// When the newest artifact was recorded; if there is none, when the count was received.
-    pub(super) newest: Moment,
-    /// When the count was received.
-    received: Moment,
-}
-
-impl Waits {
-    /// Creates the state from the first count of a resource.
-    fn first(pending: Pending, now: Now) -> Self {
-        let moment = |at: Option<Timestamp>| now.moment.before(at.map_or(Duration::ZERO, |at| now.time.since(at)));
-        Self { pending, oldest: moment(pending.oldest_at), newest: moment(pending.newest_at), received: now.moment }
-    }
-
-    /// Returns the state after the next count.
-    fn next(&self, pending: Pending, now: Now) -> Self {
-        let next = Self::first(pending, now);
-        let is_same_newest = pending.newest_at == self.pending.newest_at && pending.newest_at.is_some();
-        let is_same_oldest = pending.oldest_at == self.pending.oldest_at && pending.oldest_at.is_some();
-        // If the newest artifact has changed, it was recorded since the last count. If the oldest
-        // has changed, because older ones were claimed, it is not older than those were.
-        let newest = if is_same_newest { self.newest } else { next.newest.max(self.received) };
-        let oldest = if is_same_oldest { self.oldest } else { next.oldest.max(self.oldest) };
-        Self { oldest: oldest.min(newest), newest, ..next }
-    }
-}
+pub struct Waiting(BTreeMap<String, Waits>, BTreeMap<String, Arc<Groups>>);
 
 impl Waiting {
     /// Stores a count, unless a later one is known already.
@@ -96,39 +41,25 @@ impl Waiting {
         self.0.iter().map(|(name, waits)| (name.as_str(), waits.pending))
     }
 
-    /// Returns whether the groups of a resource were read when its last count was taken.
-    pub fn knows_groups(&self, resource: &str) -> bool {
+    /// Returns whether the groups of a resource are those of its last count.
+    pub fn knows_groups(&self, resource: &str, by: &GroupBy) -> bool {
         let count = self.0.get(resource).map_or(0, |waits| waits.pending.as_of);
-        self.1.get(resource).is_some_and(|groups| groups.as_of == count)
+        self.1.get(resource).is_some_and(|groups| groups.are_of(by, count))
     }
 
-    /// Stores the groups of a resource: its pending artifacts, oldest first. Leaves out artifacts
-    /// that are in no group.
-    pub fn note_groups(&mut self, resource: &str, by: &GroupBy, artifacts: &[Artifact], now: Now) {
-        let as_of = self.0.get(resource).map_or(0, |waits| waits.pending.as_of);
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
-        let mut groups: Vec<(String, Pending, Vec<ArtifactId>)> = Vec::new();
-        for artifact in artifacts {
-            let Some(name) = by.group(&artifact.path) else { continue };
-            let place = *places.entry(name.clone()).or_insert(groups.len());
-            if place == groups.len() {
-                let pending = Pending { oldest_at: Some(artifact.created_at), ..Pending::default() };
-                groups.push((name, pending, Vec::new()));
-            }
-            if let Some((_, pending, ids)) = groups.get_mut(place) {
-                (pending.count, pending.bytes) = (pending.count + 1, pending.bytes + artifact.size);
-                pending.newest_at = Some(artifact.created_at);
-                ids.push(artifact.id);
-            }
-        }
-        let group = |(name, pending, artifacts)| Group { name, artifacts, waits: Waits::first(pending, now) };
-        let groups = groups.into_iter().map(group).collect();
-        self.1.insert(resource.to_owned(), Groups { as_of, groups });
+    /// Takes the groups of a resource, to bring them up to date.
+    pub fn take_groups(&mut self, resource: &str) -> Option<Groups> {
+        self.1.remove(resource).map(Arc::unwrap_or_clone)
     }
 
-    /// Returns the groups of a resource, that of the oldest artifact first.
-    pub(super) fn groups(&self, resource: &str) -> &[Group] {
-        self.1.get(resource).map_or(&[], |groups| &groups.groups)
+    /// Stores the groups of a resource.
+    pub fn set_groups(&mut self, resource: &str, groups: Groups) {
+        self.1.insert(resource.to_owned(), Arc::new(groups));
+    }
+
+    /// Returns the groups of a resource; `None` if none is known.
+    pub(super) fn groups(&self, resource: &str) -> Option<&Groups> {
+        self.1.get(resource).map(|groups| &**groups).filter(|groups| groups.len() > 0)
     }
 
     /// Returns the resources for which a count was received.

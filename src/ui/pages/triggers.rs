@@ -29,13 +29,16 @@ pub(super) struct TriggerCard {
     conditions: Vec<ConditionRow>,
     /// `3 artifacts, 4 KiB`; of a resource.
     waiting: Option<String>,
-    /// The group of artifacts that the conditions are about, if the trigger groups them.
+    /// The group of artifacts that the conditions are about, if the trigger groups them, and how
+    /// many more there are.
     group: Option<String>,
     oldest: Option<text::Moment>,
     /// Files that cannot be recorded yet, one line each; the next field counts the others.
     unrecorded: Vec<String>,
     more_unrecorded: u64,
     without_group: u64,
+    /// What waits because too many older artifacts are in groups.
+    beyond: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,7 +84,7 @@ impl TriggerCard {
             }
         }
         if preview.outcome == TickOutcome::Error {
-            why = why.or(Some(preview.reason));
+            why = why.or_else(|| Some(preview.reason.clone()));
         }
         let waiting = resource.and_then(|resource| now.pending.get(&resource.name)).copied();
         let unrecorded = resource.and_then(|resource| now.waiting.get(&resource.name)).cloned().unwrap_or_default();
@@ -107,7 +110,8 @@ impl TriggerCard {
             oldest: waiting.and_then(|pending| pending.oldest_at).map(text::both),
             more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
             unrecorded: lines,
-            group: preview.group,
+            group: preview.group_line(),
+            beyond: preview.beyond_line(),
             without_group: preview.without_group,
             name: preview.trigger,
         }
