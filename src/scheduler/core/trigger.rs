@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::answers::{Asked, Basis};
 use super::evaluation::{Evaluation, KeptBy, of_pipeline, of_resource};
@@ -72,7 +73,8 @@ pub struct Fire {
 }
 
 /// What a trigger would do now, and when it could fire next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TriggerPreview)]
 pub struct Preview {
     /// The trigger.
     pub trigger: String,
@@ -84,9 +86,10 @@ pub struct Preview {
     /// Why.
     pub reason: String,
     /// Why no run starts, even if its own conditions are met.
+    #[schema(required)]
     pub held: Option<String>,
-    /// When time alone would meet its conditions; `None` if they are met, or time alone is not
-    /// enough.
+    /// When time alone would meet its conditions, if they are not met and time alone is enough.
+    #[schema(required)]
     pub next_at: Option<Timestamp>,
     /// Each condition, with what it sees and what it wants.
     pub conditions: Vec<ConditionSeen>,
@@ -96,6 +99,7 @@ pub struct Preview {
     pub group: Option<String>,
     /// How many new artifacts belong to no group of its `group_by`, as far as they were looked at.
     #[serde(default)]
+    #[schema(required)]
     pub without_group: u64,
 }
 
