@@ -15,9 +15,10 @@ struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 7] = [
+const ASSETS: [Asset; 8] = [
     Asset { name: "plain.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/plain.css") },
     Asset { name: "pipeline.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/pipeline.css") },
+    Asset { name: "api.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/api.css") },
     Asset { name: "live.js", media_type: SCRIPT, text: include_str!("assets/live.js") },
     Asset { name: "graph.js", media_type: SCRIPT, text: include_str!("assets/graph.js") },
     Asset { name: "countdown.js", media_type: SCRIPT, text: include_str!("assets/countdown.js") },

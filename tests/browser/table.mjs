@@ -13,5 +13,6 @@ export const SCREENS = [
   ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
   ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
+  ['api', { empty: ['/api', 'Starts a run.', 'OpenAPI 3.1'], penguins: ['/api'] }],
   ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm'], penguins: ['/actions/train'] }],
 ];

@@ -41,8 +41,9 @@ use super::openapi::{Answer, Media, Success};
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 22] = [
+pub(super) const FIXED_PATHS: [&str; 23] = [
     "/",
+    "/api",
     "/approvals",
     "/api/v1/approvals",
     "/api/v1/artifacts",
