@@ -36,11 +36,9 @@ from typing import Any, Literal, TypedDict
 def generate(document: dict[str, Any]) -> str:
     """Returns the text of the module for a document."""
     schemas: dict[str, Any] = document["components"]["schemas"]
-    # A page of a list is `Items` here.
-    wanted = {name: schema for name, schema in schemas.items() if not name.startswith("List_")}
     parts = [HEAD]
-    for name in _in_order(wanted):
-        parts.append(_definition(name, wanted[name]))
+    for name in _in_order(schemas):
+        parts.append(_definition(name, schemas[name]))
     return "\n\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -94,12 +92,13 @@ def _alias(name: str, schema: dict[str, Any]) -> str:
 
 
 def _typed_dict(name: str, bases: list[str], schema: dict[str, Any], about: str) -> str:
-    properties, required = schema["properties"], set(schema.get("required", ()))
+    properties, required = schema["properties"], schema.get("required", ())
     if any(map(_is_odd, properties)):
         # The name of a member is a word of Python.
         members = "".join(f'        "{key}": "{_type(value)}",\n' for key, value in properties.items())
         return f'{_comment(about)}{name} = TypedDict(\n    "{name}",\n    {{\n{members}    }},\n)'
-    always = {key: value for key, value in properties.items() if key in required}
+    # In the order of the fields of the host's own type.
+    always = {key: properties[key] for key in required}
     perhaps = {key: value for key, value in properties.items() if key not in required}
     text = ""
     if always and perhaps:
@@ -210,8 +209,8 @@ def main() -> int:
         return 0
     if options.check:
         print(
-            f"{TARGET.name} is not what the document of the API says: run `python -m generate_types "
-            f"http://127.0.0.1:8000/openapi.json` in clients/python against a host of this version",
+            f"{TARGET.name} is not what the document of the API says: run `scripts/test-python-client "
+            f"types http://127.0.0.1:8000` against a host of this version",
             file=sys.stderr,
         )
         return 1

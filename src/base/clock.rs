@@ -9,10 +9,12 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z. Its text form is RFC 3339 in UTC with
 /// six digits, such as `2026-03-01T12:00:00.000000Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = String, format = DateTime, examples("2026-03-01T12:00:00.000000Z"))]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -5,10 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 /// The SHA-256 of some bytes (FIPS 180-4). Its text form is `sha256:` and 64 lower-case hexadecimal
 /// digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^sha256:[0-9a-f]{64}$",
+    examples("sha256:b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c")
+)]
 pub struct Digest([u8; 32]);
 
 /// The letters of base64 (RFC 4648).

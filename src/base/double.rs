@@ -7,10 +7,32 @@
 use std::fmt;
 
 use serde::de::{self, Visitor};
-use serde::{Deserializer, Serializer};
+use serde::{Deserializer, Serialize, Serializer};
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The word for each double that is not finite.
 const WORDS: [(&str, f64); 3] = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+
+/// A double with its JSON form.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Number(#[serde(with = "self")] pub f64);
+
+impl ToSchema for Number {}
+
+impl PartialSchema for Number {
+    fn schema() -> RefOr<Schema> {
+        let about = "A double. JSON has no number for one that is not finite: it is a word.";
+        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(WORDS.map(|(word, _)| word)));
+        OneOfBuilder::new()
+            .item(ObjectBuilder::new().schema_type(Type::Number))
+            .item(words)
+            .description(Some(about))
+            .examples([0.75])
+            .into()
+    }
+}
 
 /// Returns the word for a double that is not finite; `None` for a finite one.
 #[must_use]

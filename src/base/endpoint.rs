@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Longest host name, in bytes: the limit of the domain name system.
 const MAX_NAME_BYTES: usize = 253;
@@ -178,6 +180,15 @@ impl fmt::Display for Host {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl ToSchema for Endpoint {}
+
+impl PartialSchema for Endpoint {
+    fn schema() -> RefOr<Schema> {
+        let about = "A host and a port, such as `api.example.com:443`, `127.0.0.1:8080` or `[::1]:9000`.";
+        ObjectBuilder::new().schema_type(Type::String).description(Some(about)).examples(["api.example.com:443"]).into()
     }
 }
 

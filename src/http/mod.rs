@@ -28,6 +28,7 @@ mod server;
 mod tls;
 
 pub(crate) use api::bodies;
+pub use api::document;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -137,9 +138,6 @@ pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr, pages: Router, lo
 }
 
 fn unknown_route(path: &str) -> Problem {
-    let problem = Problem::not_found(format!("there is no route `{}`", shown(path)));
-    match nearest(path, api::FIXED_PATHS.iter().copied()) {
-        Some(near) => problem.with("did_you_mean", near),
-        None => problem,
-    }
+    Problem::not_found(format!("there is no route `{}`", shown(path)))
+        .suggest(nearest(path, api::FIXED_PATHS.iter().copied()))
 }

@@ -4,7 +4,8 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::request_id;
 use crate::base::{bounds::cut, escape};
@@ -24,18 +25,54 @@ pub(super) struct Problem {
     kind: &'static str,
     title: &'static str,
     detail: String,
-    extras: Map<String, Value>,
+    extras: Extras,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What is wrong with a request (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// What kind of problem it is, for programs: `urn:anacostia:problem:` and a word.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind, for people.
+    title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong with this request, and what to do about it.
+    detail: String,
+    #[serde(flatten)]
+    extras: Extras,
+}
+
+/// What some problems say besides.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = ProblemAdvice)]
+struct Extras {
+    /// The parameter whose value is invalid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    /// What was probably meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<String>,
+    /// What is allowed instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<Vec<String>>,
+    /// Why the host is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<Vec<String>>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), extras: Map::new(), headers: Vec::new() }
+        Self { status, kind, title, detail: detail.into(), extras: Extras::default(), headers: Vec::new() }
     }
 
-    /// Adds a member besides the standard ones.
-    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extras.insert(name.to_owned(), value.into());
+    /// Adds what was probably meant.
+    pub(super) fn suggest(mut self, near: Option<&str>) -> Self {
+        self.extras.did_you_mean = near.map(str::to_owned);
         self
     }
 
@@ -47,10 +84,8 @@ impl Problem {
     /// Adds the invalid value of the request, the allowed values, and the most similar of them.
     pub(super) fn choices<'a>(mut self, word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Self {
         let allowed: Vec<&str> = allowed.into_iter().collect();
-        if let Some(near) = nearest(word, allowed.iter().copied()) {
-            self = self.with("did_you_mean", near);
-        }
-        self.with("allowed", allowed)
+        self.extras.allowed = Some(allowed.iter().map(|word| (*word).to_owned()).collect());
+        self.suggest(nearest(word, allowed))
     }
 
     /// The request is invalid as HTTP or as a query.
@@ -68,8 +103,10 @@ impl Problem {
     /// A parameter with an invalid value.
     pub(super) fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
         let detail = format!("`{name}` is not valid: {why}");
-        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has an invalid value", detail)
-            .with("parameter", name)
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has an invalid value", detail);
+        problem.extras.parameter = Some(name.to_owned());
+        problem
     }
 
     /// No token, or the wrong one.
@@ -163,9 +200,9 @@ impl Problem {
     /// The host is not ready yet.
     pub(super) fn not_ready(reasons: Vec<String>) -> Self {
         let detail = reasons.join("; ");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the host is not ready", detail)
-            .with("reasons", reasons)
-            .header(header::RETRY_AFTER, "1")
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the host is not ready", detail);
+        let extras = Extras { reasons: Some(reasons), ..Extras::default() };
+        Self { extras, ..problem }.header(header::RETRY_AFTER, "1")
     }
 
     /// An internal error of the host, which the client cannot fix. The details may name files of
@@ -181,12 +218,13 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = Map::new();
-        body.insert("type".to_owned(), format!("urn:anacostia:problem:{}", self.kind).into());
-        body.insert("title".to_owned(), self.title.into());
-        body.insert("status".to_owned(), self.status.as_u16().into());
-        body.insert("detail".to_owned(), self.detail.into());
-        body.extend(self.extras);
+        let body = ProblemBody {
+            kind: format!("urn:anacostia:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            extras: self.extras,
+        };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -13,7 +13,10 @@ use crate::scheduler::View;
 use crate::store::PageRequest;
 
 /// Number of items of a page if the client gives no limit.
-const DEFAULT_LIMIT: u32 = 50;
+pub(super) const DEFAULT_LIMIT: u32 = 50;
+
+/// Number of attempts in a row that a lineage has if the client gives no `depth`.
+pub(super) const DEFAULT_DEPTH: u32 = 3;
 
 /// The parameters of a query. A parameter without a value counts as absent, so that an empty form
 /// field does not filter.
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn unknown_repeated_and_invalid_parameters_are_refused() {
-        assert!(parse("limt=7").unwrap_err().contains("\"did_you_mean\": String(\"limit\")"));
+        assert!(parse("limt=7").unwrap_err().contains("did_you_mean: Some(\"limit\")"));
         assert!(parse("limit=7&limit=8").unwrap_err().contains("twice"));
         for bad in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=99999999999999999999"] {
             assert!(parse(bad).unwrap().limit().is_err(), "{bad}");

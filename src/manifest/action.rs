@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::approval::ApprovalSpec;
 use super::secret::SecretSource;
@@ -159,7 +160,7 @@ impl Default for Backoff {
 }
 
 /// When an action runs, given how those before it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunWhen {
     /// All have succeeded (default).

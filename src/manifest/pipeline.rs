@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::action::{ActionSpec, Build};
 use super::condition::{Condition, TriggerSpec};
@@ -179,7 +180,7 @@ impl ComponentUse<'_> {
 }
 
 /// When a run starts, if several resources are watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Join {
     /// When the triggers of all of them are satisfied.

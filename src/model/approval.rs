@@ -1,6 +1,7 @@
 //! Approvals: what a person decides before an action starts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::string_enum;
 use crate::base::{TimeSpan, Timestamp};
@@ -18,14 +19,15 @@ string_enum! {
 }
 
 /// The decision about an approval. It never changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     /// The verdict.
     pub verdict: Verdict,
-    /// Who decided, as given: there are no accounts that could prove it. At most
-    /// [`MAX_DECIDER_CHARS`](crate::base::bounds::MAX_DECIDER_CHARS) characters.
+    /// Who decided, as given: there are no accounts that could prove it.
+    #[schema(required, max_length = 200)]
     pub by: Option<String>,
-    /// Why, as given; at most [`MAX_NOTE_CHARS`](crate::base::bounds::MAX_NOTE_CHARS) characters.
+    /// Why, as given.
+    #[schema(required, max_length = 2000)]
     pub note: Option<String>,
     /// When it was recorded.
     pub at: Timestamp,
@@ -47,15 +49,17 @@ impl Decision {
 }
 
 /// An approval that an action of a run has asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Approval {
     /// Who should decide, as the manifest says: a text for people, which nothing enforces.
     pub who: String,
     /// When it was asked for.
     pub since: Timestamp,
-    /// When it times out; `None` if it waits without end.
+    /// When it times out, if it does not wait without end.
+    #[schema(required)]
     pub until: Option<Timestamp>,
     /// The decision, once there is one.
+    #[schema(required)]
     pub decision: Option<Decision>,
 }
 

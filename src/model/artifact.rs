@@ -1,6 +1,7 @@
 //! Artifacts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::string_enum;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
@@ -29,7 +30,7 @@ string_enum! {
 }
 
 /// One version of the content at one path of a resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Artifact {
     /// Its id.
     pub id: ArtifactId,
@@ -40,16 +41,20 @@ pub struct Artifact {
     /// Version number, counted for each path.
     pub version: u64,
     /// Digest of the content. Absent if the artifact is `ignored`.
+    #[schema(required)]
     pub digest: Option<Digest>,
     /// Size in bytes.
     pub size: u64,
     /// Its state.
     pub state: ArtifactState,
     /// Why it is ignored, or was not taken.
+    #[schema(required)]
     pub reason: Option<String>,
     /// The run that claimed it.
+    #[schema(required)]
     pub run_id: Option<RunId>,
     /// The attempt that wrote it.
+    #[schema(required)]
     pub produced_by: Option<AttemptId>,
     /// Time of the record.
     pub created_at: Timestamp,

@@ -1,6 +1,7 @@
 //! Attempts, and what the host observed of each.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{ErrorInfo, LogPosition, string_enum};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
@@ -76,28 +77,38 @@ pub struct Attempt {
 }
 
 /// What an attempt used, as measured by the host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Usage {
     /// Peak size of all its linear memories and tables together, in bytes.
+    #[schema(required)]
     pub peak_memory_bytes: u64,
     /// Time on a CPU inside the guest, in microseconds.
+    #[schema(required)]
     pub cpu_time_us: u64,
     /// Time from start to end by the monotonic clock, in microseconds.
+    #[schema(required)]
     pub wall_time_us: u64,
     /// Bytes read from resources.
+    #[schema(required)]
     pub bytes_read: u64,
     /// Bytes written to resources.
+    #[schema(required)]
     pub bytes_written: u64,
     /// Bytes of log lines.
+    #[schema(required)]
     pub log_bytes: u64,
     /// Calls to host functions of `anacostia:pipeline`.
+    #[schema(required)]
     pub host_calls: u64,
     /// Requests through `wasi:http`, including denied ones.
+    #[schema(required)]
     pub http_requests: u64,
     /// Bytes of the bodies of these requests.
+    #[schema(required)]
     pub http_bytes_sent: u64,
     /// Bytes of the bodies of the answers.
+    #[schema(required)]
     pub http_bytes_received: u64,
 }
 
@@ -150,7 +161,7 @@ pub struct Access {
 }
 
 /// A call that the grants did not allow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Denial {
     /// The capability, such as `resources.create`.
     pub call: String,

@@ -2,6 +2,7 @@
 //! use the same type.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::string_enum;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
@@ -64,7 +65,7 @@ string_enum! {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Sequence number: starts at 1, without gaps, in the order of commits.
     pub seq: u64,
@@ -89,6 +90,7 @@ pub struct Event {
     /// The related artifact.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub artifact_id: Option<ArtifactId>,
-    /// Further data; see [`EventKind`].
+    /// Further data, which `type` describes.
+    #[schema(value_type = Object)]
     pub data: serde_json::Value,
 }

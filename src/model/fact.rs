@@ -1,6 +1,7 @@
 //! Facts that actions record: metrics, params, tags.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 
@@ -48,7 +49,8 @@ pub struct ArtifactTag {
 }
 
 /// A recorded metric.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Metric)]
 pub struct MetricRecord {
     /// Sequence number, for order and paging.
     pub seq: u64,
@@ -64,17 +66,20 @@ pub struct MetricRecord {
     pub succeeded: bool,
     /// Name of the metric.
     pub name: String,
-    /// Any double; see [`crate::base::double`] for its JSON form. Negative zero becomes zero.
+    /// Any double. Negative zero becomes zero.
     #[serde(with = "crate::base::double")]
+    #[schema(value_type = crate::base::double::Number)]
     pub value: f64,
     /// Position on the curve.
+    #[schema(required)]
     pub step: Option<u64>,
     /// Time of the record.
     pub recorded_at: Timestamp,
 }
 
 /// A recorded param.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Param)]
 pub struct ParamRecord {
     /// Sequence number, for order and paging.
     pub seq: u64,
@@ -95,7 +100,8 @@ pub struct ParamRecord {
 }
 
 /// A recorded tag of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Tag)]
 pub struct RunTag {
     /// Sequence number, for order and paging.
     pub seq: u64,

@@ -1,13 +1,14 @@
 //! The lineage of an artifact: what it was made from, and what was made from it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{AccessKind, Artifact};
 use crate::base::{ArtifactId, AttemptId, RunId};
 
 /// The part of the lineage around one artifact. Attempts and artifacts are the nodes of the graph,
 /// and each read or write of an artifact by an attempt is an edge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Lineage {
     /// The artifact in the middle.
     pub artifact: ArtifactId,
@@ -24,7 +25,7 @@ pub struct Lineage {
 }
 
 /// An attempt in a lineage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LineageAttempt {
     /// Its id.
     pub id: AttemptId,
@@ -37,7 +38,7 @@ pub struct LineageAttempt {
 }
 
 /// An edge of a lineage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LineageLink {
     /// The attempt.
     pub attempt: AttemptId,

@@ -9,6 +9,7 @@ mod again;
 mod approval;
 mod artifact;
 mod attempt;
+mod diff_list;
 mod durability;
 mod error;
 mod event;
@@ -24,11 +25,14 @@ mod run;
 mod run_diff;
 mod trigger;
 
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+
 pub use action::{ActionState, NOT_TRIGGERED, RunAction};
 pub use again::{NAMED_INPUTS, quoted};
 pub use approval::{Approval, Decision, Verdict};
 pub use artifact::{Artifact, ArtifactState, Observation};
 pub use attempt::{Access, AccessKind, Attempt, AttemptState, Denial, Fence, Outcome, Usage};
+pub use diff_list::{DiffList, MAX_DIFF_ITEMS};
 pub use durability::Durability;
 pub use error::ErrorInfo;
 pub use event::{Event, EventKind};
@@ -42,19 +46,21 @@ pub use request::{HttpRequest, RequestOutcome};
 pub use resource::{KnownPath, StagedFile};
 pub use run::{Run, RunDetail, RunState};
 pub use run_diff::{
-    ActionRecord, ComponentDiff, DiffList, DiffRun, FileDiff, FileVersion, MAX_DIFF_ITEMS, MetricDiff, Number,
-    ParamDiff, RunDiff, RunRecords, TimingDiff,
+    ActionRecord, ComponentDiff, DiffRun, FileDiff, FileVersion, MetricDiff, ParamDiff, RunDiff, RunRecords, TimingDiff,
 };
 pub use trigger::{ConditionSeen, EndedRun, Pending, Tick, TickOutcome, TriggerMark};
 
-/// Defines an enumeration whose text form is a fixed word: `as_str`, `Display`, `FromStr`, and the
-/// same word in JSON.
+/// Defines an enumeration whose text form is a fixed word: `as_str`, `Display`, `FromStr`, the same
+/// word in JSON, and its schema with what each word means.
 macro_rules! string_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident { $($(#[doc = $variant_doc:literal])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+            $($(#[doc = $variant_doc])* #[serde(rename = $word)] $variant,)+
         }
 
         impl $name {
@@ -65,6 +71,15 @@ macro_rules! string_enum {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let words = [$(($word, concat!($($variant_doc),*)),)+];
+                crate::model::words_schema(concat!($($doc),*), &words)
             }
         }
 
@@ -87,6 +102,16 @@ macro_rules! string_enum {
     };
 }
 use string_enum;
+
+/// Returns the schema of one of some words, with what is said about each.
+fn words_schema(about: &str, words: &[(&str, &str)]) -> RefOr<Schema> {
+    let meanings: String = words.iter().map(|(word, about)| format!("\n- `{word}`:{about}")).collect();
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(format!("{}\n{meanings}", about.trim_start())))
+        .enum_values(Some(words.iter().map(|(word, _)| *word)))
+        .into()
+}
 
 /// The error for a word that is not one of a fixed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Notifications: messages to people and programs about what happened.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::string_enum;
 use crate::base::{NotificationId, RunId, Timestamp};
@@ -34,7 +35,7 @@ string_enum! {
 }
 
 /// One message to one receiver, and the state of its delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Notification {
     /// Its id. Receivers recognise a repeated delivery by it.
     pub id: NotificationId,
@@ -45,12 +46,16 @@ pub struct Notification {
     /// Why it is sent.
     pub cause: NotifyCause,
     /// The event that caused it, if one did.
+    #[schema(required)]
     pub event: Option<u64>,
     /// The run that it is about.
+    #[schema(required)]
     pub run_id: Option<RunId>,
     /// The number of that run.
+    #[schema(required)]
     pub run_number: Option<u64>,
     /// The resource that it is about.
+    #[schema(required)]
     pub resource: Option<String>,
     /// What happened, in one line.
     pub title: String,
@@ -61,10 +66,12 @@ pub struct Notification {
     /// How often it was sent, with or without success.
     pub attempts: u32,
     /// Why the last attempt failed.
+    #[schema(required)]
     pub error: Option<String>,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// When it was delivered or given up.
+    #[schema(required)]
     pub ended_at: Option<Timestamp>,
 }
 

@@ -1,6 +1,7 @@
 //! Pauses of single resources and actions.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::string_enum;
 use crate::base::Timestamp;
@@ -17,7 +18,7 @@ string_enum! {
 }
 
 /// A resource or an action that is paused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pause {
     /// Its kind.
     #[serde(rename = "type")]
@@ -27,6 +28,7 @@ pub struct Pause {
     /// Since when it is paused.
     pub since: Timestamp,
     /// Why, as the person who paused it has written.
+    #[schema(required)]
     pub reason: Option<String>,
 }
 

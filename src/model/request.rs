@@ -1,6 +1,7 @@
 //! Network requests of attempts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::string_enum;
 
@@ -20,7 +21,7 @@ string_enum! {
 
 /// A request that an attempt made through `wasi:http`. Texts are escaped, truncated, and without
 /// secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HttpRequest {
     /// The method, such as `GET`.
     pub method: String,
@@ -33,6 +34,7 @@ pub struct HttpRequest {
     /// Its result.
     pub outcome: RequestOutcome,
     /// The status of the answer, if there was one.
+    #[schema(required)]
     pub status: Option<u16>,
     /// Bytes of the request's body that were handed to the network.
     pub bytes_sent: u64,
@@ -41,5 +43,6 @@ pub struct HttpRequest {
     /// From the call to the end of the answer by the monotonic clock, in microseconds.
     pub duration_us: u64,
     /// Why it was denied or failed.
+    #[schema(required)]
     pub error: Option<String>,
 }

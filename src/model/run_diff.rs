@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
+use super::diff_list::{DiffList, MAX_DIFF_ITEMS};
 use super::{ActionState, Artifact, Run, RunState};
-use crate::base::{ArtifactId, Digest, RunId, Timestamp, double};
-
-/// Most items of a list in a [`RunDiff`].
-pub const MAX_DIFF_ITEMS: usize = 500;
+use crate::base::double::Number;
+use crate::base::{ArtifactId, Digest, RunId, Timestamp};
 
 /// What is compared of one run.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct RunRecords {
 }
 
 /// What is compared of one action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ActionRecord {
     /// Its state.
     pub state: ActionState,
@@ -51,7 +51,7 @@ pub struct ActionRecord {
 
 /// The difference between two runs. In every list `a` or `b` is absent where only the other run has
 /// the item.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RunDiff {
     /// The first run.
     pub a: DiffRun,
@@ -60,21 +60,21 @@ pub struct RunDiff {
     /// Whether both ran with the same manifest.
     pub same_manifest: bool,
     /// Params that the runs were given, or that their actions recorded.
-    pub params: DiffList<ParamDiff>,
+    pub params: ParamDiffs,
     /// The components that ran.
-    pub components: DiffList<ComponentDiff>,
+    pub components: ComponentDiffs,
     /// Inputs that differ.
-    pub inputs: DiffList<FileDiff>,
+    pub inputs: FileDiffs,
     /// The last values of metrics, of attempts that succeeded.
-    pub metrics: DiffList<MetricDiff>,
+    pub metrics: MetricDiffs,
     /// How long the actions took.
-    pub timings: DiffList<TimingDiff>,
+    pub timings: TimingDiffs,
     /// Outputs that differ.
-    pub outputs: DiffList<FileDiff>,
+    pub outputs: FileDiffs,
 }
 
 /// One of the two runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct DiffRun {
     /// Its id.
     pub id: RunId,
@@ -87,28 +87,24 @@ pub struct DiffRun {
     /// When it was created.
     pub created_at: Timestamp,
     /// The time from its start to its end, in microseconds; `null` until it has ended.
+    #[schema(required)]
     pub took_us: Option<u64>,
     /// The kinds of records of which there were too many to compare, such as `inputs`.
     pub incomplete: Vec<&'static str>,
 }
 
-/// A list in a difference: what differs first, then what is equal, each in order.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DiffList<T> {
-    /// The items.
-    pub items: Vec<T>,
-    /// How many differ, listed or not.
-    pub different: usize,
-    /// How many are equal, listed or not.
-    pub equal: usize,
-    /// How many are left out because the list would be too long.
-    pub left_out: usize,
-}
+// The derive refers to a type by its name only if it has no parameters here.
+type ParamDiffs = DiffList<ParamDiff>;
+type ComponentDiffs = DiffList<ComponentDiff>;
+type MetricDiffs = DiffList<MetricDiff>;
+type TimingDiffs = DiffList<TimingDiff>;
+type FileDiffs = DiffList<FileDiff>;
 
 /// A param of both runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ParamDiff {
     /// The action that recorded it; `null` if the runs were given it.
+    #[schema(required)]
     pub action: Option<String>,
     /// Its name.
     pub name: String,
@@ -123,7 +119,7 @@ pub struct ParamDiff {
 }
 
 /// The component of an action in both runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ComponentDiff {
     /// The action.
     pub action: String,
@@ -138,7 +134,7 @@ pub struct ComponentDiff {
 }
 
 /// A metric of both runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct MetricDiff {
     /// The action that recorded it.
     pub action: String,
@@ -151,20 +147,17 @@ pub struct MetricDiff {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<Number>,
     /// The second value minus the first, if both are finite.
+    #[schema(required)]
     pub change: Option<Number>,
     /// The change in per cent of the absolute first value, which is not zero.
+    #[schema(required)]
     pub change_percent: Option<Number>,
     /// Whether both are the same.
     pub same: bool,
 }
 
-/// A double; see [`crate::base::double`] for its JSON form.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Number(#[serde(with = "double")] pub f64);
-
 /// How long an action took in both runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TimingDiff {
     /// The action.
     pub action: String,
@@ -175,19 +168,22 @@ pub struct TimingDiff {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<ActionRecord>,
     /// The second time minus the first, in microseconds.
+    #[schema(required)]
     pub change_us: Option<i64>,
     /// The change in per cent of the first time, which is not zero.
+    #[schema(required)]
     pub change_percent: Option<Number>,
 }
 
 /// An input or an output at one path.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct FileDiff {
     /// The resource.
     pub resource: String,
     /// The path.
     pub path: String,
     /// The action that wrote it; `null` for an input.
+    #[schema(required)]
     pub action: Option<String>,
     /// The version in the first run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,13 +194,14 @@ pub struct FileDiff {
 }
 
 /// A version of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FileVersion {
     /// The artifact.
     pub artifact_id: ArtifactId,
     /// Its version.
     pub version: u64,
     /// Its digest, if it is known.
+    #[schema(required)]
     pub digest: Option<Digest>,
     /// Its size in bytes.
     pub size: u64,

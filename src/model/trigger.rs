@@ -1,20 +1,23 @@
 //! Triggers: why runs start.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{RunState, string_enum};
 use crate::base::{RunId, Timestamp};
 
 /// Count of the `new` artifacts of a watched resource.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pending {
     /// Number of artifacts.
     pub count: u64,
     /// Total size in bytes.
     pub bytes: u64,
     /// When the oldest was recorded.
+    #[schema(required)]
     pub oldest_at: Option<Timestamp>,
     /// When the newest was recorded.
+    #[schema(required)]
     pub newest_at: Option<Timestamp>,
     /// The newest event at the time of the count. Every change of the count comes with an event, so
     /// of two counts the one with the larger number is later.
@@ -37,7 +40,7 @@ string_enum! {
 }
 
 /// What one condition of a trigger saw, and what it wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConditionSeen {
     /// Its key in the manifest, such as `min_artifacts` or `cron`.
     pub condition: String,
@@ -49,6 +52,7 @@ pub struct ConditionSeen {
     pub met: bool,
     /// For `all` and `any`: the conditions inside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub conditions: Vec<ConditionSeen>,
 }
 
@@ -85,7 +89,7 @@ pub struct EndedRun {
 
 /// One evaluation of a trigger. An evaluation is recorded only if its outcome, its reason or its
 /// conditions differ from the one before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tick {
     /// Sequence number, for order and paging; 0 until the store has assigned one.
     pub seq: u64,
@@ -102,9 +106,11 @@ pub struct Tick {
     /// runs active`, `paused`.
     pub reason: String,
     /// The created run, if the outcome is `fired`.
+    #[schema(required)]
     pub run_id: Option<RunId>,
     /// Each condition, with what it saw and what it wanted.
     #[serde(default)]
+    #[schema(required)]
     pub conditions: Vec<ConditionSeen>,
 }
 

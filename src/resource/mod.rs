@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::base::{ArtifactId, AttemptId, Clock as _, Digest, SystemClock, Timestamp};
 use crate::model::{KnownPath, Observation, Page, StagedFile};
@@ -400,7 +401,7 @@ pub struct Waiting {
 }
 
 /// A path that cannot be recorded yet.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, ToSchema)]
 pub struct WaitingPath {
     /// The path, escaped.
     pub path: String,

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use utoipa::ToSchema;
+
 use crate::base::{AttemptId, Clock as _, SystemClock, Timestamp};
 
 /// Why the outputs of an attempt, which are committed, are not published yet. The host goes on
 /// trying.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, ToSchema)]
 pub struct Outage {
     /// The resource that does not take them.
     pub resource: String,

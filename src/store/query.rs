@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::base::bounds::{MAX_FILTER_VALUE_CHARS, cut};
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
@@ -292,7 +293,7 @@ pub struct ActionAttempt {
 }
 
 /// An action of a run that waits for approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AwaitingApproval {
     /// The run.
     pub run_id: RunId,

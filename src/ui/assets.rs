@@ -17,13 +17,14 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const STYLE: &str = "text/css; charset=utf-8";
 
-const ASSETS: [Asset; 11] = [
+const ASSETS: [Asset; 12] = [
     Asset { name: "plain.css", media_type: STYLE, text: include_str!("assets/plain.css") },
     Asset { name: "pipeline.css", media_type: STYLE, text: include_str!("assets/pipeline.css") },
     Asset { name: "charts.css", media_type: STYLE, text: include_str!("assets/charts.css") },
     Asset { name: "uPlot.min.css", media_type: STYLE, text: include_str!("assets/vendor/uPlot.min.css") },
     Asset { name: "uPlot.iife.min.js", media_type: SCRIPT, text: include_str!("assets/vendor/uPlot.iife.min.js") },
     Asset { name: "charts.js", media_type: SCRIPT, text: include_str!("assets/charts.js") },
+    Asset { name: "api.css", media_type: STYLE, text: include_str!("assets/api.css") },
     Asset { name: "live.js", media_type: SCRIPT, text: include_str!("assets/live.js") },
     Asset { name: "graph.js", media_type: SCRIPT, text: include_str!("assets/graph.js") },
     Asset { name: "countdown.js", media_type: SCRIPT, text: include_str!("assets/countdown.js") },

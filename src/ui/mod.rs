@@ -34,13 +34,14 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde_json::Value;
 
 use self::drawings::Drawings;
 use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 28] = [
+const TEMPLATES: [(&str, &str); 29] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -53,6 +54,7 @@ const TEMPLATES: [(&str, &str); 28] = [
     ("charts_head.html", include_str!("templates/charts_head.html")),
     ("graph.html", include_str!("templates/graph.html")),
     ("trigger.html", include_str!("templates/trigger.html")),
+    ("api.html", include_str!("templates/api.html")),
     ("action.html", include_str!("templates/action.html")),
     ("approvals.html", include_str!("templates/approvals.html")),
     ("home.html", include_str!("templates/home.html")),
@@ -75,17 +77,19 @@ const TEMPLATES: [(&str, &str); 28] = [
 #[derive(Clone)]
 struct Pages {
     view: View,
+    /// The description of the HTTP API, as OpenAPI has it.
+    api: &'static Value,
     templates: Arc<Environment<'static>>,
     drawings: Drawings,
 }
 
 /// Returns the router of all pages and their assets. Its fallback is the page for addresses that do
-/// not exist.
+/// not exist. `api` is the description of the HTTP API, as OpenAPI has it.
 ///
 /// # Errors
 /// When a template in the binary is invalid; never for a binary whose tests have passed.
-pub fn router(view: View) -> Result<Router, minijinja::Error> {
-    let pages = Pages { view, templates: Arc::new(templates()?), drawings: Drawings::default() };
+pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Error> {
+    let pages = Pages { view, api, templates: Arc::new(templates()?), drawings: Drawings::default() };
     Ok(Router::new()
         .route("/", get(pages::home::show))
         .route("/runs", get(pages::runs::show))
@@ -113,6 +117,7 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
         .route("/runs/{run}/cancel", post(pages::run::act::cancel))
         .route("/approvals", get(pages::approvals::show).post(pages::decision::decide))
         .route("/settings", get(pages::settings::show))
+        .route("/api", get(pages::api::show))
         .route("/assets/{name}", get(assets::show))
         .fallback(missing)
         .with_state(pages))

@@ -38,17 +38,20 @@ pub(super) enum Section {
     Approvals,
     /// The manifest, the store, the version.
     Settings,
+    /// The HTTP API.
+    Api,
     /// No part of it.
     None,
 }
 
 /// The navigation: the section, its path, its name and its icon.
-const SECTIONS: [(Section, &str, &str, &str); 5] = [
+const SECTIONS: [(Section, &str, &str, &str); 6] = [
     (Section::Pipeline, "/", "Pipeline", "pipeline"),
     (Section::Runs, "/runs", "Runs", "runs"),
     (Section::Metrics, "/runs/metrics", "Metrics", "chart"),
     (Section::Approvals, "/approvals", "Approvals", "hand"),
     (Section::Settings, "/settings", "Settings", "settings"),
+    (Section::Api, "/api", "API", "web"),
 ];
 
 /// What a page is.

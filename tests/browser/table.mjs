@@ -21,5 +21,6 @@ export const SCREENS = [
   ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
   ['artifact', { full: ['artifact:raw', 'Lineage', 'Used by'], penguins: ['artifact:models'] }],
+  ['api', { empty: ['/api', 'Starts a run.', 'OpenAPI 3.1'], penguins: ['/api'] }],
   ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm'], penguins: ['/actions/train'] }],
 ];

@@ -66,9 +66,13 @@ fn the_page_obeys_its_content_security_policy_and_its_links_work() {
 #[test]
 fn every_page_has_the_navigation_and_says_where_the_reader_is() {
     let server = Server::start();
-    for (path, label) in
-        [("/", "Pipeline"), ("/runs", "Runs"), ("/runs/metrics", "Metrics"), ("/approvals", "Approvals")]
-    {
+    for (path, label) in [
+        ("/", "Pipeline"),
+        ("/runs", "Runs"),
+        ("/runs/metrics", "Metrics"),
+        ("/approvals", "Approvals"),
+        ("/api", "API"),
+    ] {
         let page = server.get(path).text();
         let current = format!("<a href=\"{path}\" aria-current=\"page\">");
         assert!(page.contains(&current), "{path}: {page}");
@@ -106,4 +110,23 @@ fn a_store_that_does_not_answer_is_said_on_every_page() {
         assert!(page.contains("The records cannot be read at the moment"), "{path}: {page}");
         assert!(page.contains("the disk is gone") && page.contains("aria-label=\"Main\""), "{path}: {page}");
     }
+}
+
+#[test]
+fn the_page_of_the_api_has_what_the_document_has_and_its_links_lead_somewhere() {
+    let server = Server::start();
+    let (page, document) = (server.get("/api").text(), server.get("/openapi.json").json());
+    let operations = document["paths"].as_object().unwrap().values().flat_map(|methods| methods.as_object().unwrap());
+    let ids = operations.map(|(_, operation)| operation["operationId"].as_str().unwrap());
+    let types = document["components"]["schemas"].as_object().unwrap().keys().map(String::as_str);
+    for id in ids.chain(types) {
+        assert_eq!(page.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+    }
+    for link in page.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(page.contains(&format!(" id=\"{link}\"")), "#{link} leads nowhere");
+    }
+    let description = document["info"]["description"].as_str().unwrap();
+    assert!(page.contains(description.split_once("\n\n").unwrap().0), "what the API is");
+    let command = "curl -X POST &#x27;http:&#x2f;&#x2f;";
+    assert!(page.contains(command) && page.contains("Starts a run."), "{page}");
 }

@@ -383,7 +383,7 @@ impl Server {
             resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
             control: control.clone(),
         };
-        options.pages = anacostia::ui::router(view.clone()).unwrap();
+        options.pages = anacostia::ui::router(view.clone(), anacostia::http::document()).unwrap();
         let stop = CancellationToken::new();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

@@ -73,6 +73,7 @@ mod programs;
 mod proxy;
 mod publishing;
 mod python;
+mod python_client;
 mod renaming;
 mod restart;
 mod runs;

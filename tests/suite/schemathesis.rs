@@ -27,7 +27,7 @@ const OPTIONS: [&str; 10] = [
     "--workers=2",
 ];
 
-fn pipeline() -> TestApp {
+pub(crate) fn pipeline() -> TestApp {
     let manifest = r#"
 manifest_version = 1
 [pipeline]

@@ -91,7 +91,7 @@ impl Server {
 
     /// Answers all requests for this host from now on.
     pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
-        let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
+        let pages = ui::router(view.clone(), http::document()).map_err(|error| Failure::Work(error.into()))?;
         let options = ServeOptions { recorder: Some(recorder), pages, login: self.login.clone(), tls: None };
         let _starting = self.routers.send_replace(http::router(view, options, self.bound, self.stop.clone()));
         Ok(())

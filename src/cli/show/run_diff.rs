@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Cell, Column, Table, duration, plural, short_digest, state_mark, styles};
-use crate::base::{ByteSize, Digest, double};
-use crate::model::{ActionRecord, DiffList, DiffRun, FileDiff, FileVersion, MetricDiff, Number, RunDiff, TimingDiff};
+use crate::base::double::{self, Number};
+use crate::base::{ByteSize, Digest};
+use crate::model::{ActionRecord, DiffList, DiffRun, FileDiff, FileVersion, MetricDiff, RunDiff, TimingDiff};
 
 /// Most items of a list that are shown; `--json` has more.
 const MAX_SHOWN: usize = 20;

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::List;
 use super::control::read;
@@ -16,12 +17,15 @@ use crate::model::Verdict;
 use crate::store::AwaitingApproval;
 
 /// The body of a decision. An empty body counts as an empty object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = DecisionRequest)]
 #[serde(deny_unknown_fields)]
-struct DecisionBody {
+pub(super) struct DecisionBody {
     /// Who decides; an unchecked text.
+    #[schema(max_length = 200)]
     by: Option<String>,
     /// Why.
+    #[schema(max_length = 2000)]
     note: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use super::List;
 use crate::base::ArtifactId;
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
-use crate::http::query::{Query, Segment, artifact_id};
+use crate::http::query::{DEFAULT_DEPTH, Query, Segment, artifact_id};
 use crate::model::{Artifact, ArtifactState, Lineage};
 use crate::scheduler::View;
 use crate::store::{ArtifactQuery, LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
@@ -50,9 +50,6 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
     Query::parse(&uri, &[])?;
     Ok(Json(find(&app.view, &id).await?))
 }
-
-/// Number of attempts in a row that a lineage has if the client gives no `depth`.
-const DEFAULT_DEPTH: u32 = 3;
 
 /// `GET /api/v1/artifacts/{id}/lineage`
 pub(super) async fn lineage(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<Lineage>> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::Made;
 use super::runs::{RunBody, no_run};
 use super::wait::Waiting;
 use crate::base::bounds::MAX_GIVEN;
@@ -23,16 +24,27 @@ use crate::scheduler::Inputs;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The body of `PUT /api/v1/runs/{id}`. An empty body counts as an empty object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = StartRequest)]
 #[serde(deny_unknown_fields)]
-struct StartBody {
+pub(super) struct StartBody {
     /// Params for this run alone. By default those of the run to repeat, or else none.
     params: Option<serde_json::Map<String, serde_json::Value>>,
     /// The run whose inputs it works on again: a number or an id. Without it, the run claims what
     /// is new.
     rerun_of: Option<String>,
-    /// Artifacts that it works on, whichever run claimed them; at most [`MAX_GIVEN`].
+    /// Artifacts that it works on, whichever run claimed them.
+    #[schema(min_items = 1, max_items = 1000)]
     inputs: Option<Vec<ArtifactId>>,
+}
+
+/// The body of `POST /api/v1/resources/{name}/trigger`. An empty body counts as an empty object.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = TriggerRequest)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ParamsBody {
+    /// Params for this run alone.
+    params: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// `PUT /api/v1/runs/{id}`: starts a run manually, and answers at once or when the run has ended.
@@ -43,7 +55,7 @@ pub(super) async fn start(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response> {
+) -> Result<Made<RunBody>> {
     let query = Query::parse(&uri, &["wait"])?;
     let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
         Problem::bad_request(format!("`{}` is not an id for a run: generate a UUID of version 7", shown(&id)))
@@ -67,12 +79,8 @@ pub(super) async fn start(
         waiting.until_ended(&app, id).await?;
         run = app.view.store.run_summary(id).await?.unwrap_or(run);
     }
-    let run = Json(RunBody::read(app.view.store.as_ref(), run).await?);
-    Ok(if existed {
-        run.into_response()
-    } else {
-        (StatusCode::CREATED, [(header::LOCATION, format!("/api/v1/runs/{id}"))], run).into_response()
-    })
+    let body = RunBody::read(app.view.store.as_ref(), run).await?;
+    Ok(Made { is_new: !existed, address: format!("/api/v1/runs/{id}"), body })
 }
 
 /// `POST /api/v1/resources/{name}/trigger`: starts a run on what is new in one resource, whatever
@@ -83,7 +91,7 @@ pub(super) async fn trigger(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response> {
+) -> Result<Made<RunBody>> {
     Query::parse(&uri, &[])?;
     let pipeline = app.view.pipeline();
     let Some(resource) = pipeline.resource(&name) else {
@@ -93,15 +101,11 @@ pub(super) async fn trigger(
     if !resource.watch {
         return Err(Problem::conflict(format!("`{name}` is not watched, so it has no new artifacts")));
     }
-    let body: StartBody = read(&headers, body).await?;
-    if body.rerun_of.is_some() || body.inputs.is_some() {
-        return Err(Problem::bad_request("the body may only have `params` here"));
-    }
+    let ParamsBody { params } = read(&headers, body).await?;
     let (id, inputs) = (RunId::new(), Inputs::NewIn(name));
-    let run = app.view.control.start(id, body.params.map(Into::into), inputs).await?;
-    let location = [(header::LOCATION, format!("/api/v1/runs/{id}"))];
-    let run = RunBody::read(app.view.store.as_ref(), run).await?;
-    Ok((StatusCode::CREATED, location, Json(run)).into_response())
+    let run = app.view.control.start(id, params.map(Into::into), inputs).await?;
+    let body = RunBody::read(app.view.store.as_ref(), run).await?;
+    Ok(Made { is_new: true, address: format!("/api/v1/runs/{id}"), body })
 }
 
 /// Reads a small JSON object. An empty body counts as an empty object.
@@ -145,10 +149,20 @@ pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, uri: Uri
     Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
 }
 
-#[derive(Debug, Serialize)]
+/// Whether triggers start runs.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PipelineState {
+    Running,
+    Paused,
+}
+
+/// The state of the pipeline.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PipelineStatus)]
 pub(super) struct StateBody {
-    /// Same as `state` of `/api/v1/pipeline`.
-    state: &'static str,
+    /// Whether triggers start runs.
+    state: PipelineState,
 }
 
 /// `POST /api/v1/pipeline/pause`
@@ -160,12 +174,12 @@ pub(super) async fn pause(State(app): State<App>, uri: Uri, body: Bytes) -> Resu
         ));
     }
     app.view.control.set_paused(true).await?;
-    Ok(Json(StateBody { state: "paused" }))
+    Ok(Json(StateBody { state: PipelineState::Paused }))
 }
 
 /// `POST /api/v1/pipeline/resume`
 pub(super) async fn resume(State(app): State<App>, uri: Uri) -> Result<Json<StateBody>> {
     Query::parse(&uri, &[])?;
     app.view.control.set_paused(false).await?;
-    Ok(Json(StateBody { state: "running" }))
+    Ok(Json(StateBody { state: PipelineState::Running }))
 }

@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::runs::find_progress;
 use crate::base::{AttemptId, Timestamp};
@@ -25,15 +26,26 @@ use crate::http::query::{Query, Segment};
 use crate::model::{Attempt, LogLevel, LogLine, LogRange, LogStream};
 use crate::store::logs::LogStore;
 
-#[derive(Debug, Serialize)]
+/// A line of the log of a run.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogLine)]
 pub(crate) struct LineBody {
+    /// Time of the line.
     t: Timestamp,
+    /// The action.
     action: String,
+    /// The attempt.
     attempt: AttemptId,
+    /// Line number within the attempt, from 1.
+    #[schema(minimum = 1)]
     n: u64,
+    /// Its level.
     level: LogLevel,
+    /// Its source.
     stream: LogStream,
+    /// One line, with secrets masked and control characters escaped.
     text: String,
+    /// Structured fields of the line.
     #[serde(skip_serializing_if = "Map::is_empty")]
     fields: Map<String, Value>,
 }
@@ -55,9 +67,13 @@ impl LineBody {
 }
 
 /// A page of the log of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Log)]
 pub(super) struct LogBody {
+    /// The items of this page.
     items: Vec<LineBody>,
+    /// Cursor of the next page. A run that has not ended always has one.
+    #[schema(required)]
     next_cursor: Option<String>,
     /// The attempts on this page some of whose lines have been removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]

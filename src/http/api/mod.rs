@@ -4,6 +4,7 @@ mod approvals;
 mod artifacts;
 mod content;
 mod control;
+mod described;
 mod diff;
 mod facts;
 mod logs;
@@ -25,18 +26,24 @@ pub(crate) mod bodies {
     pub(crate) use super::runs::{Live, RunBody, RunParts, detail_body};
 }
 
+pub use described::document;
 pub(super) use operations::starting;
 
-use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
+use super::openapi::{Answer, Media, Success};
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 22] = [
+pub(super) const FIXED_PATHS: [&str; 23] = [
     "/",
+    "/api",
     "/approvals",
     "/api/v1/approvals",
     "/api/v1/artifacts",
@@ -100,12 +107,39 @@ pub(super) fn routes() -> Router<App> {
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
-        .route("/openapi.json", get(super::openapi::show))
+        .route("/openapi.json", get(described::show))
 }
 
 /// Builds all routes for the time while the host starts.
 pub(super) fn starting_routes() -> Router {
     Router::new().route("/healthz", get(operations::health))
+}
+
+/// The answer to a request that makes something: 201, or 200 if it was there already.
+#[derive(Debug)]
+pub(super) struct Made<T> {
+    /// Whether this request has made it.
+    is_new: bool,
+    /// Where it is.
+    address: String,
+    /// What was made.
+    body: T,
+}
+
+impl<T: Serialize> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        let status = if self.is_new { StatusCode::CREATED } else { StatusCode::OK };
+        (status, [(header::LOCATION, self.address)], Json(self.body)).into_response()
+    }
+}
+
+impl<T: ToSchema> Answer for Made<T> {
+    fn answers() -> Vec<Success> {
+        vec![
+            ("200", "It was there already.", Some(Media::json::<T>())),
+            ("201", "It is made; `Location` has its address.", Some(Media::json::<T>())),
+        ]
+    }
 }
 
 /// A list as every route returns it.
@@ -114,6 +148,12 @@ pub(crate) struct List<T> {
     items: Vec<T>,
     /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
+}
+
+impl<T: ToSchema> Answer for Json<List<T>> {
+    fn answers() -> Vec<Success> {
+        vec![("200", "A page of the list.", Some(Media::page::<T>()))]
+    }
 }
 
 impl<T> List<T> {

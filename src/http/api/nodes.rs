@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::List;
 use super::pauses::PausedBody;
@@ -26,116 +27,186 @@ use crate::store::{PageRequest, RunQuery};
 /// The name of the metadata store among the nodes.
 const STORE: &str = "metadata_store";
 
-/// Fields that all kinds of node have.
-#[derive(Debug, Clone, Serialize)]
+/// Which kind of node it is.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NodeType {
+    MetadataStore,
+    Resource,
+    Action,
+}
+
+/// What all kinds of node have.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct NodeHead {
+    /// Its name in the manifest; `metadata_store` for the store.
     name: String,
-    /// `metadata_store`, `resource` or `action`.
+    /// Its kind.
     #[serde(rename = "type")]
-    node_type: &'static str,
+    node_type: NodeType,
     /// For a watched resource: `starting watching scanning unreachable reconciling`; for another:
     /// `unwatched`, or `unreachable` while outputs cannot be published there. For an action: its
     /// state in the newest run, or `idle` without a run. For the store: `ready`.
     state: String,
     /// Why it is in that state, if that is not obvious.
+    #[schema(required)]
     reason: Option<String>,
     /// Since when and why it is paused, if it is.
+    #[schema(required)]
     paused: Option<PausedBody>,
+    /// The resources and actions before it.
     after: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A node of the graph. It has one of `store`, `resource` and `action`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Node)]
 pub(super) struct NodeBody {
     #[serde(flatten)]
     head: NodeHead,
+    /// Of the metadata store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<StoreBody>,
+    /// Of a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<ResourceBody>,
+    /// Of an action.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<ActionBody>,
 }
 
-#[derive(Debug, Serialize)]
+/// The metadata store.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoreNode)]
 struct StoreBody {
+    /// Its kind, such as `sqlite`.
     kind: &'static str,
+    /// What may be lost in a power cut.
     durability: Durability,
+    /// How many hosts have opened it, this one included.
     epoch: u64,
+    /// The sequence number of the newest event.
     newest_event: u64,
+    /// The sequence number of the oldest event that is kept.
     oldest_event: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// A resource, as the manifest has it, and what waits in it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ResourceNode)]
 struct ResourceBody {
+    /// Its kind, such as `folder`.
     kind: &'static str,
-    /// As written in the manifest.
+    /// Where it is, as written in the manifest.
+    #[schema(required)]
     path: Option<String>,
+    /// Patterns of the paths that are artifacts.
     include: Vec<String>,
+    /// Patterns of the paths that are none.
     exclude: Vec<String>,
-    /// The effective list: that of the manifest, or the default.
+    /// Patterns of paths that are not looked at: those of the manifest, or the default.
     ignore: Vec<String>,
+    /// Whether it is watched.
     watch: bool,
-    /// Absent if the resource is not watched.
+    /// Its trigger, if it is watched.
+    #[schema(required)]
     trigger: Option<TriggerBody>,
-    /// The artifacts that wait for a run; absent if the resource is not watched.
+    /// The artifacts that wait for a run, if it is watched.
+    #[schema(required)]
     pending: Option<Pending>,
-    /// Paths that were found and cannot be recorded yet; absent if there are none.
+    /// Paths that were found and cannot be recorded yet, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<WaitingBody>,
+    /// The actions that may read it.
     read_by: Vec<String>,
+    /// The actions that may write to it.
     written_by: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// Paths that cannot be recorded yet.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WaitingPaths)]
 struct WaitingBody {
     /// Number of such paths.
     count: u64,
-    /// The first of them, at most 100.
+    /// The first of them.
+    #[schema(max_items = 100)]
     items: Vec<WaitingPath>,
 }
 
-#[derive(Debug, Serialize)]
+/// When a watched resource starts runs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Trigger)]
 struct TriggerBody {
+    /// How many new artifacts it waits for.
     min_artifacts: u64,
+    /// The most artifacts that one run gets.
+    #[schema(required)]
     max_artifacts: Option<u64>,
+    /// How many bytes of new artifacts it waits for.
     min_bytes: u64,
+    /// For how long nothing new may have come, in milliseconds.
     quiet_for_ms: u64,
+    /// How long artifacts wait at most, in milliseconds.
+    #[schema(required)]
     max_wait_ms: Option<u64>,
     /// The pattern that puts artifacts into groups, each of which has its own runs.
+    #[schema(required)]
     group_by: Option<String>,
     /// Further conditions, each in one line.
     when: Vec<String>,
+    /// Whether runs that it led to count for its own conditions.
     retrigger: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// An action, as the manifest has it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ActionNode)]
 struct ActionBody {
+    /// What runs.
     component: ComponentBody,
+    /// What it may use.
     grants: GrantsBody,
     /// The named limits that it uses, see `concurrency` of the pipeline.
     uses: Vec<String>,
+    /// Its limits.
     limits: LimitsBody,
+    /// How it is tried again.
     retry: RetryBody,
+    /// When it runs, given how those before it ended.
     run_when: RunWhen,
-    /// The approval that it needs before it starts.
+    /// The approval that it needs before it starts, if it needs one.
+    #[schema(required)]
     approval: Option<ApprovalBody>,
+    /// Whether its outputs count as new in watched resources, so that they trigger runs.
     retrigger: bool,
+    /// Its params.
     params: Map<String, Value>,
     /// The run that `state` refers to.
+    #[schema(required)]
     run: Option<RunRef>,
 }
 
-#[derive(Debug, Serialize)]
+/// The approval that an action needs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApprovalRule)]
 struct ApprovalBody {
     /// Who should decide.
     who: String,
+    /// How long it waits, in milliseconds; without end if absent.
+    #[schema(required)]
     timeout_ms: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+/// A WebAssembly component.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Component)]
 struct ComponentBody {
-    /// As written in the manifest.
+    /// Its file, as written in the manifest.
+    #[schema(required)]
     path: Option<String>,
+    /// Its digest, once it is loaded.
+    #[schema(required)]
     digest: Option<Digest>,
     /// Names of its imports.
     imports: Vec<String>,
@@ -145,13 +216,17 @@ struct ComponentBody {
     command: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// What an action may use.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Grants)]
 struct GrantsBody {
+    /// Resources that it may read.
     reads: Vec<String>,
+    /// Resources that it may write to.
     writes: Vec<String>,
-    /// Names only.
+    /// Names of its environment variables.
     env: Vec<String>,
-    /// Names only.
+    /// Names of its secrets.
     secrets: Vec<String>,
     /// Names of secrets that the host puts into a header of requests. They are not visible to the
     /// action.
@@ -160,30 +235,50 @@ struct GrantsBody {
     http: Vec<Endpoint>,
 }
 
-#[derive(Debug, Serialize)]
+/// The limits of an attempt.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Limits)]
 struct LimitsBody {
+    /// Memory, in bytes.
     memory_bytes: u64,
+    /// Time on a CPU, in milliseconds.
     cpu_ms: u64,
+    /// Time from start to end, in milliseconds.
     wall_ms: u64,
+    /// Bytes that it may write to resources.
     output_bytes: u64,
+    /// Bytes of log lines.
     log_bytes: u64,
+    /// Things that it may have open at once.
     handles: u32,
+    /// Different names of metrics.
     metric_names: u32,
+    /// Bytes of the bodies of its requests and their answers.
     http_body_bytes: u64,
+    /// Network requests.
     http_requests: u32,
+    /// Time that it may wait for answers, in milliseconds.
     http_wait_ms: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// How an action is tried again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Retry)]
 struct RetryBody {
+    /// How often it is tried at most.
     max_attempts: u32,
+    /// The wait after the first failure, in milliseconds.
     backoff_ms: u64,
+    /// The longest wait, in milliseconds.
     max_backoff_ms: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// A run, by its names.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct RunRef {
+    /// Its id.
     id: RunId,
+    /// Its number.
     number: u64,
 }
 
@@ -263,7 +358,7 @@ fn store_head() -> NodeHead {
     // This answer is read from the store, so the store works.
     NodeHead {
         name: STORE.to_owned(),
-        node_type: "metadata_store",
+        node_type: NodeType::MetadataStore,
         state: "ready".to_owned(),
         reason: None,
         paused: None,
@@ -297,7 +392,7 @@ fn resource_head(live: &Live, resource: &ResourceSpec) -> NodeHead {
     };
     NodeHead {
         name: resource.name.clone(),
-        node_type: "resource",
+        node_type: NodeType::Resource,
         state: state.to_owned(),
         reason,
         paused: live.pause(NodeKind::Resource, &resource.name),
@@ -346,7 +441,7 @@ fn action_head(live: &Live, action: &ActionSpec) -> NodeHead {
     let seen = live.newest.iter().flat_map(|run| &run.actions).find(|seen| seen.name == action.name);
     NodeHead {
         name: action.name.clone(),
-        node_type: "action",
+        node_type: NodeType::Action,
         state: seen.map_or("idle", |seen| seen.state.as_str()).to_owned(),
         reason: seen.and_then(|seen| seen.reason.clone()),
         paused: live.pause(NodeKind::Action, &action.name),

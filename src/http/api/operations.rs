@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{Clock as _, SystemClock, TimeSpan, Timestamp};
@@ -21,8 +22,11 @@ use crate::store::{PageRequest, RunQuery};
 /// How long `/readyz` waits for the store's answer.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Serialize)]
+/// That all is well.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Status)]
 pub(super) struct StatusBody {
+    /// `ok` for the process, `ready` for all parts of the host.
     status: &'static str,
 }
 

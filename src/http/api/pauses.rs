@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::control::read;
 use crate::base::Timestamp;
@@ -14,27 +15,36 @@ use crate::http::query::{Query, Segment};
 use crate::model::{NodeKind, Pause};
 
 /// The body of a request to pause. An empty body counts as an empty object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = PauseRequest)]
 #[serde(deny_unknown_fields)]
-struct ReasonBody {
-    /// Why, for people.
+pub(super) struct ReasonBody {
+    /// Why, for people: at most 1,000 bytes.
     reason: Option<String>,
 }
 
 /// A resource or an action, and its pause.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NodePause)]
 pub(crate) struct PauseBody {
+    /// Its kind.
     #[serde(rename = "type")]
     kind: NodeKind,
+    /// Its name.
     name: String,
-    /// `null` if it is not paused.
+    /// Since when and why it is paused, if it is.
+    #[schema(required)]
     paused: Option<PausedBody>,
 }
 
 /// Since when and why something is paused.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Paused)]
 pub(super) struct PausedBody {
+    /// Since when.
     since: Timestamp,
+    /// Why, as the person who paused it has written.
+    #[schema(required)]
     reason: Option<String>,
 }
 

@@ -7,7 +7,9 @@ use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
+use super::control::PipelineState;
 use super::nodes::{NodeHead, heads};
 use crate::base::{Digest, Timestamp};
 use crate::http::App;
@@ -17,29 +19,40 @@ use crate::manifest::{Join, Pipeline};
 use crate::model::Pause;
 use crate::scheduler::{InForce, SlotUse};
 
-#[derive(Debug, Serialize)]
+/// The graph, and the state of the host.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Pipeline)]
 pub(super) struct PipelineBody {
+    /// Its name in the manifest.
     name: String,
     /// `running`, or `paused` if nothing new starts.
-    state: &'static str,
+    state: PipelineState,
     /// The resources and actions that are paused, including those that the manifest in force does
     /// not have.
     paused_nodes: Vec<Pause>,
+    /// When a run starts, if several resources are watched.
     join: Join,
+    /// Most runs at once.
     max_concurrent_runs: u32,
+    /// Most attempts at once.
     max_concurrent_actions: u32,
-    /// How much of each named limit is used: `limit`, `in_use`, `waiting`.
+    /// How much of each named limit is used.
     concurrency: BTreeMap<String, SlotUse>,
+    /// Params of the pipeline.
     params: Map<String, Value>,
+    /// The metadata store, the resources and the actions.
     nodes: Vec<NodeHead>,
-    /// The dependencies that `after` declares; data flows from `from` to `to`.
+    /// The dependencies that `after` declares.
     edges: Vec<Edge>,
+    /// What new runs use.
     loaded: LoadedBody,
+    /// The host that answers.
     host: HostBody,
 }
 
 /// What the host has loaded: runs that start now use it. The files may have changed since.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Loaded)]
 pub(crate) struct LoadedBody {
     /// The digest of the manifest.
     pub(crate) manifest: Digest,
@@ -61,18 +74,28 @@ impl From<InForce> for LoadedBody {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// A dependency: data flows from one node to the other.
+#[derive(Debug, Serialize, ToSchema)]
 struct Edge {
+    /// The node before.
     from: String,
+    /// The node after.
     to: String,
 }
 
-#[derive(Debug, Serialize)]
+/// The host, which runs the pipeline.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Host)]
 struct HostBody {
+    /// Its version.
     version: &'static str,
+    /// When it started.
     started_at: Timestamp,
+    /// How many hosts have opened the store, this one included.
     epoch: u64,
+    /// The sequence number of the newest event.
     newest_event: u64,
+    /// Whether all parts of it are ready.
     ready: bool,
     /// Why the host is not ready.
     reasons: Vec<String>,
@@ -96,7 +119,7 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
     let newest_event = *view.store.newest_event().borrow();
     Ok(Json(PipelineBody {
         name: pipeline.name.clone(),
-        state: if paused { "paused" } else { "running" },
+        state: if paused { PipelineState::Paused } else { PipelineState::Running },
         paused_nodes: view.store.paused_nodes().await?,
         join: pipeline.join,
         max_concurrent_runs: pipeline.max_concurrent_runs,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::List;
 use super::wait::Waiting;
@@ -23,27 +24,44 @@ use crate::scheduler::View;
 use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery, RunSort, what_next};
 
 /// A run in a list: the fields of its own record. Inputs and actions are at `/runs/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Run)]
 pub(crate) struct RunBody {
+    /// Its permanent id.
     pub(super) id: RunId,
+    /// Its number, from 1, in the order of creation.
+    #[schema(minimum = 1)]
     number: u64,
+    /// Its state.
     state: RunState,
     /// Why it failed or was cancelled.
+    #[schema(required)]
     reason: Option<String>,
     /// If it failed: the commands that do its work again.
+    #[schema(required)]
     what_next: Option<String>,
+    /// Why it started, for display.
     trigger: String,
+    /// Params for this run only.
+    #[schema(value_type = Object)]
     params: serde_json::Value,
     /// Digest of the manifest that the run uses.
     revision: Digest,
+    /// When it was created.
     created_at: Timestamp,
+    /// When its first attempt started.
+    #[schema(required)]
     started_at: Option<Timestamp>,
+    /// When it ended (the last time, if it was retried).
+    #[schema(required)]
     ended_at: Option<Timestamp>,
     /// The run whose inputs it works on again.
+    #[schema(required)]
     rerun_of: Option<RunId>,
     /// The triggers that led to it.
     fired_by: Vec<String>,
     /// The group of artifacts that it is about, if its trigger groups them.
+    #[schema(required)]
     partition: Option<String>,
 }
 
@@ -84,7 +102,8 @@ impl RunBody {
 }
 
 /// A run with its inputs, actions and attempts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunDetail)]
 pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
@@ -93,12 +112,15 @@ pub(crate) struct RunDetailBody {
     /// Number of all inputs.
     inputs_count: u64,
     /// For `/runs/{id}/inputs?cursor=`, which has the rest; `null` if `inputs` has all.
+    #[schema(required)]
     inputs_next_cursor: Option<String>,
+    /// Its actions, in the order of the manifest.
     actions: Vec<ActionBody>,
 }
 
 /// An input of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Input)]
 pub(super) struct InputBody {
     #[serde(flatten)]
     artifact: Artifact,
@@ -112,37 +134,62 @@ impl InputBody {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// An action of a run.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunAction)]
 struct ActionBody {
+    /// Its name in the manifest.
     name: String,
+    /// Its state.
     state: ActionState,
+    /// Why it is skipped, failed or waiting; or the message of an action that has succeeded.
+    #[schema(required)]
     reason: Option<String>,
     /// Whether it succeeded by returning `skip`: there was nothing worth doing, and its dependents
     /// are skipped.
     skip: bool,
     /// When the next attempt is due, while `retrying`.
+    #[schema(required)]
     retry_at: Option<Timestamp>,
-    /// The approval that it has asked for last: `who` should decide, `since` and `until` when, and
-    /// the `decision` (`verdict`, `by`, `note`, `at`). `null` if it has asked for none.
+    /// The approval that it has asked for last, if it has asked for one.
+    #[schema(required)]
     approval: Option<Approval>,
     /// Those that it asked for before the run was retried, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     earlier_approvals: Vec<Approval>,
+    /// Its attempts, in the order in which they started.
     attempts: Vec<AttemptBody>,
 }
 
-#[derive(Debug, Serialize)]
+/// An attempt of an action, and what the host observed of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct AttemptBody {
+    /// Its id.
     id: AttemptId,
+    /// 1 for the first attempt of the action in the run.
+    #[schema(minimum = 1)]
     number: u32,
+    /// Its state.
     state: AttemptState,
+    /// When it started.
     started_at: Timestamp,
+    /// When it ended.
+    #[schema(required)]
     ended_at: Option<Timestamp>,
+    /// The component that ran.
     component_digest: Digest,
+    /// What it could use, for display: `reads`, `writes`, `env` (names), `secrets` (names), `http`,
+    /// `limits`.
+    #[schema(value_type = Object)]
     grants: serde_json::Value,
+    /// Why it failed.
+    #[schema(required)]
     error: Option<ErrorInfo>,
     /// The message that the action returned on success.
+    #[schema(required)]
     message: Option<String>,
+    /// What it used.
     usage: Usage,
     /// Denied calls, one by one up to a bound.
     denials: Vec<Denial>,
@@ -156,14 +203,19 @@ struct AttemptBody {
     outage: Option<Outage>,
 }
 
-#[derive(Debug, Serialize)]
+/// What an attempt reports while it is active.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Progress)]
 struct ProgressBody {
+    /// From 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     fraction: f64,
+    /// What it does, for people.
     message: String,
 }
 
 /// The parameters of a list of runs.
-const FILTERS: &[&str] = &["state", "trigger", "since", "until", "param", "tag", "sort", "limit", "cursor"];
+pub(super) const FILTERS: &[&str] = &["state", "trigger", "since", "until", "param", "tag", "sort", "limit", "cursor"];
 
 /// `GET /api/v1/runs`
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<RunBody>>> {
@@ -336,13 +388,20 @@ pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Ur
 }
 
 /// The record that an attempt used an artifact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LineageEdge)]
 pub(super) struct EdgeBody {
+    /// The action.
     action: String,
+    /// The attempt.
     attempt_id: AttemptId,
+    /// How it used the artifact.
     kind: AccessKind,
+    /// The artifact's id.
     artifact_id: ArtifactId,
+    /// Number of bytes, over all calls.
     bytes: u64,
+    /// The artifact.
     artifact: Artifact,
 }
 

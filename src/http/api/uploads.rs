@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Uri, header};
 use futures_util::StreamExt as _;
 
+use super::Made;
 use crate::base::Digest;
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
@@ -36,7 +35,7 @@ pub(super) async fn take(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response> {
+) -> Result<Made<Artifact>> {
     let query = Query::parse(&uri, &["path"])?;
     let path = query.text("path").ok_or_else(|| Problem::bad_parameter("path", "it is missing: add `?path=NAME`"))?;
     check_path(path).map_err(|error| Problem::bad_parameter("path", error))?;
@@ -54,10 +53,8 @@ pub(super) async fn take(
     }
     finish(upload).await?;
     let artifact = recorded(&app.view, &name, path, digest).await?;
-    let location = [(header::LOCATION, format!("/api/v1/artifacts/{}", artifact.id))];
-    let status =
-        if before.is_some_and(|before| before.id == artifact.id) { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, location, Json(artifact)).into_response())
+    let is_new = before.is_none_or(|before| before.id != artifact.id);
+    Ok(Made { is_new, address: format!("/api/v1/artifacts/{}", artifact.id), body: artifact })
 }
 
 fn no_resource(name: &str) -> Problem {

@@ -24,9 +24,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 pub(super) use recent::Recent;
 use recent::message;
@@ -270,8 +272,19 @@ async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, 
 
 async fn reset(store: &dyn MetadataStore, newest: u64, why: &str) -> std::result::Result<String, StoreError> {
     let id = id(store, newest).await?;
-    let data = serde_json::json!({ "reason": why, "newest": newest });
+    // Serializing a text and a number cannot fail.
+    let data = serde_json::to_string(&ResetBody { reason: why.to_owned(), newest }).unwrap_or_default();
     Ok(format!("event: reset\nid: {id}\ndata: {data}\n\n"))
+}
+
+/// The data of a `reset` message: events were missed. What they are about must be fetched again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Reset)]
+pub(super) struct ResetBody {
+    /// Why they were missed.
+    reason: String,
+    /// The sequence number of the newest event.
+    newest: u64,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::waits::Waits;
 use crate::base::{ArtifactId, Moment, Now, RunId, Timestamp};
@@ -47,13 +48,14 @@ pub struct Groups {
 }
 
 /// A group of artifacts that waits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupSeen {
     /// Its name, such as `day=2026-03-01`.
     pub name: String,
     /// The number of its artifacts.
     pub count: u64,
-    /// What it waits for; `None` if its conditions are met.
+    /// What it waits for; absent if its conditions are met.
+    #[schema(required)]
     pub waits_for: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How the reason of each action begins that waits for a named limit, or until its log can be
 /// written.
@@ -30,7 +31,7 @@ pub struct Slots {
 }
 
 /// How much of one limit is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SlotUse {
     /// Most attempts at once.
     pub limit: u32,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::answers::{Asked, Basis};
 use super::evaluation::{Evaluation, KeptBy, first_groups, of_pipeline, of_resource};
@@ -73,7 +74,8 @@ pub struct Fire {
 }
 
 /// What a trigger would do now, and when it could fire next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TriggerPreview)]
 pub struct Preview {
     /// The trigger.
     pub trigger: String,
@@ -85,9 +87,10 @@ pub struct Preview {
     /// Why.
     pub reason: String,
     /// Why no run starts, even if its own conditions are met.
+    #[schema(required)]
     pub held: Option<String>,
-    /// When time alone would meet its conditions; `None` if they are met, or time alone is not
-    /// enough.
+    /// When time alone would meet its conditions, if they are not met and time alone is enough.
+    #[schema(required)]
     pub next_at: Option<Timestamp>,
     /// Each condition, with what it sees and what it wants.
     pub conditions: Vec<ConditionSeen>,
@@ -100,13 +103,16 @@ pub struct Preview {
     pub groups: Vec<GroupSeen>,
     /// How many more groups wait.
     #[serde(default)]
+    #[schema(required)]
     pub more_groups: u64,
     /// How many new artifacts belong to no group of its `group_by`.
     #[serde(default)]
+    #[schema(required)]
     pub without_group: u64,
     /// How many new artifacts are left out of the groups until older ones are claimed, because of
     /// the bound on artifacts in groups.
     #[serde(default)]
+    #[schema(required)]
     pub beyond: u64,
 }
 

@@ -8,8 +8,9 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::base::{ByteSize, Digest, RunId, double};
-use crate::model::{ActionRecord, DiffList, DiffRun, FileDiff, FileVersion, MetricDiff, Number, RunDiff};
+use crate::base::double::{self, Number};
+use crate::base::{ByteSize, Digest, RunId};
+use crate::model::{ActionRecord, DiffList, DiffRun, FileDiff, FileVersion, MetricDiff, RunDiff};
 use crate::scheduler::{View, diff_runs};
 use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
 use crate::ui::{Pages, look, text};

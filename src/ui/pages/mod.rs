@@ -1,6 +1,7 @@
 //! One file for each page, and for what several pages show.
 
 pub(super) mod action;
+pub(super) mod api;
 pub(super) mod approvals;
 pub(super) mod artifact;
 mod attempts;
