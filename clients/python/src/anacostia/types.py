@@ -140,7 +140,7 @@ class Artifact(TypedDict):
     #: Its state.
     state: ArtifactState
 
-    #: Why it is ignored.
+    #: Why it is ignored, or was not taken.
     reason: str | None
 
     #: The run that claimed it.
@@ -172,7 +172,18 @@ ArtifactId = str
 #: - `deleted`: Removed before any run claimed it.
 #: - `ignored`: Found, but never used as an input, for the given reason.
 #: - `published`: Written by an action.
-ArtifactState = Literal["new", "current", "old", "superseded", "deleted", "ignored", "published"]
+#: - `not_taken`: Written by an action, and not taken by the service that it was for, for the given
+#:   reason.
+ArtifactState = Literal[
+    "new",
+    "current",
+    "old",
+    "superseded",
+    "deleted",
+    "ignored",
+    "published",
+    "not_taken",
+]
 
 
 class _Attempt(TypedDict):
@@ -341,7 +352,7 @@ class _ConditionSeen(TypedDict):
 class ConditionSeen(_ConditionSeen, total=False):
     """What one condition of a trigger saw, and what it wanted."""
 
-    #: Of `all` and `any`: the conditions in it.
+    #: For `all` and `any`: the conditions inside.
     conditions: list[ConditionSeen]
 
 
@@ -364,7 +375,7 @@ class Decision(TypedDict):
 class DecisionRequest(TypedDict, total=False):
     """The body of a decision. An empty body counts as an empty object."""
 
-    #: Who decides; a text that nothing checks.
+    #: Who decides; an unchecked text.
     by: str | None
 
     #: Why.
@@ -405,7 +416,7 @@ class DiffRun(TypedDict):
     #: The time from its start to its end, in microseconds; `null` until it has ended.
     took_us: int | None
 
-    #: What was too much to compare all of it, in words such as `inputs`.
+    #: The kinds of records of which there were too many to compare, such as `inputs`.
     incomplete: list[str]
 
 
@@ -502,6 +513,8 @@ class Event(_Event, total=False):
 #:   `version`.
 #: - `artifact_published`: An attempt's output was committed. `data`: `resource`, `path`, `version`,
 #:   `digest`, `size`.
+#: - `artifact_not_taken`: A service did not take a committed output, so it is at its path no more.
+#:   `data`: `resource`, `path`, `version`, `reason`.
 #: - `run_created`: A run was created, and its inputs were claimed. `data`: `number`, `trigger`,
 #:   `inputs` (count).
 #: - `run_state`: A run's state changed. `data`: `number`, `state`, `reason`, and `retried` (true)
@@ -530,6 +543,7 @@ EventKind = Literal[
     "artifact_deleted",
     "artifact_renamed",
     "artifact_published",
+    "artifact_not_taken",
     "run_created",
     "run_state",
     "action_state",
@@ -622,6 +636,19 @@ class Grants(TypedDict):
 
     #: Hosts that it may send requests to.
     http: list[Endpoint]
+
+
+class GroupSeen(TypedDict):
+    """A group of artifacts that waits."""
+
+    #: Its name, such as `day=2026-03-01`.
+    name: str
+
+    #: The number of its artifacts.
+    count: int
+
+    #: What it waits for; absent if its conditions are met.
+    waits_for: str | None
 
 
 class Host(TypedDict):
@@ -730,6 +757,46 @@ class Limits(TypedDict):
     http_wait_ms: int
 
 
+class Lineage(TypedDict):
+    """The part of the lineage around one artifact. Attempts and artifacts are the nodes of the
+    graph, and each read or write of an artifact by an attempt is an edge.
+    """
+
+    #: The artifact in the middle.
+    artifact: ArtifactId
+
+    #: How many attempts are at most between that artifact and one at the end.
+    depth: int
+
+    #: Whether the graph goes on, because of `depth` or of another bound.
+    more: bool
+
+    #: The artifacts, that in the middle first.
+    artifacts: list[Artifact]
+
+    #: The attempts that used them.
+    attempts: list[LineageAttempt]
+
+    #: Who used what.
+    edges: list[LineageLink]
+
+
+class LineageAttempt(TypedDict):
+    """An attempt in a lineage."""
+
+    #: Its id.
+    id: AttemptId
+
+    #: Its run.
+    run_id: RunId
+
+    #: The run's number.
+    run_number: int
+
+    #: Its action.
+    action: str
+
+
 class LineageEdge(TypedDict):
     """The record that an attempt used an artifact."""
 
@@ -752,8 +819,24 @@ class LineageEdge(TypedDict):
     artifact: Artifact
 
 
+class LineageLink(TypedDict):
+    """An edge of a lineage."""
+
+    #: The attempt.
+    attempt: AttemptId
+
+    #: The artifact that it used.
+    artifact: ArtifactId
+
+    #: How it used the artifact.
+    kind: AccessKind
+
+    #: Bytes in all calls.
+    bytes: int
+
+
 class Loaded(TypedDict):
-    """What the host has loaded, and runs use that start now. The files may have changed since."""
+    """What the host has loaded: runs that start now use it. The files may have changed since."""
 
     #: The digest of the manifest.
     manifest: Digest
@@ -775,7 +858,7 @@ class _Log(TypedDict):
 class Log(_Log, total=False):
     """A page of the log of a run."""
 
-    #: The attempts on this page of which some lines have been removed.
+    #: The attempts on this page some of whose lines have been removed.
     removed: list[AttemptId]
 
 
@@ -872,7 +955,7 @@ class _MetricDiff(TypedDict):
     #: Its name.
     name: str
 
-    #: The second value less the first, if both are finite.
+    #: The second value minus the first, if both are finite.
     change: Number | None
 
     #: The change in per cent of the absolute first value, which is not zero.
@@ -917,9 +1000,9 @@ class NodeHead(TypedDict):
     #: Its kind.
     type: NodeType
 
-    #: Of a watched resource: `starting`, `watching`, `scanning`, `unreachable` or `reconciling`; of
-    #: another: `unwatched`, or `unreachable` while outputs cannot be published there. Of an action:
-    #: its state in the newest run, or `idle` without a run. Of the store: `ready`.
+    #: For a watched resource: `starting watching scanning unreachable reconciling`; for another:
+    #: `unwatched`, or `unreachable` while outputs cannot be published there. For an action: its
+    #: state in the newest run, or `idle` without a run. For the store: `ready`.
     state: str
 
     #: Why it is in that state, if that is not obvious.
@@ -1005,7 +1088,7 @@ class Notification(TypedDict):
     #: The state of the delivery.
     state: NotificationState
 
-    #: How often it was sent, also without success.
+    #: How often it was sent, with or without success.
     attempts: int
 
     #: Why the last attempt failed.
@@ -1037,8 +1120,8 @@ NotificationState = Literal["waiting", "delivered", "given_up"]
 #: - `awaiting_approval`: An action waits for approval.
 #: - `nothing_new`: No watched resource has received a new artifact for some time, or one of them
 #:   has not.
-#: - `resource_unreachable`: A watched resource cannot be reached, or one that outputs are to be
-#:   published to.
+#: - `resource_unreachable`: A resource that is watched, or that outputs are published to, cannot be
+#:   reached.
 NotifyCause = Literal[
     "run_failed",
     "run_succeeded",
@@ -1192,11 +1275,11 @@ class Pipeline(TypedDict):
     #: Its name in the manifest.
     name: str
 
-    #: `running`, or `paused` if triggers start no runs.
+    #: `running`, or `paused` if nothing new starts.
     state: PipelineState
 
-    #: The resources and actions that are paused, also those that the manifest in force does not
-    #: have.
+    #: The resources and actions that are paused, including those that the manifest in force does
+    #: not have.
     paused_nodes: list[Pause]
 
     #: When a run starts, if several resources are watched.
@@ -1518,7 +1601,7 @@ class SlotUse(TypedDict):
     #: Most attempts at once.
     limit: int
 
-    #: The attempts that use it. More than the limit, if that was lowered since they began.
+    #: The attempts that use it. Exceeds the limit if that was lowered since they began.
     in_use: int
 
     #: The actions that wait for it, or for another limit besides.
@@ -1639,7 +1722,7 @@ class _TimingDiff(TypedDict):
     #: The action.
     action: str
 
-    #: The second time less the first, in microseconds.
+    #: The second time minus the first, in microseconds.
     change_us: int | None
 
     #: The change in per cent of the first time, which is not zero.
@@ -1721,8 +1804,15 @@ class _TriggerPreview(TypedDict):
     #: Each condition, with what it sees and what it wants.
     conditions: list[ConditionSeen]
 
-    #: How many new artifacts belong to no group of its `group_by`, as far as they were looked at.
+    #: How many more groups wait.
+    more_groups: int
+
+    #: How many new artifacts belong to no group of its `group_by`.
     without_group: int
+
+    #: How many new artifacts are left out of the groups until older ones are claimed, because of
+    #: the bound on artifacts in groups.
+    beyond: int
 
 
 class TriggerPreview(_TriggerPreview, total=False):
@@ -1731,6 +1821,9 @@ class TriggerPreview(_TriggerPreview, total=False):
     #: The group of artifacts that this is about, if its trigger groups them: one that is ready, or
     #: the oldest.
     group: str | None
+
+    #: The groups that wait, that of the oldest artifact first, at most 20.
+    groups: list[GroupSeen]
 
     #: The resource whose trigger it is, if it is the trigger of one.
     resource: str | None
@@ -1776,6 +1869,9 @@ class Usage(TypedDict):
 
     #: Bytes of the bodies of the answers.
     http_bytes_received: int
+
+
+Value = Any
 
 
 #: How an approval was decided.
