@@ -100,15 +100,18 @@ struct About {
 /// `GET /api`
 pub(in crate::ui) async fn show(State(pages): State<Pages>, headers: HeaderMap) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(SOMEWHERE);
-    let has_token = pages.view.pipeline().token.is_some();
-    let content = content(pages.api, &Caller { host, has_token });
+    let pipeline = pages.view.pipeline();
+    let scheme = if pipeline.tls.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{host}{}", pipeline.base_path);
+    let content = content(pages.api, &Caller { address: &address, has_token: pipeline.token.is_some() });
     let head = Head::of(Section::Api, "api.html", "API");
     page::answer(&pages, Ok((head, content))).await
 }
 
 /// Who sends the requests of the examples.
-struct Caller<'h> {
-    host: &'h str,
+struct Caller<'a> {
+    /// The address of the server, which the path of a route follows.
+    address: &'a str,
     has_token: bool,
 }
 
@@ -306,7 +309,7 @@ fn curl(method: &str, path: &str, it: &Value, caller: &Caller) -> String {
             None => write!(line, " --data-binary @{}", "2026-03-01.csv"),
         };
     }
-    let _ = write!(line, " {}", quoted(&format!("http://{}{path}{query}", caller.host)));
+    let _ = write!(line, " {}", quoted(&format!("{}{path}{query}", caller.address)));
     line
 }
 
@@ -373,12 +376,12 @@ mod tests {
             ],
             "requestBody": { "content": { "application/json": { "example": { "note": "it's right" } } } },
         });
-        let caller = Caller { host: "localhost:1", has_token: true };
+        let caller = Caller { address: "http://localhost:1", has_token: true };
         assert_eq!(
             curl("POST", "/runs/{id}", &it, &caller),
             r#"curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"note":"it'\''s right"}' 'http://localhost:1/runs/7?path=a%20b.csv'"#
         );
-        let caller = Caller { host: "localhost:1", has_token: false };
+        let caller = Caller { address: "http://localhost:1", has_token: false };
         assert_eq!(curl("POST", "/x", &json!({}), &caller), "curl -X POST 'http://localhost:1/x'");
     }
 }
