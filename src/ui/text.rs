@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use minijinja::Value;
 
-use crate::base::Timestamp;
+use crate::base::{ArtifactId, Timestamp};
 
 /// `340 ms`, `2.4 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn span(span: Duration) -> String {
@@ -74,6 +74,11 @@ pub(super) fn ticks(text: String) -> Value {
         html.push_str(close);
     }
     Value::from_safe_string(html)
+}
+
+/// Returns the address of the page of an artifact.
+pub(super) fn artifact_address(id: ArtifactId) -> String {
+    format!("/artifacts/{id}")
 }
 
 /// `1 file`, `2 files`.

@@ -129,7 +129,7 @@ async fn gather(view: &View, id: &str, uri: &Uri) -> Result<Content> {
         created: text::both(artifact.created_at),
         present: artifact.is_readable(),
         cut: artifact.size > PREVIEW_BYTES && !is_image,
-        image: is_image.then(|| format!("{}/image", address(artifact.id))),
+        image: is_image.then(|| format!("{}/image", text::artifact_address(artifact.id))),
         lineage: lineage::gather(view, artifact.id, &params).await?,
         resource: artifact.resource,
         path: artifact.path,
@@ -141,11 +141,6 @@ async fn gather(view: &View, id: &str, uri: &Uri) -> Result<Content> {
         more_uses: uses.next_cursor.is_some(),
         uses: uses.items.into_iter().map(used).collect(),
     })
-}
-
-/// Returns the address of the page of an artifact.
-pub(super) fn address(id: ArtifactId) -> String {
-    format!("/artifacts/{id}")
 }
 
 fn used(used: ArtifactUse) -> Use {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::artifact::address;
 use crate::base::{ArtifactId, ByteSize};
 use crate::graph::layout::Layout;
 use crate::graph::picture::{Link, Picture, PictureEdge, PictureKind, PictureNode};
@@ -14,6 +13,7 @@ use crate::store::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 use crate::ui::drawings::Drawing;
 use crate::ui::page::{Params, Refusal, Result};
 use crate::ui::svg::graph::{NodeFace, draw};
+use crate::ui::text::artifact_address;
 use crate::ui::tone;
 
 /// How many attempts in a row are shown at first.
@@ -69,7 +69,8 @@ fn shown(lineage: &Lineage) -> LineageView {
     let Drawing { picture, right, down } = Drawing::of(picture);
     let draw = |layout: Option<&Layout>| layout.map(|layout| draw(&picture, layout, &faces, &[], "Lineage"));
     let is_longest = lineage.depth >= MAX_LINEAGE_DEPTH;
-    let longer = format!("{}?depth={}#lineage", address(lineage.artifact), (lineage.depth * 2).min(MAX_LINEAGE_DEPTH));
+    let longer =
+        format!("{}?depth={}#lineage", artifact_address(lineage.artifact), (lineage.depth * 2).min(MAX_LINEAGE_DEPTH));
     LineageView {
         right: draw(right.as_ref()),
         down: draw(down.as_ref()),
@@ -127,7 +128,7 @@ fn file_name(artifact: &Artifact) -> &str {
 fn artifact_face(artifact: &Artifact, is_here: bool) -> NodeFace {
     let Artifact { resource, path, version, state, size, .. } = artifact;
     NodeFace {
-        href: address(artifact.id),
+        href: artifact_address(artifact.id),
         icon: "file",
         tone: tone::of_artifact(*state),
         state: format!("version {version}"),
@@ -156,7 +157,7 @@ fn row(lineage: &Lineage, attempt: &LineageAttempt) -> AttemptRow {
         let artifacts = edges.filter_map(|edge| lineage.artifacts.iter().find(|it| it.id == edge.artifact));
         let used = artifacts.map(|it| Used {
             name: format!("{}/{} version {}", it.resource, it.path, it.version),
-            href: address(it.id),
+            href: artifact_address(it.id),
             is_here: it.id == lineage.artifact,
         });
         used.collect()

@@ -15,7 +15,6 @@ use crate::model::{AccessKind, Artifact, ArtifactState, Attempt, LogRange, Metri
 use crate::scheduler::View;
 use crate::store::{FactQuery, LineageEdge, PageRequest};
 use crate::ui::page::{self, Result};
-use crate::ui::pages::artifact::address;
 use crate::ui::svg::timeline::{self, Output, Timeline};
 use crate::ui::{Pages, text};
 
@@ -148,7 +147,7 @@ fn output(edge: &LineageEdge) -> Output {
         attempt: edge.attempt_id,
         name: format!("{} in {}, version {}", artifact.path, artifact.resource, artifact.version),
         at: artifact.created_at,
-        href: address(artifact.id),
+        href: text::artifact_address(artifact.id),
     }
 }
 
@@ -159,7 +158,7 @@ pub(super) fn item(artifact: &Artifact) -> Item {
         path: artifact.path.clone(),
         version: artifact.version,
         size: ByteSize(artifact.size).to_string(),
-        href: address(artifact.id),
+        href: text::artifact_address(artifact.id),
         tags: artifact.tags.clone(),
         gone: match artifact.state {
             ArtifactState::NotTaken => Some("not taken by its service"),
