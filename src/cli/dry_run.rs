@@ -138,7 +138,7 @@ fn described(pipeline: &Pipeline, runs: &[PlannedRun]) -> String {
     let (of_runs, of_artifacts) = (show::plural(runs.len() as u64, "run"), show::plural(count, "artifact"));
     let mut text = format!("Without `--dry-run`: {of_runs} on {of_artifacts}.\n");
     for run in runs.iter().take(MAX_DESCRIBED) {
-        let partition = run.partition.iter().map(|it| format!("{}, ", show::plain(it))).collect::<String>();
+        let partition = run.partition.as_ref().map(|it| format!("{}, ", show::plain(it))).unwrap_or_default();
         let artifacts = show::plural(run.artifacts.len() as u64, "artifact");
         let actions = run.actions(pipeline, &graph);
         let actions =

@@ -29,6 +29,7 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 }
 
 /// Says of an error of standard output what failed, and what to do about a full disk.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it so")]
 pub(crate) fn unwritten(error: io::Error) -> io::Error {
     let what_next = match error.kind() {
         io::ErrorKind::StorageFull => "; make room where it goes, or send it elsewhere",

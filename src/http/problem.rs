@@ -25,7 +25,7 @@ pub(super) struct Problem {
     kind: &'static str,
     title: &'static str,
     detail: String,
-    extras: Extras,
+    extras: Box<Extras>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -67,7 +67,7 @@ struct Extras {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), extras: Extras::default(), headers: Vec::new() }
+        Self { status, kind, title, detail: detail.into(), extras: Box::default(), headers: Vec::new() }
     }
 
     /// Adds what was probably meant.
@@ -223,7 +223,7 @@ impl IntoResponse for Problem {
             title: self.title,
             status: self.status.as_u16(),
             detail: self.detail,
-            extras: self.extras,
+            extras: *self.extras,
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -25,6 +25,8 @@ mod run;
 mod run_diff;
 mod trigger;
 
+use std::fmt::Write as _;
+
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 pub use action::{ActionState, NOT_TRIGGERED, RunAction};
@@ -105,7 +107,10 @@ use string_enum;
 
 /// Returns the schema of one of some words, with what is said about each.
 fn words_schema(about: &str, words: &[(&str, &str)]) -> RefOr<Schema> {
-    let meanings: String = words.iter().map(|(word, about)| format!("\n- `{word}`:{about}")).collect();
+    let mut meanings = String::new();
+    for (word, about) in words {
+        let _ = write!(meanings, "\n- `{word}`:{about}");
+    }
     ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some(format!("{}\n{meanings}", about.trim_start())))

@@ -45,7 +45,10 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Value>
     let mut document = document().clone();
     let base = app.view.pipeline().base_path.clone();
     // Clients add the path of a route to this address.
-    document["servers"] = json!([{ "url": if base.is_empty() { "/".to_owned() } else { base } }]);
+    let servers = json!([{ "url": if base.is_empty() { "/".to_owned() } else { base } }]);
+    if let Value::Object(members) = &mut document {
+        members.insert("servers".to_owned(), servers);
+    }
     Ok(Json(document))
 }
 

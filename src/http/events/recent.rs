@@ -70,7 +70,9 @@ impl Recent {
                 kept.skip_to(newest);
                 break;
             }
-            events.iter().for_each(|event| kept.add(event));
+            for event in &events {
+                kept.add(event);
+            }
         }
         Ok((seq >= kept.from).then(|| kept.page(seq, run)))
     }

@@ -173,13 +173,11 @@ async fn enter(
     body: Body,
 ) -> Response {
     let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Extension(Peer(address))| address);
-    match read(body).await {
-        Some(sent) => login.try_token(&sent, from, |value| site.cookie(&headers, value, session::LIFETIME_SECS)),
-        None => {
-            let form = LoginForm { next: "/", refusal: Some("The form could not be read."), reload: false };
-            login.show(StatusCode::BAD_REQUEST, &form)
-        }
-    }
+    let Some(sent) = read(body).await else {
+        let form = LoginForm { next: "/", refusal: Some("The form could not be read."), reload: false };
+        return login.show(StatusCode::BAD_REQUEST, &form);
+    };
+    login.try_token(&sent, from, |value| site.cookie(&headers, value, session::LIFETIME_SECS))
 }
 
 async fn leave(State((_, site)): Shared, headers: HeaderMap) -> Response {

@@ -25,7 +25,7 @@ pub(in crate::http) struct Group {
 /// A body that is sent.
 #[derive(Clone)]
 pub(in crate::http) struct Media {
-    media_type: &'static str,
+    name: &'static str,
     schema: Option<RefOr<Schema>>,
     schemas: Schemas,
 }
@@ -51,7 +51,7 @@ impl Media {
 
     /// Bytes or text.
     pub(in crate::http) fn raw(media_type: &'static str) -> Self {
-        Self { media_type, schema: None, schemas: Vec::new() }
+        Self { name: media_type, schema: None, schemas: Vec::new() }
     }
 
     /// A JSON object without a schema.
@@ -68,7 +68,7 @@ impl Media {
 
     fn content(self, schemas: &mut Schemas) -> (&'static str, Content) {
         schemas.extend(self.schemas);
-        (self.media_type, ContentBuilder::new().schema(self.schema).build())
+        (self.name, ContentBuilder::new().schema(self.schema).build())
     }
 }
 
@@ -243,6 +243,6 @@ fn answered(about: &str, media: Option<Media>, schemas: &mut Schemas) -> Declare
 }
 
 fn problem(about: &str, schemas: &mut Schemas) -> Declared {
-    let media = Media { media_type: MEDIA_TYPE, ..Media::json::<ProblemBody>() };
+    let media = Media { name: MEDIA_TYPE, ..Media::json::<ProblemBody>() };
     answered(about, Some(media), schemas)
 }

@@ -72,7 +72,7 @@ impl Evaluation {
 
     /// Returns this evaluation of a group, with the sooner times of it and another that is not
     /// ready either. A time has passed for all groups, or for none.
-    fn or_sooner(mut self, other: Self) -> Self {
+    fn or_sooner(mut self, other: &Self) -> Self {
         if other.marks.is_empty() {
             self.marks.clear();
         }
@@ -175,7 +175,7 @@ fn of_groups(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluat
             (false, _) => {
                 others = Some(match others.take() {
                     None => result,
-                    Some(oldest) => oldest.or_sooner(result),
+                    Some(oldest) => oldest.or_sooner(&result),
                 });
             }
         }

@@ -34,7 +34,7 @@ pub struct Groups {
     /// When they have followed it. Artifacts of later events are not older.
     followed: Moment,
     /// By the place of their oldest artifact.
-    groups: BTreeMap<Place, Group>,
+    by_age: BTreeMap<Place, Group>,
     /// Where each group is, by its name.
     places: HashMap<Arc<str>, Place>,
     /// The group and the place of each artifact.
@@ -104,7 +104,7 @@ impl Groups {
             by: by.clone(),
             as_of,
             followed: now.moment,
-            groups: BTreeMap::new(),
+            by_age: BTreeMap::new(),
             places: HashMap::new(),
             members: HashMap::new(),
             next: 0,
@@ -175,13 +175,13 @@ impl Groups {
 
     /// Changes a group, which may be new, or be empty afterwards.
     fn change<T>(&mut self, name: Arc<str>, change: impl FnOnce(&mut Group) -> T) -> T {
-        let known = self.places.remove(&name).and_then(|place| self.groups.remove(&place));
+        let known = self.places.remove(&name).and_then(|place| self.by_age.remove(&place));
         let empty = || Group { name: Arc::clone(&name), members: VecDeque::new(), bytes: 0 };
         let mut group = known.unwrap_or_else(empty);
         let result = change(&mut group);
         if let Some(first) = group.members.front() {
             self.places.insert(name, first.place);
-            self.groups.insert(first.place, group);
+            self.by_age.insert(first.place, group);
         }
         result
     }
@@ -222,12 +222,12 @@ impl Groups {
 
     /// Returns the groups, that of the oldest artifact first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values()
+        self.by_age.values()
     }
 
     /// Returns how many groups there are.
     pub(super) fn len(&self) -> usize {
-        self.groups.len()
+        self.by_age.len()
     }
 }
 

@@ -335,7 +335,7 @@ fn what_a_probe_leaves_when_it_is_killed_is_no_line() {
         LogPosition::default()
     };
     let mut segment = std::fs::OpenOptions::new().append(true).open(path_of(&place, 1)).unwrap();
-    segment.write_all(&[b' '; 256 << 10]).unwrap();
+    segment.write_all(&vec![b' '; 256 << 10]).unwrap();
     let beside = SegmentLog::open_read_only(&place).unwrap();
     assert_eq!(read_all(&beside, attempt, from, None, 10).0, [1]);
     let tail = beside.tail(attempt, LogRange { from, to: None }, None, 10).unwrap();

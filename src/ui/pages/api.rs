@@ -214,8 +214,11 @@ fn kind(schema: &Value) -> Kind {
     if let Some(parts) = schema.get("oneOf").and_then(Value::as_array) {
         let mut all = parts.iter().map(kind);
         let first = all.next().unwrap_or_default();
-        let others: String = all.map(|kind| format!(" or {}{}", kind.before, kind.name.unwrap_or_default())).collect();
-        return Kind { after: first.after + &others, ..first };
+        let after = all.fold(first.after, |mut after, kind| {
+            let _ = write!(after, " or {}{}", kind.before, kind.name.unwrap_or_default());
+            after
+        });
+        return Kind { after, before: first.before, name: first.name };
     }
     if schema.get("allOf").is_some() {
         return Kind { before: "object".to_owned(), ..Kind::default() };
@@ -306,7 +309,7 @@ fn curl(method: &str, path: &str, it: &Value, caller: &Caller) -> String {
     if let Some((media_type, media)) = body {
         let _ = match media.get("example") {
             Some(example) => write!(line, " -H 'Content-Type: {media_type}' -d {}", quoted(&example.to_string())),
-            None => write!(line, " --data-binary @{}", "2026-03-01.csv"),
+            None => write!(line, " --data-binary @2026-03-01.csv"),
         };
     }
     let _ = write!(line, " {}", quoted(&format!("{}{path}{query}", caller.address)));

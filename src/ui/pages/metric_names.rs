@@ -36,17 +36,14 @@ fn names(newest_first: &[MetricRecord]) -> Vec<MetricName> {
         if known.is_none() {
             attempts.push(record.attempt_id);
         }
-        match names.iter_mut().find(|(.., known)| known.name == record.name) {
-            Some((.., known)) => {
-                known.has_steps |= has_steps;
-                if !known.actions.contains(&record.action) {
-                    known.actions.push(record.action.clone());
-                }
+        if let Some((.., known)) = names.iter_mut().find(|(.., known)| known.name == record.name) {
+            known.has_steps |= has_steps;
+            if !known.actions.contains(&record.action) {
+                known.actions.push(record.action.clone());
             }
-            None => {
-                let (name, actions) = (record.name.clone(), vec![record.action.clone()]);
-                names.push((place, record.seq, MetricName { name, has_steps, actions }));
-            }
+        } else {
+            let (name, actions) = (record.name.clone(), vec![record.action.clone()]);
+            names.push((place, record.seq, MetricName { name, has_steps, actions }));
         }
     }
     names.sort_by_key(|(place, seq, name)| (name.has_steps, *place, *seq));

@@ -153,7 +153,7 @@ async fn lasts<'a>(view: &View, runs: &'a [Run], name: &str, action: Option<&str
         let first = lasts.len();
         for value in values {
             let is_wanted = action.is_none_or(|action| action == value.action);
-            if is_wanted && !lasts[first..].iter().any(|last| last.action == value.action) {
+            if is_wanted && !lasts.iter().skip(first).any(|last| last.action == value.action) {
                 lasts.push(Last { run, action: value.action, value: value.value, at: value.recorded_at });
             }
         }
@@ -170,7 +170,7 @@ fn panel(name: &str, is_log: bool, lasts: &[Last<'_>]) -> Panel {
         let number = last.run.number;
         let point = Point { row: number, x: chart::place(number), y: last.value };
         lines.entry(&last.action).or_insert_with(new).points.push(point);
-        let before = lasts[at + 1..].iter().find(|other| other.action == last.action);
+        let before = lasts.iter().skip(at + 1).find(|other| other.action == last.action);
         let change = before.map(|before| last.value - before.value).filter(|change| change.is_finite());
         rows.push(Row {
             run: number,

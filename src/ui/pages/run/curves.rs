@@ -75,7 +75,7 @@ impl Asked {
         Ok(Self {
             over,
             is_log,
-            before: before.min(BEFORE[BEFORE.len() - 1]),
+            before: before.min(BEFORE.last().copied().unwrap_or_default()),
             runs: runs.collect::<Result<_>>()?,
             list: list.to_owned(),
         })
