@@ -201,7 +201,7 @@ impl Problem {
     pub(super) fn not_ready(reasons: Vec<String>) -> Self {
         let detail = reasons.join("; ");
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the host is not ready", detail);
-        let extras = Extras { reasons: Some(reasons), ..Extras::default() };
+        let extras = Box::new(Extras { reasons: Some(reasons), ..Extras::default() });
         Self { extras, ..problem }.header(header::RETRY_AFTER, "1")
     }
 
