@@ -16,7 +16,7 @@ const ROUTES: &str = include_str!("../../src/http/api/mod.rs");
 const DESCRIBED: &str = include_str!("../../src/http/api/described.rs");
 
 /// The members that an answer may leave out. All others are always there, if only as `null`.
-const OPTIONAL: [&str; 27] = [
+const OPTIONAL: [&str; 28] = [
     "Attempt.outage",
     "Attempt.progress",
     "ComponentDiff.a",
@@ -43,6 +43,7 @@ const OPTIONAL: [&str; 27] = [
     "TimingDiff.a",
     "TimingDiff.b",
     "TriggerPreview.group",
+    "TriggerPreview.groups",
     "TriggerPreview.resource",
 ];
 

@@ -50,7 +50,7 @@ fn artifacts_are_listed_by_version_with_their_state() {
     app.drop_file("raw/<b>.csv", b"a");
     let waiting = wait_for("the artifact to wait", || {
         let html = page(&app, "/resources/raw");
-        html.contains("1 of 2 artifacts").then_some(html)
+        (html.contains("1 of 2 artifacts") && html.contains("not yet")).then_some(html)
     });
     obeys(&waiting);
     has(

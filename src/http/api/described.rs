@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -40,7 +41,7 @@ pub fn document() -> &'static Value {
 }
 
 /// `GET /openapi.json`
-pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Value>> {
+pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Response> {
     Query::parse(&uri, &[])?;
     let mut document = document().clone();
     let base = app.view.pipeline().base_path.clone();
@@ -49,7 +50,8 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Value>
     if let Value::Object(members) = &mut document {
         members.insert("servers".to_owned(), servers);
     }
-    Ok(Json(document))
+    // Not `Json` alone: the document would describe itself.
+    Ok(Json(document).into_response())
 }
 
 const PAGE: &[&str] = &["limit", "cursor"];
