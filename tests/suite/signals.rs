@@ -204,12 +204,11 @@ fn attempts_that_are_killed_after_a_request_to_stop_have_not_crashed() {
             database.query_row("SELECT stopping = epoch FROM meta", [], |row| row.get(0)).unwrap_or(true)
         };
         wait_until("the request to be on record", is_noted);
-        match stop {
-            4 => app.kill(),
-            _ => {
-                app.signal_again(Signal::TERM);
-                assert!(!app.wait_for_end().success(), "it was stopped at once");
-            }
+        if stop == 4 {
+            app.kill();
+        } else {
+            app.signal_again(Signal::TERM);
+            assert!(!app.wait_for_end().success(), "it was stopped at once");
         }
     }
     app.start();
