@@ -1871,9 +1871,6 @@ class Usage(TypedDict):
     http_bytes_received: int
 
 
-Value = Any
-
-
 #: How an approval was decided.
 #:
 #: - `approved`: A person has approved: the action starts.
