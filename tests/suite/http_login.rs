@@ -134,7 +134,7 @@ fn wrong_tokens_are_refused_and_bounded() {
         let wrong = log_in(&server, "token=nonsense&next=%2Fruns");
         assert_eq!((wrong.status, wrong.header("set-cookie")), (401, ""));
         let page = wrong.text();
-        let said = "This is not the token of this pipeline. Its manifest has the digest of the token: `token_sha256` of `[server]`.";
+        let said = "This is not the token of this pipeline. The manifest has its digest, so nobody can read it there: ask who runs the pipeline.";
         assert!(page.contains(said) && page.contains("value=\"&#x2f;runs\"") && !page.contains("nonsense"), "{page}");
     }
     let bounded = log_in(&server, "token=open+sesame");

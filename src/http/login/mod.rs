@@ -121,7 +121,7 @@ impl Login {
         }
         if !is_same(&Digest::of(sent.token.trim().as_bytes()), &self.0.token) {
             tracing::warn!("a login from {from} failed: the token is wrong");
-            let refusal = "This is not the token of this pipeline. Its manifest has the digest of the token: `token_sha256` of `[server]`.";
+            let refusal = "This is not the token of this pipeline. The manifest has its digest, so nobody can read it there: ask who runs the pipeline.";
             return self.show(StatusCode::UNAUTHORIZED, &form(refusal));
         }
         self.0.attempts.give_back(from);
