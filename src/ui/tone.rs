@@ -1,16 +1,7 @@
-//! The colour and icon of each state. The name is both the CSS class and the icon's name.
+//! The colour and icon of states outside of the record of a run: of the nodes of the graph,
+//! artifacts and ticks. The name is both the CSS class and the icon's name.
 
-use crate::model::{ActionState, ArtifactState, AttemptState, RunState, TickOutcome};
-
-pub(super) fn of_run(state: RunState) -> &'static str {
-    match state {
-        RunState::Queued => "wait",
-        RunState::Running => "run",
-        RunState::Succeeded => "ok",
-        RunState::Failed => "bad",
-        RunState::Cancelling | RunState::Cancelled => "stop",
-    }
-}
+use crate::model::{ActionState, ArtifactState, TickOutcome};
 
 pub(super) fn of_action(state: ActionState) -> &'static str {
     match state {
@@ -21,15 +12,6 @@ pub(super) fn of_action(state: ActionState) -> &'static str {
         ActionState::Failed => "bad",
         ActionState::Skipped => "skip",
         ActionState::Cancelled => "stop",
-    }
-}
-
-pub(super) fn of_attempt(state: AttemptState) -> &'static str {
-    match state {
-        AttemptState::Running | AttemptState::Publishing => "run",
-        AttemptState::Succeeded => "ok",
-        AttemptState::Failed | AttemptState::TimedOut | AttemptState::Crashed => "bad",
-        AttemptState::Cancelled => "stop",
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::AttemptState;
 use crate::scheduler::View;
 use crate::store::{ActionAttempt, PageRequest, StoreError};
 use crate::ui::svg::bars::{self, BARS, Bar};
-use crate::ui::{text, tone};
+use crate::ui::{look, text};
 
 /// How many of the newest attempts are summed up.
 const SUMMED: u32 = 200;
@@ -95,14 +95,14 @@ pub(super) fn summary(seen: &[ActionAttempt], now: Timestamp) -> Summary {
     let mut succeeded: Vec<Duration> =
         seen.iter().filter(of(AttemptState::Succeeded)).map(|it| took(it, now)).collect();
     succeeded.sort_unstable();
-    let failed = |it: &&ActionAttempt| tone::of_attempt(it.attempt.state) == "bad";
+    let failed = |it: &&ActionAttempt| look::attempt(it.attempt.state).0 == "bad";
     let places = usize::try_from(BARS).unwrap_or_default();
     let bar = |it: &ActionAttempt| {
         let (number, state) = (it.attempt.number, words(it.attempt.state));
         let title = format!("run {}, attempt {number}: {state}, {}", it.run_number, text::span(took(it, now)));
         Bar {
             href: format!("/runs/{}", it.run_number),
-            tone: tone::of_attempt(it.attempt.state),
+            tone: look::attempt(it.attempt.state).0,
             title,
             seconds: Some(took(it, now).as_secs_f64()),
         }
@@ -179,7 +179,7 @@ pub(super) fn row(it: ActionAttempt, now: Timestamp) -> AttemptRow {
     AttemptRow {
         run: run_number,
         number: attempt.number,
-        tone: tone::of_attempt(attempt.state),
+        tone: look::attempt(attempt.state).0,
         state: words(attempt.state),
         why: attempt.error.map(|error| cut(&error.message, MESSAGE).into_owned()).or(attempt.message),
         started: text::both(attempt.started_at),

@@ -11,7 +11,7 @@ use crate::scheduler::View;
 use crate::store::{FactQuery, PageRequest, StoreError};
 use crate::ui::svg::bars::{self, Bar};
 use crate::ui::svg::sparkline;
-use crate::ui::{text, tone};
+use crate::ui::{look, text};
 
 /// Most metrics with a line.
 const LINES: usize = 6;
@@ -52,7 +52,7 @@ pub(super) fn bars(runs: &[Run], now: Timestamp) -> RunBars {
         }
         let _ = write!(title, ", {} UTC", text::moment(run.started_at.unwrap_or(run.created_at)));
         let seconds = took.map(|took| took.as_secs_f64());
-        Bar { href: format!("/runs/{}", run.number), tone: tone::of_run(run.state), title, seconds }
+        Bar { href: format!("/runs/{}", run.number), tone: look::run(run.state).0, title, seconds }
     };
     let mut ended: Vec<_> = newest.iter().filter_map(|run| Some(run.ended_at?.since(run.started_at?))).collect();
     ended.sort_unstable();

@@ -21,7 +21,7 @@ use crate::scheduler::{View, preview_triggers};
 use crate::store::{PageRequest, RunQuery, what_next};
 use crate::ui::page::{self, Head, Result, Section};
 use crate::ui::svg::bars::BARS;
-use crate::ui::{Pages, text, tone};
+use crate::ui::{Pages, look, text};
 
 /// Most runs in the table.
 const RUNS: usize = 10;
@@ -133,7 +133,7 @@ fn run_row(run: Run, next: Option<String>, now: Timestamp) -> RunRow {
     RunRow {
         number: run.number,
         state: run.state.as_str(),
-        icon: tone::of_run(run.state),
+        icon: look::run(run.state).0,
         reason: Some(reason.join("; ")).filter(|reason| !reason.is_empty()),
         trigger: run.trigger,
         started: run.started_at.map(text::both),
