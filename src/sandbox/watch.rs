@@ -84,8 +84,19 @@ impl Watch {
                 () = sleep_until(self.grace.map_or(self.deadline, |grace| grace.min(self.deadline))) => {
                     return Ending::Stopped(if self.grace.is_some() { Cause::Cancelled } else { Cause::WallTime });
                 }
-                ended = &mut call => return Ending::Guest(ended),
+                ended = &mut call => {
+                    self.take_late_cancel();
+                    return Ending::Guest(ended);
+                }
             }
+        }
+    }
+
+    /// Notes a cancel that came while the guest was running. The guest reads the same signal, so it
+    /// may have ended because of it before this watch was woken.
+    fn take_late_cancel(&mut self) {
+        if self.grace.is_none() && *self.stop.borrow() == Stop::Cancel {
+            self.grace = Some(Instant::now() + CANCEL_GRACE);
         }
     }
 }
@@ -142,5 +153,34 @@ impl Slices {
             Some(halt) => Poll::Ready(Err(wasmtime::Error::new(halt))),
             None => answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_guest_that_ends_in_the_slice_in_which_it_is_cancelled_is_cancelled() {
+        let (cancel, stop) = watch::channel(Stop::No);
+        let mut watch = Watch::new(Duration::from_mins(1), stop, CancellationToken::new());
+        let ending = watch
+            .over(async {
+                cancel.send_replace(Stop::Cancel);
+                Ok(Ok(()))
+            })
+            .await;
+        assert!(matches!(ending, Ending::Guest(Ok(Ok(())))));
+        assert!(watch.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_ends_by_itself_is_not_cancelled() {
+        let (_cancel, stop) = watch::channel(Stop::No);
+        let mut watch = Watch::new(Duration::from_mins(1), stop, CancellationToken::new());
+        assert!(matches!(watch.over(async { Ok(Ok(())) }).await, Ending::Guest(Ok(Ok(())))));
+        assert!(!watch.is_cancelled());
     }
 }

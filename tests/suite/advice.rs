@@ -3,17 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::app::TestApp;
-
-/// The user who may not do everything.
-const NOBODY: u32 = 65_534;
+use crate::support::program::{NOBODY, as_nobody};
 
 const ONCE: [&str; 4] = ["run", "--once", "--listen", "127.0.0.1:0"];
 
@@ -36,19 +33,6 @@ params = { steps = [{ do = "read", from = "raw" }] }
     let app = TestApp::new(manifest).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     app
-}
-
-/// Runs a command as a user for whom permissions hold.
-fn as_nobody(app: &TestApp, args: &[&str]) -> Output {
-    let program = app.path("program");
-    if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_anacostia"), &program).unwrap();
-    }
-    let mut command = Command::new(program);
-    if rustix::process::geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    command.args(args).arg(app.folder()).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Gives a file or folder to that user.

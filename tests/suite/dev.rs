@@ -2,7 +2,7 @@
 //! test controls when it fails.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anacostia::base::Digest;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::dev::DevSession;
 use crate::support::guests::guest;
+use crate::support::program::{copy_anacostia, write_script};
 use crate::support::wait::{wait_for, wait_until};
 
 /// A pipeline of one action that is built with `command`. All files that it uses are in `src`.
@@ -296,12 +297,10 @@ fn a_host_compiles_with_its_own_executable_after_it_was_replaced() {
     let app = app(BUILD, READ);
     let cache = tempfile::tempdir().unwrap();
     let program = app.path("program");
-    fs::copy(env!("CARGO_BIN_EXE_anacostia"), &program).unwrap();
+    copy_anacostia(&program);
     let mut session = DevSession::start_program(&program, app.folder(), cache.path());
     let url = session.next("ready")["url"].as_str().unwrap().to_owned();
-    fs::remove_file(&program).unwrap();
-    fs::write(&program, "#!/bin/sh\necho 'another version' >&2\nexit 1\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&program, "echo 'another version' >&2\nexit 1");
     fs::write(app.path("src/a.wasm"), variant(1)).unwrap();
     assert_eq!(session.next("swapped")["digest"], digest(1));
     app.drop_file("raw/1", b"1");

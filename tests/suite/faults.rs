@@ -79,7 +79,7 @@ fn a_panic_in_an_attempt_task_counts_as_a_crash_and_the_run_continues() {
     assert_eq!(states(&attempts), ["crashed", "succeeded"]);
     let why = "the host failed while this attempt was running, see the host's log; that does not use up a retry";
     assert_eq!(attempts[0]["error"]["message"], why);
-    assert!(app.said().contains("it panicked, which is a bug in Anacostia: fault point attempt.begin"));
+    app.wait_to_say("it panicked, which is a bug in Anacostia: fault point attempt.begin");
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
 
@@ -148,7 +148,7 @@ fn a_panic_in_a_transaction_is_rolled_back_and_the_work_is_done_again() {
             "the metadata store failed to {doing}: it panicked, which is a bug in Anacostia: fault point \
              {step}.in_transaction; it is tried again every second"
         );
-        assert!(app.said().contains(&why), "{step}: {}", app.said());
+        app.wait_to_say(&why);
         wait_until("the host to be ready", || not_ready(&app).is_empty());
     }
 }
@@ -210,7 +210,7 @@ fn a_guest_that_spins_is_stopped_after_the_ticker_of_epochs_has_panicked() {
     app.drop_file("raw/a.txt", b"content");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
     assert_eq!(attempts(&app, 1)[0]["error"]["code"], "cpu_limit");
-    assert!(app.said().contains("a test requested a panic at epochs.tick"), "{}", app.said());
+    app.wait_to_say("a test requested a panic at epochs.tick");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_dispatcher_or_a_watch_over_the_state_that_panics_ends_the_host() {
         // It may end before it serves.
         let end = app.try_start().map_or_else(|end| end, |()| app.wait_for_end());
         assert_eq!(end.code(), Some(1), "{fault}");
-        assert!(app.said().contains(why), "{fault}: {}", app.said());
+        app.wait_to_say(why);
     }
 }
 
@@ -404,6 +404,7 @@ fn an_attempt_whose_log_cannot_be_written_is_handed_back() {
     assert_eq!(states(&attempts(&app, 2)), ["cancelled", "succeeded"]);
     assert_eq!(fs::read(app.path("out/b.txt")).unwrap(), b"content");
     assert!(not_ready(&app).is_empty());
+    app.wait_to_say("the log can be written again");
     let said = app.said();
     assert_eq!(said.matches(&format!("{why}; no attempt starts until it can")).count(), 1, "{said}");
     assert_eq!(said.matches("the log can be written again").count(), 1, "{said}");

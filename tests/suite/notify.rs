@@ -217,8 +217,7 @@ fn what_notifies_is_started_again_after_a_panic() {
         }
         let all = wait_for_state(&app, "delivered");
         assert_eq!(all.len(), 1, "{point}: {all:?}");
-        let said = app.said();
-        assert!(said.contains(&format!("{name} has ended: it panicked, which is a bug in Anacostia")), "{said}");
+        app.wait_to_say(&format!("{name} has ended: it panicked, which is a bug in Anacostia"));
         // What was sent and not recorded is sent again, with the same id.
         let received = receiver.received();
         assert_eq!(received.len(), if point == "notify.sent" { 2 } else { 1 }, "{point}");

@@ -123,7 +123,7 @@ fn what_arrives_in_a_paused_resource_waits_also_when_the_host_is_killed() {
     assert!(listed.contains("held") && listed.contains("bad sensor"), "{listed}");
     let node = app.get("/api/v1/nodes/raw");
     assert_eq!((&node["state"], &node["paused"]["reason"]), (&json!("watching"), &json!("bad sensor")));
-    assert!(app.said().contains(&why), "{}", app.said());
+    app.wait_to_say(&why);
 
     // A person who names it is told, and a run on all that is new leaves it out.
     let refused = app.post("/api/v1/resources/raw/trigger");

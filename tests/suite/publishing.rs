@@ -201,9 +201,10 @@ fn a_host_continues_when_the_result_of_a_write_is_lost() {
     assert_eq!(app.get_all("/api/v1/metrics").len(), 1, "a metric was recorded twice");
     assert_eq!(app.get_all("/api/v1/artifacts").len(), 2);
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
-    let lost = app.said().matches("the answer was lost; it is tried again every second").count();
     // The sandbox repeats the facts, without a message.
-    assert_eq!(lost, writes.len() - 1, "{}", app.said());
+    let lost = || app.said().matches("the answer was lost; it is tried again every second").count();
+    wait_until("every lost answer to be logged", || lost() >= writes.len() - 1);
+    assert_eq!(lost(), writes.len() - 1, "{}", app.said());
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
     assert_eq!(staged(&app), 0);
@@ -219,11 +220,7 @@ fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
     database(&app).execute_batch(passed).unwrap();
     app.drop_file("raw/a.txt", b"content");
     wait_until("the run to be left alone", || app.said().contains("run #1 stays unfinished: attempt "));
-    assert!(
-        app.said().contains("could not be closed; the next driver of the run tries to recover it"),
-        "{}",
-        app.said()
-    );
+    app.wait_to_say("could not be closed; the next driver of the run tries to recover it");
     assert_eq!(staged(&app), 1, "files that may be committed were discarded");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200);
     app.signal(Signal::TERM);
@@ -249,7 +246,7 @@ fn a_run_that_cannot_be_recovered_does_not_block_others() {
     wait_until("the other run to end", || {
         app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
     });
-    assert!(app.said().contains("run #1 stays unfinished: `a.txt` of attempt "), "{}", app.said());
+    app.wait_to_say("run #1 stays unfinished: `a.txt` of attempt ");
     assert_eq!(app.get("/api/v1/runs/1")["state"], "running");
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
@@ -334,7 +331,7 @@ fn a_foreign_file_at_an_overwritten_path_is_moved_aside() {
         let kept: Vec<_> = kept.filter(|path| path.to_str().unwrap().ends_with('~')).collect();
         assert_eq!(kept.len(), 1, "{kept:?}");
         assert_eq!(fs::read(&kept[0]).unwrap(), b"by a user");
-        assert!(app.said().contains("a file at the path of an output was moved aside"));
+        app.wait_to_say("a file at the path of an output was moved aside");
     }
 }
 

@@ -530,7 +530,7 @@ fn panics_of_hash_jobs_and_watches_are_reported() {
     app.start();
     app.drop_file("raw/large", &vec![b'x'; 600_000]);
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
-    assert!(app.said().contains("hashing a file failed, which is a bug: it is tried again"));
+    app.wait_to_say("hashing a file failed, which is a bug: it is tried again");
     app.signal(rustix::process::Signal::TERM);
     assert!(app.wait_for_end().success());
 

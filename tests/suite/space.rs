@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use anacostia::base::Digest;
 use rustix::process::Signal;
@@ -12,6 +11,7 @@ use serde_json::json;
 
 use crate::support::app::{TestApp, anacostia};
 use crate::support::guests::guest;
+use crate::support::program::as_nobody;
 use crate::support::wait::{wait_for, wait_until};
 
 fn app(steps: &str) -> TestApp {
@@ -218,6 +218,7 @@ fn a_write_ahead_log_that_a_foreign_reader_lets_grow_is_shown_until_it_has_gone(
     app.drop_file("raw/1", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     assert_eq!(ready(), 200);
+    app.wait_to_say("the write-ahead log of the metadata store takes ");
     assert_eq!(app.said().matches("the write-ahead log of the metadata store takes ").count(), 1, "{}", app.said());
     reader.execute_batch("ROLLBACK").unwrap();
     wait_until("the log to be small", || warnings() == json!([]));
@@ -277,19 +278,6 @@ fn an_unwritable_cache_folder_does_not_prevent_the_start() {
     assert_eq!(app.said().matches(" WARN ").count(), 2, "one for each start: {}", app.said());
 }
 
-/// Runs a command as a user who may read everything here, and write nothing.
-fn as_read_only_user(app: &TestApp, args: &[&str]) -> Output {
-    let program = app.path("program");
-    if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_anacostia"), &program).unwrap();
-    }
-    let mut command = Command::new(program);
-    if rustix::process::geteuid().is_root() {
-        command.uid(65_534).gid(65_534);
-    }
-    command.args(args).arg(app.folder()).stdin(Stdio::null()).output().unwrap()
-}
-
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -309,7 +297,7 @@ fn records_of_a_stopped_host_can_be_read_with_read_only_permissions() {
         (&["runs", "logs", "1"], "seen"),
         (&["artifacts", "list"], "raw"),
     ] {
-        let output = as_read_only_user(&app, args);
+        let output = as_nobody(&app, args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).contains(expected), "{args:?}: {output:?}");
     }

@@ -19,6 +19,7 @@ fn a_server_is_polled_over_tls_if_its_certificate_is_trusted() {
     let why = format!("cannot connect to the server: {UNTRUSTED}");
     wait_for_reason(&app, &why);
     wait_until("further polls", || door.said().len() >= 4);
+    app.wait_to_say(&why);
     assert_eq!(app.said().matches(&why).count(), 1, "{}", app.said());
     assert!(!app.said().contains("invalid peer certificate"), "{}", app.said());
     assert!(origin.requests().is_empty(), "something was sent to an untrusted server");

@@ -128,7 +128,7 @@ fn uploads_wait_at_the_bound_of_kept_content_until_runs_have_ended() {
         Some(waiting["items"][0]["reason"].as_str()?.to_owned())
     });
     assert!(why.starts_with("waiting, because runs need 10 B of kept content"), "{why}");
-    assert!(app.said().contains("new content of api is waiting, because runs need 10 B"), "{}", app.said());
+    app.wait_to_say("new content of api is waiting, because runs need 10 B");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200, "runs have to start");
     // The next host knows it too.
     app.restart();

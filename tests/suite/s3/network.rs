@@ -84,6 +84,7 @@ async fn a_service_is_reached_over_tls_if_its_certificate_is_trusted() {
     copying.app.start();
     wait_until("the service to be asked again and again", || door.said().len() > 3);
     let why = format!("raw cannot be reached: {UNTRUSTED}");
+    copying.app.wait_to_say(&why);
     assert_eq!(copying.app.said().matches(&why).count(), 1, "{}", copying.app.said());
     assert!(!copying.app.said().contains("invalid peer certificate"), "{}", copying.app.said());
     assert_eq!(copying.proxy.requests(), [""; 0], "nothing is sent to an untrusted server");

@@ -59,7 +59,7 @@ async fn an_upload_that_cannot_begin_at_once_is_published_once(service: Service)
         .iter()
         .filter(|(_, fault)| matches!(fault, Fault::TruncateAfter(_) | Fault::ResetAfter(_) | Fault::LoseAnswer));
     assert_eq!(copying.bucket.uploads().await.len(), lost.count(), "uploads are left behind");
-    assert!(copying.app.said().contains("the service did not return the id of an upload, so it is started again"));
+    copying.app.wait_to_say("the service did not return the id of an upload, so it is started again");
 }
 
 async fn an_upload_whose_parts_meet_faults_is_published_once(service: Service) {

@@ -1,6 +1,6 @@
 //! From a file to a component that can run.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use anacostia::sandbox::{CompileBounds, Sandbox, SandboxConfig, SandboxError};
 use serde_json::json;
 
 use super::{Bench, failure, guests};
+use crate::support::program::write_script;
 
 fn sandbox(cache: &Path, compiler: Option<&Path>) -> Sandbox {
     Sandbox::new(SandboxConfig {
@@ -26,8 +27,7 @@ fn sandbox(cache: &Path, compiler: Option<&Path>) -> Sandbox {
 /// A program that is called as the compiler.
 fn program(folder: &Path, script: &str) -> std::path::PathBuf {
     let path = folder.join("compiler");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&path, script);
     path
 }
 

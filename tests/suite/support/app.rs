@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::guests::{example, guest};
-use super::wait::{DEADLINE, wait_for};
+use super::wait::{DEADLINE, wait_for, wait_until};
 
 /// Returns a command for the binary, without the environment of the tests.
 pub(crate) fn anacostia() -> Command {
@@ -384,6 +384,13 @@ impl TestApp {
     /// Returns everything that hosts of this pipeline have written to standard error.
     pub(crate) fn said(&self) -> String {
         fs::read(self.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until a host of this pipeline has written `text` to standard error. A thread of its
+    /// own writes there, so a line may come after the answer to a request that shows the same.
+    #[track_caller]
+    pub(crate) fn wait_to_say(&self, text: &str) {
+        wait_until(&format!("the host to say: {text}"), || self.said().contains(text));
     }
 
     /// Returns the pipeline's folder.

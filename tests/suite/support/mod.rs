@@ -9,6 +9,7 @@ pub(crate) mod guests;
 pub(crate) mod pages;
 pub(crate) mod postgres;
 pub(crate) mod preload;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod s3;

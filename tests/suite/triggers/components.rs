@@ -137,6 +137,7 @@ fn a_component_that_fails_is_an_error_and_is_asked_again() {
         let run = app.wait_for_runs(1).remove(0);
         assert!(run["trigger"].as_str().unwrap().ends_with("fire-1 says so"), "{run}");
         assert_eq!(app.get("/api/v1/runs/1")["inputs_count"], 2);
+        app.wait_to_say(") failed to decide, and will be asked again: ");
         let said = app.said();
         let failed = said.lines().any(|line| {
             line.contains("trigger raw (") && line.contains(") failed to decide, and will be asked again: ")
@@ -345,6 +346,7 @@ fn an_answer_that_stays_the_same_writes_its_log_lines_once() {
         let ticks = ticks(&app, "raw");
         ticks.first().is_some_and(|tick| tick["reason"].as_str().unwrap().starts_with("2 new artifacts"))
     });
+    app.wait_to_say("trigger raw: asked");
     assert_eq!(app.said().matches("trigger raw: asked").count(), 1);
 }
 

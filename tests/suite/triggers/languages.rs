@@ -71,7 +71,7 @@ fn a_component_in_every_language_decides_by_count() {
     }
     for (language, _) in LANGUAGES {
         assert_eq!(wait_for_answer(&app, language, "fired"), "3 are enough", "{language}");
-        assert!(app.said().contains(&format!("trigger {language}: asked")), "{language}: {}", app.said());
+        app.wait_to_say(&format!("trigger {language}: asked"));
     }
     // A run takes what is new in all resources that fire at that time.
     let runs = app.wait_for_runs(1);
