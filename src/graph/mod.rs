@@ -132,16 +132,30 @@ impl Graph {
         join == Join::All || before.is_empty() || by.iter().any(|name| before.contains(name))
     }
 
-    fn upstream(&self, action: usize) -> BTreeSet<usize> {
-        let mut seen = BTreeSet::new();
-        let mut todo = self.before(action).to_vec();
-        while let Some(next) = todo.pop() {
-            if seen.insert(next) {
-                todo.extend(self.before(next));
-            }
-        }
-        seen
+    /// Returns the names of an action and of all its direct and indirect successors, in topological
+    /// order.
+    #[must_use]
+    pub fn and_after(&self, action: usize) -> Vec<String> {
+        let found = reached(action, |place| self.after(place));
+        let is_found = |place: &&usize| **place == action || found.contains(place);
+        self.order.iter().filter(is_found).map(|place| self.name(*place).to_owned()).collect()
     }
+
+    fn upstream(&self, action: usize) -> BTreeSet<usize> {
+        reached(action, |place| self.before(place))
+    }
+}
+
+/// Returns all actions that `next` leads to from an action, directly or indirectly.
+fn reached<'a>(action: usize, next: impl Fn(usize) -> &'a [usize]) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    let mut todo = next(action).to_vec();
+    while let Some(place) = todo.pop() {
+        if seen.insert(place) {
+            todo.extend(next(place));
+        }
+    }
+    seen
 }
 
 /// Kahn's algorithm. Among several possible next actions, takes the first one in the manifest.
@@ -186,5 +200,13 @@ mod tests {
         let graph = diamond();
         assert_eq!(graph.ancestors(0), ["a", "b", "c"]);
         assert_eq!(graph.ancestors(3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_action_and_those_after_it_are_in_their_order() {
+        let graph = diamond();
+        assert_eq!(graph.and_after(3), ["a", "b", "c", "d"]);
+        assert_eq!(graph.and_after(1), ["b", "d"]);
+        assert_eq!(graph.and_after(0), ["d"]);
     }
 }

@@ -35,8 +35,9 @@ pub trait Control: Send + Sync {
     /// Requests the cancellation of a run, and returns the run. `None` if there is no such run. A
     /// run that has ended stays unchanged.
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
-    /// Retries a failed or cancelled run; see [`MetadataStore::request_retry`].
-    async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
+    /// Retries a run that has ended: what has not succeeded, and the actions in `again`; see
+    /// [`MetadataStore::request_retry`].
+    async fn retry(&self, run: RunId, again: Vec<String>) -> Result<Option<Run>, StoreError>;
     /// Records what a person has decided about an action that waits for approval, and lets the run
     /// go on. `by` and `note` are texts for people. Returns the run; `None` if there is no such
     /// run; see [`MetadataStore::decide_approval`] for errors.

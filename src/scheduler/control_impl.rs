@@ -139,10 +139,10 @@ impl Control for HostControl {
         .await
     }
 
-    async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError> {
+    async fn retry(&self, run: RunId, again: Vec<String>) -> Result<Option<Run>, StoreError> {
         self.to_completion(move |this: Self| async move {
             let id = WriteId::new();
-            let retried = repeat_briefly(|| this.kept.request_retry(run, id, this.shared.clock.now())).await?;
+            let retried = repeat_briefly(|| this.kept.request_retry(run, &again, id, this.shared.clock.now())).await?;
             if retried.is_some() {
                 this.send(Message::Resume(run)).await?;
             }

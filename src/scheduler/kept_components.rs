@@ -1,10 +1,11 @@
 //! The stored components that runs are bound to: how long they are stored, and which runs can
 //! therefore be retried.
 //!
-//! A run that succeeded never runs again. An unfinished run may need its components at any time. A
-//! run that failed or was cancelled can be retried for as long as its components are stored. All
-//! stored components together take at most [`MAX_STORED_BYTES`]; beyond that, those of the oldest
-//! ended runs are removed first.
+//! An unfinished run may need its components at any time. A run that failed or was cancelled can be
+//! retried for as long as its components are stored. All stored components together take at most
+//! [`MAX_STORED_BYTES`]; beyond that, those of the oldest ended runs are removed first. For a run
+//! that succeeded nothing is kept: it can be retried from an action on while another run, or the
+//! manifest in force, needs the same components.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,7 +24,7 @@ use crate::store::{MetadataStore, PageRequest, Result, RunQuery, StoreError};
 const MAX_STORED_BYTES: u64 = 4 << 30;
 /// The states of runs that may need their components at any time.
 const UNFINISHED: [RunState; 3] = [RunState::Queued, RunState::Running, RunState::Cancelling];
-/// The states of runs that can be retried.
+/// The states of runs whose components are kept for a retry.
 const RETRIABLE: [RunState; 2] = [RunState::Failed, RunState::Cancelled];
 
 /// The stored components of a pipeline, with the records that say which of them are needed.
@@ -47,23 +48,32 @@ impl KeptComponents {
     ///
     /// # Errors
     /// Also [`StoreError::Conflict`] if a component that the run began with is no longer stored.
-    pub async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>> {
+    pub async fn request_retry(
+        &self,
+        run: RunId,
+        again: &[String],
+        id: WriteId,
+        now: Timestamp,
+    ) -> Result<Option<Run>> {
         let _turn = self.turn.lock().await;
         if let Some(run) = self.store.run_summary(run).await?
-            && RETRIABLE.contains(&run.state)
+            && (RETRIABLE.contains(&run.state) || run.state == RunState::Succeeded && !again.is_empty())
         {
             let (needed, stored) = (self.components_of(run.revision).await?, self.stored().await?);
             if !needed.iter().all(|digest| stored.contains_key(digest)) {
                 let number = run.number;
                 return Err(StoreError::Conflict(format!(
-                    "run #{number} cannot be retried: the components that it began with were removed, because stored \
-                     components take at most {}; `anacostia runs retry {number} --current` starts a new run with the \
+                    "run #{number} cannot be retried: the components that it began with were removed, because {}; `anacostia runs retry {number} --current` starts a new run with the \
                      same inputs, and with the current manifest and components",
-                    ByteSize(MAX_STORED_BYTES)
+                    if run.state == RunState::Succeeded {
+                        "those of runs that succeeded are not kept".to_owned()
+                    } else {
+                        format!("stored components take at most {}", ByteSize(MAX_STORED_BYTES))
+                    }
                 )));
             }
         }
-        self.store.request_retry(run, id, now).await
+        self.store.request_retry(run, again, id, now).await
     }
 
     /// Removes the components that no run can need any more, and those of the oldest ended runs

@@ -326,16 +326,18 @@ pub trait MetadataStore: GuestRecords {
     /// `cancelling` is returned as it is.
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
-    /// Resumes a run that has failed or was cancelled: its failed, skipped and cancelled actions
-    /// become `pending`, with no tries and crashes counted, the run becomes `running`, its claims
-    /// `current`. An action that was skipped because nothing had triggered it stays so. Returns the
-    /// run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or has
-    /// succeeded.
+    /// Resumes a run that has ended: its failed, skipped and cancelled actions, and those in
+    /// `again`, whatever their state, become `pending`, with no tries and crashes counted, the run
+    /// becomes `running`, its claims `current`. An action that was skipped because nothing had
+    /// triggered it stays so. What an action in `again` has published stays until it succeeds
+    /// again; from then on only its new outputs are outputs of the run. Returns the run; `None` if
+    /// there is no such run; [`StoreError::Conflict`] if it has not ended, or if it has succeeded
+    /// and `again` is empty; [`StoreError::Invalid`] if the run has no action of such a name.
     ///
     /// Crash before: the run stays ended. After: the next host gets it from
     /// [`MetadataStore::take_over`]. Repeat: recognised by `id`, if it is the last retry of the
     /// run; the run is returned as it is now.
-    async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>>;
+    async fn request_retry(&self, run: RunId, again: &[String], id: WriteId, now: Timestamp) -> Result<Option<Run>>;
 
     /// Records the decision about an action that waits for approval; the scheduler takes the step
     /// that follows. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if

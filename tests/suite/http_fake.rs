@@ -309,7 +309,7 @@ impl MetadataStore for FakeStore {
     async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
         read_only()
     }
-    async fn request_retry(&self, _: RunId, _: WriteId, _: Timestamp) -> Stored<Option<Run>> {
+    async fn request_retry(&self, _: RunId, _: &[String], _: WriteId, _: Timestamp) -> Stored<Option<Run>> {
         read_only()
     }
     async fn decide_approval(&self, _: RunId, _: &str, _: Decision, _: WriteId) -> Stored<Option<Run>> {

@@ -50,8 +50,8 @@ impl Control for FakeControl {
         let detail = self.store.run(run)?;
         Ok(detail.map(|detail| Run { state: RunState::Cancelling, ..detail.run }))
     }
-    async fn retry(&self, run: RunId) -> Stored<Option<Run>> {
-        self.note(format!("retry {run}"));
+    async fn retry(&self, run: RunId, again: Vec<String>) -> Stored<Option<Run>> {
+        self.note(if again.is_empty() { format!("retry {run}") } else { format!("retry {run} {}", again.join(" ")) });
         match self.store.run(run)? {
             Some(detail) if detail.run.state == RunState::Succeeded => {
                 Err(StoreError::Conflict("run 1 has succeeded: there is nothing to retry".into()))

@@ -76,6 +76,7 @@ mod python;
 mod python_client;
 mod renaming;
 mod restart;
+mod retry_from;
 mod runs;
 mod runs_diff;
 mod s3;

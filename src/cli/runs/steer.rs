@@ -18,7 +18,7 @@ use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, loaded, open, out};
 use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
-use crate::scheduler::KeptComponents;
+use crate::scheduler::{KeptComponents, actions_from};
 use crate::store::{PageRequest, components};
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,9 @@ pub(crate) struct RetryArgs {
     /// Start a new run with the same inputs, and today's manifest and components
     #[arg(long)]
     current: bool,
+    /// Run this action and all that come after it again, although they have succeeded
+    #[arg(long, value_name = "ACTION", conflicts_with = "current")]
+    from: Option<String>,
     /// With `--current`: show the inputs and the actions of the new run, and start nothing
     #[arg(long, requires = "current")]
     dry_run: bool,
@@ -46,21 +49,22 @@ pub(crate) struct RetryArgs {
 
 /// The change that is requested for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum What<'a> {
     Cancel,
-    Retry,
+    /// From an action on, if one is given.
+    Retry(Option<&'a str>),
 }
 
-impl What {
+impl What<'_> {
     fn route(self) -> &'static str {
         match self {
             Self::Cancel => "cancel",
-            Self::Retry => "retry",
+            Self::Retry(_) => "retry",
         }
     }
 }
 
-pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
+pub(crate) fn steer(args: &Args, what: What<'_>) -> Result<End, Failure> {
     let (pipeline, id) = {
         let records = Records::open(&args.path)?;
         let id = records.resolve(args.run)?;
@@ -82,7 +86,7 @@ pub(crate) fn retry(args: &RetryArgs) -> Result<End, Failure> {
     match (args.current, args.dry_run) {
         (true, true) => would_start_again(&args.run),
         (true, false) => start_again(&args.run),
-        (false, _) => steer(&args.run, What::Retry),
+        (false, _) => steer(&args.run, What::Retry(args.from.as_deref())),
     }
 }
 
@@ -132,8 +136,12 @@ fn would_start_again(args: &Args) -> Result<End, Failure> {
     dry_run::would_start(&records, vec![again], refusal.as_deref(), args.json)
 }
 
-fn through_the_host(host: &Remote, id: RunId, what: What) -> Result<Value, Failure> {
-    match host.ask(id, what.route())? {
+fn through_the_host(host: &Remote, id: RunId, what: What<'_>) -> Result<Value, Failure> {
+    let answer = match what {
+        What::Retry(Some(action)) => host.post(&format!("runs/{id}/retry"), &json!({ "from": action }))?,
+        _ => host.ask(id, what.route())?,
+    };
+    match answer {
         Answer::Run(run) => Ok(run),
         Answer::Invalid(why) | Answer::Refused(why) => {
             Err(Failure::work(format!("the host refused to {} the run: {why}", what.route())))
@@ -142,15 +150,19 @@ fn through_the_host(host: &Remote, id: RunId, what: What) -> Result<Value, Failu
 }
 
 /// Records the request in the store. Fails if a host has opened the store meanwhile.
-fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) -> Result<Value, Failure> {
+fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What<'_>) -> Result<Value, Failure> {
     let now = SystemClock.now();
     let run = records::runtime()?.block_on(async {
         let store = open::for_writing(pipeline, now)?.store;
         let run = match what {
             What::Cancel => store.request_cancel(id, now).await?,
-            What::Retry => {
+            What::Retry(from) => {
+                let again = match from {
+                    Some(action) => actions_from(store.as_ref(), id, action, pipeline).await?,
+                    None => None,
+                };
                 let kept = KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state));
-                kept.request_retry(id, WriteId::new(), now).await?
+                kept.request_retry(id, &again.unwrap_or_default(), WriteId::new(), now).await?
             }
         };
         let run = run.ok_or_else(|| records::no_such_run(asked))?;

@@ -18,7 +18,7 @@ use crate::base::{ArtifactId, RunId, first_beyond_64_bits};
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
 use crate::http::{App, MAX_BODY_BYTES};
-use crate::scheduler::Inputs;
+use crate::scheduler::{Inputs, actions_from};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -141,11 +141,33 @@ pub(super) async fn cancel(State(app): State<App>, Segment(id): Segment, uri: Ur
     Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
 }
 
+/// The body of `POST /api/v1/runs/{id}/retry`. An empty body counts as an empty object.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RetryRequest)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryBody {
+    /// An action of the run: it and all that come after it start again, although they have
+    /// succeeded.
+    from: Option<String>,
+}
+
 /// `POST /api/v1/runs/{id}/retry`
-pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunBody>> {
+pub(super) async fn retry(
+    State(app): State<App>,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<RunBody>> {
     Query::parse(&uri, &[])?;
     let id = find_run(&app.view, &id).await?;
-    let run = app.view.control.retry(id).await?.ok_or_else(|| no_run(id))?;
+    let RetryBody { from } = read(&headers, body).await?;
+    let again = match from {
+        Some(action) => actions_from(app.view.store.as_ref(), id, &action, &app.view.pipeline()).await?,
+        None => Some(Vec::new()),
+    };
+    let again = again.ok_or_else(|| no_run(id))?;
+    let run = app.view.control.retry(id, again).await?.ok_or_else(|| no_run(id))?;
     Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
 }
 

@@ -89,7 +89,8 @@ fn about_runs() -> Group {
         put("/api/v1/runs/{id}", control::start, "Starts a run. Repeating the request returns the same run.")
             .query(&["wait"]).body::<control::StartBody>().problem("409", NOT_ALLOWED),
         post("/api/v1/runs/{id}/cancel", control::cancel, "Cancels a run.").problem("409", NOT_ALLOWED),
-        post("/api/v1/runs/{id}/retry", control::retry, "Retries a run that failed or was cancelled.").problem("409", NOT_ALLOWED),
+        post("/api/v1/runs/{id}/retry", control::retry, "Retries a run that has ended: what did not succeed, or all from an action on.")
+            .body::<control::RetryBody>().problem("409", NOT_ALLOWED),
         get("/api/v1/runs/{id}/inputs", runs::inputs, "The inputs of a run, in the order of recording.").query(PAGE),
         get("/api/v1/runs/{id}/logs", logs::list, "What the actions of a run logged. To follow it, ask again with the cursor.")
             .query(&["action", "attempt", "limit", "cursor"]).problem("410", "The lines were removed to make room for newer ones."),

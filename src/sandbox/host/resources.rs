@@ -262,6 +262,22 @@ impl GuestState {
         Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
+    /// Returns whether an earlier attempt of the action has published what is at a path, in this
+    /// run. The action may replace that: it is done again.
+    async fn published_earlier(&mut self, resource: &str, path: &str) -> Result<bool, CallError> {
+        let order = Arc::clone(&self.order);
+        if order.number == 1 {
+            return Ok(false);
+        }
+        if !self.work.earlier.contains_key(resource) {
+            let own = std::slice::from_ref(&order.action);
+            let outputs = self.services.store.outputs(order.run_id, resource, own).await?;
+            let there = outputs.into_iter().filter(|output| output.present).map(|output| output.path);
+            self.work.earlier.insert(resource.to_owned(), there.collect());
+        }
+        Ok(self.work.earlier.get(resource).is_some_and(|paths| paths.contains(path)))
+    }
+
     /// Returns the id of an artifact that the attempt may read or has finished writing.
     pub(super) async fn own_or_visible(&mut self, call: &str, id: &str) -> Result<ArtifactId, CallError> {
         if let Ok(id) = id.parse::<ArtifactId>()
@@ -353,6 +369,7 @@ impl GuestState {
         check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
         self.check_no_secret(&path)?;
         self.check_unwritten(&resource, &path)?;
+        let overwrite = overwrite || self.published_earlier(&resource, &path).await?;
         self.gate.open_handle()?;
         let id = ArtifactId::new();
         self.work.touched.insert(resource.clone());

@@ -139,7 +139,7 @@ pub(super) async fn a_cancelled_run_waits_no_longer_and_a_retried_one_asks_again
     let why = conflict(store.decide_approval(run, "first", approve(), WriteId::new()).await);
     assert_eq!(why, "`first` of run 1 does not wait for approval: it is cancelled");
 
-    store.request_retry(run, WriteId::new(), at(70)).await.unwrap();
+    store.request_retry(run, &[], WriteId::new(), at(70)).await.unwrap();
     let step = asks("first", ActionState::Pending, vec![approval(30), approval(80)]);
     store.advance(run, WriteId::new(), step, at(80)).await.unwrap();
     store.decide_approval(run, "first", approve(), WriteId::new()).await.unwrap();
@@ -152,7 +152,7 @@ pub(super) async fn a_cancelled_run_waits_no_longer_and_a_retried_one_asks_again
         ..run_becomes(RunState::Failed, Some("first failed"))
     };
     store.advance(run, WriteId::new(), fail, at(90)).await.unwrap();
-    store.request_retry(run, WriteId::new(), at(100)).await.unwrap();
+    store.request_retry(run, &[], WriteId::new(), at(100)).await.unwrap();
     let why = conflict(store.decide_approval(run, "first", approve(), WriteId::new()).await);
     assert_eq!(why, "`first` of run 1 does not wait for approval: it is pending");
 }

@@ -129,7 +129,7 @@ pub(super) async fn the_logs_of_unfinished_runs_are_listed(world: &mut World) {
     let step = run_becomes(RunState::Cancelled, None);
     store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(70)).await.unwrap();
     assert_eq!(store.unfinished_logs().await.unwrap(), []);
-    store.request_retry(run, WriteId::new(), at(80)).await.unwrap();
+    store.request_retry(run, &[], WriteId::new(), at(80)).await.unwrap();
     assert_eq!(store.unfinished_logs().await.unwrap().len(), 2, "it has been recovered");
 }
 

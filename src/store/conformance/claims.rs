@@ -185,7 +185,7 @@ pub(super) async fn claims_change_with_the_state_of_the_run(world: &mut World) {
     assert_eq!(state().await, ArtifactState::Current);
     store.advance(run, WriteId::new(), run_becomes(RunState::Failed, Some("first failed")), at(60)).await.unwrap();
     assert_eq!(state().await, ArtifactState::Old);
-    store.request_retry(run, WriteId::new(), at(70)).await.unwrap();
+    store.request_retry(run, &[], WriteId::new(), at(70)).await.unwrap();
     assert_eq!(state().await, ArtifactState::Current);
     assert!(create(store, new_run()).await.inputs.items.is_empty(), "a failed run keeps its claims");
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(80)).await.unwrap();

@@ -126,7 +126,7 @@ pub(super) async fn what_changes_is_found_as_it_is_now(world: &mut World) {
     let store = world.store().as_ref();
     let runs = fill(store).await;
     // A run that is retried has not ended, and has no duration until it ends again.
-    let retried = store.request_retry(runs[1], WriteId::new(), at(9_000_000)).await.unwrap().unwrap();
+    let retried = store.request_retry(runs[1], &[], WriteId::new(), at(9_000_000)).await.unwrap().unwrap();
     assert_eq!(retried.state, RunState::Running);
     let longest = RunQuery { sort: RunSort::Longest, ..RunQuery::default() };
     finds(store, longest.clone(), &[1, 3, 4, 5, 6, 7]).await;

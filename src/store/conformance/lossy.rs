@@ -151,7 +151,7 @@ lossy! {
         published(fence: Fence, visible: Visible, step: RunStep; now) -> Vec<StartedAttempt>;
         refused(fence: Fence, visible: Visible, refusal: Refusal, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
-        request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
+        request_retry(run: RunId, again: &[String], id: WriteId; now) -> Option<Run>;
         decide_approval(run: RunId, action: &str, decision: Decision, id: WriteId;) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;
         note_stop(;) -> ();

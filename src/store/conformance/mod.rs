@@ -122,6 +122,7 @@ suite! {
         an_ended_run_refuses_steps,
         cancelling_remains_until_the_run_ends,
         retry_restarts_actions_that_did_not_succeed,
+        retry_from_an_action_restarts_what_has_succeeded,
         configuration_survives_a_restart;
     attempts:
         fencing_tokens_increase_and_old_ones_are_refused,

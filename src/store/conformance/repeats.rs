@@ -75,7 +75,8 @@ pub(super) async fn a_repeated_write_returns_the_first_result_and_changes_nothin
     };
     let (stopped, retried, resumed) = (WriteId::new(), WriteId::new(), WriteId::new());
     twice!(store.advance(run, stopped, stop, at(12)));
-    twice!(store.request_retry(run, retried, at(13)));
+    let again: &[String] = &[];
+    twice!(store.request_retry(run, again, retried, at(13)));
     let step = starts(vec![attempt("second", 3)]);
     let fourth = twice!(store.advance(run, resumed, step, at(14)))[0].fence;
     let taken = twice!(store.take_over(at(15)));
@@ -101,7 +102,7 @@ pub(super) async fn a_repeated_write_is_recognised_after_other_writes(world: &mu
     let (id, step) = (WriteId::new(), run_becomes(RunState::Failed, Some("first failed")));
     store.advance(run, id, step.clone(), at(41)).await.unwrap();
     // Someone retries the run before the driver repeats the step that ended it.
-    store.request_retry(run, WriteId::new(), at(42)).await.unwrap();
+    store.request_retry(run, &[], WriteId::new(), at(42)).await.unwrap();
     assert!(store.advance(run, id, step, at(43)).await.unwrap().is_empty());
     let state = store.run_progress(run).await.unwrap().unwrap().run.state;
     assert_eq!(state, RunState::Running, "the retry remains recorded");

@@ -135,12 +135,12 @@ pub(super) async fn cancelling_remains_until_the_run_ends(world: &mut World) {
 
 pub(super) async fn retry_restarts_actions_that_did_not_succeed(world: &mut World) {
     let store = world.store().as_ref();
-    assert_eq!(store.request_retry(RunId::new(), WriteId::new(), at(1)).await.unwrap(), None);
+    assert_eq!(store.request_retry(RunId::new(), &[], WriteId::new(), at(1)).await.unwrap(), None);
     let aside = RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };
     let actions = [["ok", "bad", "after", "stopped"].map(action).to_vec(), vec![aside.clone()]].concat();
     let run = create(store, NewRun { actions, ..new_run() }).await.detail.run.id;
     assert!(
-        matches!(store.request_retry(run, WriteId::new(), at(2)).await, Err(StoreError::Conflict(_))),
+        matches!(store.request_retry(run, &[], WriteId::new(), at(2)).await, Err(StoreError::Conflict(_))),
         "it has not ended"
     );
     let mut failed = becomes("bad", ActionState::Running, ActionState::Failed);
@@ -156,7 +156,7 @@ pub(super) async fn retry_restarts_actions_that_did_not_succeed(world: &mut Worl
     };
     store.advance(run, WriteId::new(), step, at(30)).await.unwrap();
     let before = newest(store).await;
-    let again = store.request_retry(run, WriteId::new(), at(40)).await.unwrap().unwrap();
+    let again = store.request_retry(run, &[], WriteId::new(), at(40)).await.unwrap().unwrap();
     assert_eq!((again.state, again.ended_at, again.reason), (RunState::Running, None, None));
     let detail = store.run_progress(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
@@ -167,9 +167,49 @@ pub(super) async fn retry_restarts_actions_that_did_not_succeed(world: &mut Worl
     assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
     assert!(
-        matches!(store.request_retry(run, WriteId::new(), at(60)).await, Err(StoreError::Conflict(_))),
+        matches!(store.request_retry(run, &[], WriteId::new(), at(60)).await, Err(StoreError::Conflict(_))),
         "it has succeeded"
     );
+}
+
+pub(super) async fn retry_from_an_action_restarts_what_has_succeeded(world: &mut World) {
+    let store = world.store().as_ref();
+    let actions = ["before", "from", "after"].map(action).to_vec();
+    let run = create(store, NewRun { actions, ..new_run() }).await.detail.run.id;
+    let first = start(store, run, "from", 1).await;
+    publish(store, first, vec![staged("models", "m", "M", false), staged("models", "n", "N", false)]).await;
+    let done = |name| becomes(name, ActionState::Pending, ActionState::Succeeded);
+    let from = becomes("from", ActionState::Running, ActionState::Succeeded);
+    let step = RunStep { actions: vec![done("before"), from, done("after")], ..run_becomes(RunState::Succeeded, None) };
+    store.advance(run, WriteId::new(), step, at(60)).await.unwrap();
+
+    let unknown = store.request_retry(run, &["other".to_owned()], WriteId::new(), at(70)).await;
+    assert!(matches!(unknown, Err(StoreError::Invalid(_))), "{unknown:?}");
+    let again = ["from".to_owned(), "after".to_owned()];
+    let retried = store.request_retry(run, &again, WriteId::new(), at(70)).await.unwrap().unwrap();
+    assert_eq!((retried.state, retried.ended_at), (RunState::Running, None));
+    let detail = store.run_progress(run).await.unwrap().unwrap();
+    let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
+    assert_eq!(states, [ActionState::Succeeded, ActionState::Pending, ActionState::Pending]);
+
+    // The outputs of the first attempt are those of the run until the second has succeeded.
+    let own = ["from".to_owned()];
+    let paths = async || {
+        let outputs = store.outputs(run, "models", &own).await.unwrap();
+        outputs.iter().map(|it| (it.path.clone(), it.version, it.present)).collect::<Vec<_>>()
+    };
+    assert_eq!(paths().await, [("m".to_owned(), 1, true), ("n".to_owned(), 1, true)]);
+    let second = start(store, run, "from", 2).await;
+    assert_eq!(paths().await.len(), 2);
+    publish(store, second, vec![staged("models", "m", "M2", true)]).await;
+    assert_eq!(paths().await, [("m".to_owned(), 2, true)]);
+    // An attempt that publishes nothing takes their place too.
+    let third = start(store, run, "from", 3).await;
+    store.finish_attempt(third, end(AttemptState::Failed), RunStep::default(), at(80)).await.unwrap();
+    assert_eq!(paths().await.len(), 1, "it has failed");
+    let fourth = start(store, run, "from", 4).await;
+    store.finish_attempt(fourth, end(AttemptState::Succeeded), RunStep::default(), at(90)).await.unwrap();
+    assert_eq!(paths().await, []);
 }
 
 pub(super) async fn configuration_survives_a_restart(world: &mut World) {

@@ -124,7 +124,7 @@ pub(super) async fn ended_runs_are_in_the_order_of_their_ends(world: &mut World)
     assert_eq!(numbers(RunState::Failed, failed[1].1, u64::MAX, 10).await, failed[..1]);
     assert_eq!(numbers(RunState::Failed, 0, failed[0].1, 10).await, failed[1..]);
     assert_eq!(numbers(RunState::Succeeded, 0, u64::MAX, 10).await.len(), 1);
-    store.request_retry(runs[2].id, WriteId::new(), at(40)).await.unwrap();
+    store.request_retry(runs[2].id, &[], WriteId::new(), at(40)).await.unwrap();
     assert_eq!(numbers(RunState::Failed, 0, u64::MAX, 10).await, failed[..1], "it has not ended any more");
     store.advance(runs[2].id, WriteId::new(), run_becomes(RunState::Failed, None), at(50)).await.unwrap();
     let again = numbers(RunState::Failed, 0, u64::MAX, 10).await;

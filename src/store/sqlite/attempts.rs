@@ -30,6 +30,7 @@ pub(super) struct Fenced {
     pub(super) run: u64,
     pub(super) run_id: RunId,
     pub(super) action: String,
+    pub(super) number: u32,
     pub(super) state: AttemptState,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct Fenced {
 /// ended.
 pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     let refuse = |why: String| Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why }));
-    let sql = "SELECT a.seq, a.run, r.id, a.action, a.state, a.epoch, a.token
+    let sql = "SELECT a.seq, a.run, r.id, a.action, a.state, a.epoch, a.token, a.number
         FROM attempts a CROSS JOIN runs r ON r.number = a.run WHERE a.id = ?1";
     let found = prepare(db, sql)?.query_row([fence.attempt_id], |row| {
         let attempt = Fenced {
@@ -46,6 +47,7 @@ pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
             run: row.get(1)?,
             run_id: row.get(2)?,
             action: row.get(3)?,
+            number: row.get(7)?,
             state: row.get(4)?,
         };
         Ok((attempt, row.get::<_, u64>(5)?, row.get::<_, u64>(6)?))
@@ -113,9 +115,22 @@ pub(super) fn finish(
         return advance::started_before(tx, attempt.run, step, fence.epoch);
     }
     attempt.must_be_at_work()?;
+    if end.state == AttemptState::Succeeded {
+        forget_earlier_outputs(tx, &attempt)?;
+    }
     note_end(tx, &attempt, end, end.state, Some(now), |id| id)?;
     emit_ended(tx, &attempt, end.state, end.error.as_ref(), now)?;
     advance::follow(tx, attempt.run_id, step, now)
+}
+
+/// Removes what earlier attempts of the action have published from the outputs of the run, because
+/// the action has been done again. The artifacts stay on record.
+pub(super) fn forget_earlier_outputs(tx: &mut Tx<'_>, attempt: &Fenced) -> Work<()> {
+    if attempt.number > 1 {
+        let sql = "DELETE FROM outputs WHERE run = ?1 AND action = ?2";
+        execute(tx.db, sql, params![attempt.run, attempt.action])?;
+    }
+    Ok(())
 }
 
 /// Emits the event of the end of an attempt.

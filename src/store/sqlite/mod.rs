@@ -378,8 +378,9 @@ impl MetadataStore for SqliteStore {
         self.write(steps::CANCEL, move |tx| runs::request_cancel(tx, run, now)).await
     }
 
-    async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>> {
-        self.write(steps::RETRY, move |tx| runs::request_retry(tx, run, id, now)).await
+    async fn request_retry(&self, run: RunId, again: &[String], id: WriteId, now: Timestamp) -> Result<Option<Run>> {
+        let again = again.to_vec();
+        self.write(steps::RETRY, move |tx| runs::request_retry(tx, run, &again, id, now)).await
     }
 
     async fn decide_approval(&self, run: RunId, action: &str, decision: Decision, id: WriteId) -> Result<Option<Run>> {

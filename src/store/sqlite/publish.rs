@@ -26,6 +26,7 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
         return Ok(());
     }
     attempt.must_be_at_work()?;
+    attempts::forget_earlier_outputs(tx, &attempt)?;
     let mut became = HashMap::with_capacity(intent.files.len());
     let mut waiting: BTreeMap<&str, Change> = BTreeMap::new();
     for (position, file) in intent.files.iter().enumerate() {

@@ -285,27 +285,40 @@ pub(super) fn request_cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work
     Ok(Some(run))
 }
 
-/// Resumes a run that has failed or was cancelled. A repeat only returns the run.
-pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, write: WriteId, now: Timestamp) -> Work<Option<Run>> {
+/// Resumes a run that has ended. A repeat only returns the run.
+pub(super) fn request_retry(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    again: &[String],
+    write: WriteId,
+    now: Timestamp,
+) -> Work<Option<Run>> {
     let Some(mut run) = find(tx.db, id)? else { return Ok(None) };
     if prepare(tx.db, "SELECT 1 FROM runs WHERE id = ?1 AND retry = ?2")?.exists(params![id, write])? {
         return Ok(Some(run));
     }
     match run.state {
         RunState::Failed | RunState::Cancelled => {}
-        RunState::Succeeded => {
-            return Err(Fail::conflict(format!("run {} has succeeded: there is nothing to retry", run.number)));
-        }
-        state => {
+        RunState::Succeeded if again.is_empty() => {
             return Err(Fail::conflict(format!(
-                "run {} is {state}: only a run that has failed or was cancelled is retried",
+                "run {} has succeeded: there is nothing to retry, except from one of its actions on",
                 run.number
             )));
         }
+        RunState::Succeeded => {}
+        state => {
+            return Err(Fail::conflict(format!("run {} is {state}: only a run that has ended is retried", run.number)));
+        }
     }
-    let again = [ActionState::Failed, ActionState::Skipped, ActionState::Cancelled];
-    let taken_up = |action: &&RunAction| again.contains(&action.state) && !action.not_triggered();
-    for action in actions(tx.db, run.number)?.iter().filter(taken_up) {
+    let all = actions(tx.db, run.number)?;
+    if let Some(unknown) = again.iter().find(|name| !all.iter().any(|action| action.name == **name)) {
+        return Err(Fail::invalid(format!("run {} has no action `{unknown}`", run.number)));
+    }
+    let not_done = [ActionState::Failed, ActionState::Skipped, ActionState::Cancelled];
+    let taken_up = |action: &&RunAction| {
+        (not_done.contains(&action.state) || again.contains(&action.name)) && !action.not_triggered()
+    };
+    for action in all.iter().filter(taken_up) {
         let sql = "UPDATE run_actions SET state = 'pending', reason = NULL, tries = 0, crashes = 0, retry_at = NULL,
             skipped_rest = 0 WHERE run = ?1 AND name = ?2";
         execute(tx.db, sql, params![run.number, action.name])?;

@@ -338,10 +338,16 @@ impl TestApp {
         body
     }
 
-    /// Returns the page that people see.
+    /// Returns the first page that people see.
     #[track_caller]
     pub(crate) fn page(&self) -> String {
-        let mut response = agent().get(format!("{}/", self.url())).call().unwrap();
+        self.page_at("/")
+    }
+
+    /// Returns a page that people see.
+    #[track_caller]
+    pub(crate) fn page_at(&self, path: &str) -> String {
+        let mut response = agent().get(format!("{}{path}", self.url())).call().unwrap();
         assert_eq!(response.status().as_u16(), 200);
         response.body_mut().read_to_string().unwrap()
     }

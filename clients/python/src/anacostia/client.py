@@ -116,9 +116,11 @@ class Client:
         """Cancels a run. It ends soon after: see `wait`."""
         return cast(types.Run, self._post(f"{_run(run)}/cancel"))
 
-    def retry(self, run: RunLike) -> types.Run:
-        """Retries a run that failed or was cancelled."""
-        return cast(types.Run, self._post(f"{_run(run)}/retry"))
+    def retry(self, run: RunLike, *, from_action: str | None = None) -> types.Run:
+        """Retries a run that failed or was cancelled: what did not succeed. With `from_action`, also
+        of a run that succeeded: that action and all that come after it run again."""
+        body = None if from_action is None else {"from": from_action}
+        return cast(types.Run, self._post(f"{_run(run)}/retry", body))
 
     def approve(
         self, run: RunLike, action: str, *, by: str | None = None, note: str | None = None

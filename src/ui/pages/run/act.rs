@@ -5,25 +5,45 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 use super::{overview, top};
 use crate::base::RunId;
 use crate::model::Run;
-use crate::scheduler::Inputs;
+use crate::scheduler::{Inputs, actions_from};
 use crate::store::StoreError;
 use crate::ui::Pages;
+use crate::ui::form::{self, UNREADABLE};
 use crate::ui::page::{self, refused_write};
 
 /// Largest form, in bytes.
 const MAX_FORM_BYTES: usize = 1 << 10;
 
-/// `POST /runs/{run}/retry`
-pub(in crate::ui) async fn retry(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+#[derive(Debug, Deserialize)]
+struct RetryForm {
+    /// The action from which on all is done again.
+    from: Option<String>,
+}
+
+/// `POST /runs/{run}/retry`: retries a run, from an action on if the form names one.
+pub(in crate::ui) async fn retry(State(pages): State<Pages>, Path(name): Path<String>, body: Body) -> Response {
     let id = match top::find(&pages.view, &name).await {
         Ok(detail) => detail.run.id,
         Err(refusal) => return page::refused(&pages, refusal).await,
     };
-    done(&pages, &name, pages.view.control.retry(id).await).await
+    let Some(RetryForm { from }) = form::read(body).await else {
+        return overview::render(&pages, &name, Some((StatusCode::BAD_REQUEST, UNREADABLE.to_owned()))).await;
+    };
+    let view = &pages.view;
+    let again = match from {
+        Some(action) => actions_from(view.store.as_ref(), id, &action, &view.pipeline()).await,
+        None => Ok(Some(Vec::new())),
+    };
+    let result = match again {
+        Ok(again) => view.control.retry(id, again.unwrap_or_default()).await,
+        Err(error) => Err(error),
+    };
+    done(&pages, &name, result).await
 }
 
 /// `POST /runs/{run}/cancel`
@@ -45,8 +65,7 @@ pub(in crate::ui) async fn again(State(pages): State<Pages>, Path(name): Path<St
     let bytes = to_bytes(body, MAX_FORM_BYTES).await.unwrap_or_default();
     let id = std::str::from_utf8(&bytes).ok().and_then(|form| form.strip_prefix("id=")?.parse::<RunId>().ok());
     let Some(id) = id.filter(RunId::is_version_7) else {
-        let why = "the form could not be read".to_owned();
-        return overview::render(&pages, &name, Some((StatusCode::BAD_REQUEST, why))).await;
+        return overview::render(&pages, &name, Some((StatusCode::BAD_REQUEST, UNREADABLE.to_owned()))).await;
     };
     done(&pages, &name, pages.view.control.start(id, None, Inputs::Of(old)).await.map(Some)).await
 }

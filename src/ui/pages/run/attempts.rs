@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS};
 use crate::base::{AttemptId, ByteSize, Timestamp};
+use crate::graph::Graph;
 use crate::model::{Attempt, RunAction, RunDetail, Usage};
 use crate::resource::Outage;
 use crate::sandbox::Progress;
 use crate::ui::{look, text};
+
+use super::top::Retry;
 
 /// Most attempts of an action that are listed, the last ones.
 const ATTEMPTS: usize = 20;
@@ -23,6 +26,8 @@ pub(super) struct ActionRow {
     state: &'static str,
     reason: Option<String>,
     retry_at: Option<text::Moment>,
+    /// What a retry from here runs again, if there can be one.
+    from: Option<Retry>,
     /// What it asks a person for, if it waits for that.
     approval: Option<Asked>,
     /// How approvals were decided.
@@ -72,9 +77,10 @@ pub(super) struct Live {
     pub(super) outages: BTreeMap<AttemptId, Outage>,
 }
 
-/// Returns the actions of a run.
-pub(super) fn rows(detail: &RunDetail, live: &Live, now: Timestamp) -> Vec<ActionRow> {
-    detail.actions.iter().map(|action| row(detail, action, live, now)).collect()
+/// Returns the actions of a run. Without its graph they offer no retry.
+pub(super) fn rows(detail: &RunDetail, graph: Option<&Graph>, live: &Live, now: Timestamp) -> Vec<ActionRow> {
+    let from = |action| Retry::from(detail, graph, action);
+    detail.actions.iter().map(|action| ActionRow { from: from(action), ..row(detail, action, live, now) }).collect()
 }
 
 fn row(detail: &RunDetail, action: &RunAction, live: &Live, now: Timestamp) -> ActionRow {
@@ -89,6 +95,7 @@ fn row(detail: &RunDetail, action: &RunAction, live: &Live, now: Timestamp) -> A
         state,
         reason: action.reason.clone().filter(|reason| !reason.is_empty() && said(reason)),
         retry_at: action.retry_at.map(text::both),
+        from: None,
         approval: action.undecided().map(|approval| Asked {
             who: approval.who.clone(),
             since: text::both(approval.since),

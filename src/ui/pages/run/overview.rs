@@ -11,8 +11,9 @@ use super::attempts::{self, ActionRow, Live};
 use super::lines::{Line, telling};
 use super::top::{self, Tab, Top};
 use crate::base::{ByteSize, Clock as _, SystemClock, double};
-use crate::model::{AccessKind, Artifact, ArtifactState, Attempt, LogRange, MetricRecord, ParamRecord, RunDetail};
-use crate::scheduler::View;
+use crate::graph::Graph;
+use crate::model::{AccessKind, Artifact, ArtifactState, Attempt, LogRange, MetricRecord, ParamRecord, Run, RunDetail};
+use crate::scheduler::{View, graph_of_run};
 use crate::store::{FactQuery, LineageEdge, PageRequest};
 use crate::ui::page::{self, Result};
 use crate::ui::svg::timeline::{self, Output, Timeline};
@@ -104,12 +105,13 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
     let metrics = store.metrics(facts(), first(FACTS)).await?;
     let (more_metrics, values) = (metrics.next_cursor.is_some(), last_values(metrics.items));
     let live = Live { progress: view.control.progress(), outages: view.control.outages() };
+    let graph = graph_if_ended(view, &detail.run).await;
     let params = detail.run.params.as_object().map(|params| params.iter().map(whole).collect());
     let content = Content {
         top: Top::gather(view, &detail, Tab::Overview).await?,
         timeline: timeline::draw(&detail, &written.iter().map(output).collect::<Vec<_>>(), now),
         failure: excerpt(view, &detail).await,
-        actions: attempts::rows(&detail, &live, now),
+        actions: attempts::rows(&detail, graph.as_ref(), &live, now),
         inputs_count: store.count_inputs(run).await?,
         inputs: inputs.items.iter().map(item).collect(),
         more_outputs: more_edges || written.len() > SHOWN as usize,
@@ -121,6 +123,15 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
         tags: store.tags(facts(), first(SHOWN)).await?.items.into_iter().map(|it| (it.name, it.value)).collect(),
     };
     Ok((detail, content))
+}
+
+/// Returns the graph of a run that has ended, which tells what comes after each action. `None` also
+/// if its manifest cannot be read any more: then it cannot be retried either.
+async fn graph_if_ended(view: &View, run: &Run) -> Option<Graph> {
+    if !run.state.ended() {
+        return None;
+    }
+    graph_of_run(view.store.as_ref(), run.revision, &view.pipeline()).await.ok()
 }
 
 /// Returns the last value of each metric of each action. The newest come first.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::outcome;
 use crate::base::{Clock as _, RunId, SystemClock};
+use crate::graph::Graph;
 use crate::model::{ActionState, RunAction, RunDetail, RunState};
 use crate::scheduler::View;
 use crate::ui::page::{Head, Refusal, Result, Section};
@@ -69,7 +70,7 @@ struct TabLink {
 
 /// The actions that a retry runs again, and those whose results stay.
 #[derive(Debug, Serialize)]
-struct Retry {
+pub(super) struct Retry {
     again: Vec<String>,
     kept: usize,
 }
@@ -139,12 +140,24 @@ fn retry(detail: &RunDetail) -> Option<Retry> {
     if !matches!(detail.run.state, RunState::Failed | RunState::Cancelled) {
         return None;
     }
-    let stays = |action: &RunAction| {
-        matches!(action.state, ActionState::Succeeded | ActionState::Cached) || action.not_triggered()
-    };
-    let again: Vec<String> = detail.actions.iter().filter(|it| !stays(it)).map(|it| it.name.clone()).collect();
-    let kept = detail.actions.iter().filter(|it| stays(it) && !it.not_triggered()).count();
-    Some(Retry { again, kept })
+    Some(Retry::of(detail, &[]))
+}
+
+impl Retry {
+    fn of(detail: &RunDetail, again: &[String]) -> Self {
+        let done = |action: &RunAction| matches!(action.state, ActionState::Succeeded | ActionState::Cached);
+        let stays = |action: &&RunAction| done(action) && !again.contains(&action.name);
+        let kept = detail.actions.iter().filter(stays).count();
+        let again = detail.actions.iter().filter(|it| !stays(it) && !it.not_triggered());
+        Self { again: again.map(|it| it.name.clone()).collect(), kept }
+    }
+
+    /// Returns what a retry from an action on runs again. `None` if the run has not ended, or the
+    /// action has not succeeded, so that every retry runs it again.
+    pub(super) fn from(detail: &RunDetail, graph: Option<&Graph>, action: &RunAction) -> Option<Self> {
+        let graph = graph.filter(|_| detail.run.state.ended() && action.state == ActionState::Succeeded)?;
+        Some(Self::of(detail, &graph.and_after(graph.place(&action.name)?)))
+    }
 }
 
 fn cancel(detail: &RunDetail) -> Option<Cancel> {
