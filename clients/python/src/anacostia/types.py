@@ -1438,6 +1438,15 @@ class Retry(TypedDict):
     max_backoff_ms: int
 
 
+#: The body of `POST /api/v1/runs/{id}/retry`. An empty body counts as an empty object.
+RetryRequest = TypedDict(
+    "RetryRequest",
+    {
+        "from": "str | None",
+    },
+)
+
+
 class Run(TypedDict):
     """A run in a list: the fields of its own record. Inputs and actions are at `/runs/{id}`."""
 
