@@ -30,6 +30,13 @@ fn acts(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Returns whether a character reorders the text around it, or is invisible. Joiners and marks of
+/// direction do not count: words of some languages, and emoji, are written with them.
+#[must_use]
+pub fn misleads(character: char) -> bool {
+    matches!(character, '\u{200b}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::escape;

@@ -30,7 +30,7 @@ pub use cause::innermost;
 pub use clock::{Clock, Moment, Now, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
-pub use escape::escape;
+pub use escape::{escape, misleads};
 pub use freed::Freed;
 pub use id::{ArtifactId, AttemptId, IdError, NotificationId, RunId, WriteId};
 pub use name::{NameError, check_name};

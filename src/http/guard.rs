@@ -38,6 +38,8 @@ pub(super) struct Guard {
     port: u16,
     /// The path below which people reach the server.
     base_path: String,
+    /// Whether the server speaks TLS.
+    tls: bool,
 }
 
 /// Runs the checks of the guard, and adds the security headers and the id of the request.
@@ -99,13 +101,14 @@ impl Guard {
     /// Creates the guard of a server that is bound to `bound`.
     pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr, login: Option<Login>) -> Self {
         let hosts = AllowedHosts::new(bound, &pipeline.hosts, pipeline.tls.is_some());
-        Self { hosts, token: pipeline.token, login, port: bound.port(), base_path: pipeline.base_path.clone() }
+        let (base_path, tls) = (pipeline.base_path.clone(), pipeline.tls.is_some());
+        Self { hosts, token: pipeline.token, login, port: bound.port(), base_path, tls }
     }
 
     /// Returns the routes for people who log in.
     pub(super) fn routes(&self) -> Router {
         let login = self.login.clone();
-        login.map_or_else(Router::new, |login| login::routes(login, self.port, &self.base_path))
+        login.map_or_else(Router::new, |login| login::routes(login, self.port, &self.base_path, self.tls))
     }
 
     /// Checks a request. Returns the page with the form, if it is a browser that must log in first.

@@ -76,11 +76,14 @@ impl Query {
 
     /// Reads `limit`.
     pub(super) fn limit(&self) -> Result<u32> {
-        match self.value::<u32>("limit")? {
-            None => Ok(DEFAULT_LIMIT),
-            Some(limit) if (1..=MAX_PAGE).contains(&limit) => Ok(limit),
-            Some(_) => Err(Problem::bad_parameter("limit", format!("it must be 1 to {MAX_PAGE}"))),
-        }
+        self.number("limit", DEFAULT_LIMIT, MAX_PAGE)
+    }
+
+    /// Reads a number from 1 to `most`.
+    pub(super) fn number(&self, name: &str, default: u32, most: u32) -> Result<u32> {
+        let number = self.text(name).map_or(Ok(default), str::parse).ok();
+        let why = || Problem::bad_parameter(name, format!("it must be 1 to {most}"));
+        number.filter(|number| (1..=most).contains(number)).ok_or_else(why)
     }
 
     /// Reads a run, by id or number.

@@ -40,6 +40,7 @@ mod written;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -276,6 +277,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         folder: folder.to_owned(),
         file: file.to_owned(),
         text: text.to_owned(),
+        tables: Arc::new(text.parse().unwrap_or_default()),
         join: top.join.value,
         max_concurrent_runs: top.max_concurrent_runs,
         max_concurrent_actions: top.max_concurrent_actions,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,8 @@ pub struct Pipeline {
     pub file: PathBuf,
     /// The manifest's text as it is recorded, with `${…}` unexpanded.
     pub text: String,
+    /// The same text, parsed. Pages show what is written there.
+    pub tables: Arc<toml::Table>,
     /// `pipeline.join`.
     pub join: Join,
     /// `pipeline.max_concurrent_runs`, 1 to 1,000.

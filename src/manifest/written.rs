@@ -7,9 +7,8 @@ impl Pipeline {
     /// string at `keys`.
     #[must_use]
     pub fn written(&self, keys: &[&str]) -> Option<String> {
-        let manifest: toml::Table = self.text.parse().ok()?;
         let (last, tables) = keys.split_last()?;
-        let table = tables.iter().try_fold(&manifest, |table, key| table.get(*key)?.as_table())?;
+        let table = tables.iter().try_fold(&*self.tables, |table, key| table.get(*key)?.as_table())?;
         table.get(*last)?.as_str().map(str::to_owned)
     }
 

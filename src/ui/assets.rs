@@ -1,7 +1,7 @@
 //! Serves style, script and icon from the binary.
 
 use axum::extract::Path;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use minijinja::Value;
 
@@ -45,15 +45,17 @@ fn version(asset: &Asset) -> String {
     Digest::of(asset.text.as_bytes()).hex().chars().take(12).collect()
 }
 
-/// `GET /assets/{name}`
-pub(super) async fn show(Path(name): Path<String>) -> Response {
+/// `GET /assets/{name}`. Only an address with the version of the content may be cached for good.
+pub(super) async fn show(Path(name): Path<String>, uri: Uri) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
-        return StatusCode::NOT_FOUND.into_response();
+        return (StatusCode::NOT_FOUND, "There is no such asset.\n").into_response();
     };
+    let version = version(asset);
+    let is_pinned = uri.query().and_then(|query| query.strip_prefix("v=")) == Some(version.as_str());
     let headers = [
-        (header::CONTENT_TYPE, asset.media_type.to_owned()),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
-        (header::ETAG, format!("W/\"{}\"", version(asset))),
+        (header::CONTENT_TYPE, asset.media_type),
+        (header::CACHE_CONTROL, if is_pinned { "public, max-age=31536000, immutable" } else { "no-cache" }),
+        (header::ETAG, &format!("W/\"{version}\"")),
     ];
     (headers, asset.text).into_response()
 }

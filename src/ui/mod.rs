@@ -18,6 +18,7 @@ mod base_path;
 mod chart;
 mod drawings;
 mod form;
+mod html;
 mod look;
 mod page;
 mod pages;
@@ -166,6 +167,7 @@ fn templates() -> Result<Environment<'static>, minijinja::Error> {
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     // A misspelt name is an error in tests, not a gap in the page.
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    html::install(&mut templates);
     templates.add_function("asset", assets::link);
     templates.add_filter("ticks", text::ticks);
     templates.add_filter("encoded", |text: String| text::encoded(&text));

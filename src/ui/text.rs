@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use minijinja::Value;
 
+use super::html;
 use crate::base::{ArtifactId, Timestamp};
 
 /// `340 ms`, `2.4 s`, `3 min 5 s`, `2 h 10 min`.
@@ -52,7 +53,7 @@ pub(super) fn encoded(text: &str) -> String {
 pub(super) fn ticks(text: String) -> Value {
     let parts: Vec<&str> = text.split('`').collect();
     let last = parts.len() - 1;
-    let mut html = String::with_capacity(text.len() + 32);
+    let mut set = String::with_capacity(text.len() + 32);
     for (number, part) in parts.into_iter().enumerate() {
         // A tick without a partner stays.
         let (open, close) = match (number % 2 == 1, number == last) {
@@ -60,20 +61,11 @@ pub(super) fn ticks(text: String) -> Value {
             (true, true) => ("`", ""),
             _ => ("", ""),
         };
-        html.push_str(open);
-        for letter in part.chars() {
-            match letter {
-                '&' => html.push_str("&amp;"),
-                '<' => html.push_str("&lt;"),
-                '>' => html.push_str("&gt;"),
-                '"' => html.push_str("&quot;"),
-                '\'' => html.push_str("&#x27;"),
-                letter => html.push(letter),
-            }
-        }
-        html.push_str(close);
+        set.push_str(open);
+        set.push_str(&html::shown(part));
+        set.push_str(close);
     }
-    Value::from_safe_string(html)
+    Value::from_safe_string(set)
 }
 
 /// Returns the address of the page of an artifact.

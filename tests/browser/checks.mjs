@@ -39,6 +39,8 @@ function outsideOfWindow() {
   const found = [];
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   if (wide > 0) found.push(`the page is ${wide} px wider than the window`);
+  // Names with such characters would reorder the text around them, or look like other names.
+  if (/[\u200b\u202a-\u202e\u2060-\u2069\ufeff]/.test(document.body.innerText)) found.push('a character that misleads');
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const range = document.createRange();
   while (texts.nextNode()) {

@@ -75,7 +75,12 @@ fn the_cookie_of_a_login_opens_pages_and_the_api_until_the_logout() {
     let wrong = [("cookie", session.as_str()), ("authorization", "Bearer nonsense")];
     server.send("GET", "/api/v1/runs", &wrong, b"").problem(401, "unauthorized");
 
-    let left = send(&server, "/logout", &origin, "");
+    // The session that is left is over, also for who has kept its cookie; others are not.
+    let other = cookie(&log_in(&server, "token=open+sesame"));
+    assert_ne!(session, other);
+    let left = server.send("POST", "/logout", &[("origin", &origin), ("cookie", &session)], b"");
+    assert_eq!(as_browser(&server, "/", &session).status, 401);
+    assert_eq!(as_browser(&server, "/", &other).status, 200);
     assert_eq!((left.status, left.header("location")), (303, "/login"));
     assert!(left.header("set-cookie").starts_with(&format!("{name}; Path=/; Max-Age=0; ")), "{left:?}");
     assert_eq!(server.get("/login").status, 200);

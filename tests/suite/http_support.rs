@@ -249,11 +249,13 @@ fn a_pipeline() -> Pipeline {
         watch,
         trigger: Trigger::default(),
     };
+    let text = "[resources.raw]\npath = \"${DATA}/raw\"\n[actions.train]\ncomponent = \"train.wasm\"\n";
     Pipeline {
         name: "penguins".into(),
         folder: "/pipes/penguins".into(),
         file: "/pipes/penguins/anacostia.toml".into(),
-        text: "[resources.raw]\npath = \"${DATA}/raw\"\n[actions.train]\ncomponent = \"train.wasm\"\n".into(),
+        tables: Arc::new(text.parse().unwrap()),
+        text: text.to_owned(),
         join: Join::All,
         max_concurrent_runs: 1,
         max_concurrent_actions: 16,

@@ -269,6 +269,7 @@ pub(crate) mod tests {
             folder: PathBuf::from("/pipeline"),
             file: PathBuf::from("/pipeline/anacostia.toml"),
             text: String::new(),
+            tables: std::sync::Arc::default(),
             join: Join::All,
             max_concurrent_runs: 1,
             max_concurrent_actions: 16,

@@ -54,10 +54,7 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
 /// `GET /api/v1/artifacts/{id}/lineage`
 pub(super) async fn lineage(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<Lineage>> {
     let query = Query::parse(&uri, &["depth", "direction"])?;
-    let depth = query.value::<u32>("depth")?.unwrap_or(DEFAULT_DEPTH);
-    if !(1..=MAX_LINEAGE_DEPTH).contains(&depth) {
-        return Err(Problem::bad_parameter("depth", format!("it must be 1 to {MAX_LINEAGE_DEPTH}")));
-    }
+    let depth = query.number("depth", DEFAULT_DEPTH, MAX_LINEAGE_DEPTH)?;
     let id = artifact_id(&id)?;
     let lineage = walk_lineage(app.view.store.as_ref(), id, sides(&query)?, depth).await?;
     Ok(Json(lineage.ok_or_else(|| no_artifact(id))?))

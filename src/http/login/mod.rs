@@ -84,10 +84,13 @@ impl Login {
     /// Returns whether the request has the cookie of a session.
     pub(super) fn has_session(&self, headers: &HeaderMap, port: u16) -> bool {
         let now = seconds(SystemClock.now());
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let name = cookie_name(port);
-        pairs.any(|(other, value)| other == name && self.0.sessions.is_valid(value, now))
+        cookies(headers, &cookie_name(port)).any(|value| self.0.sessions.is_valid(value, now))
+    }
+
+    /// Ends the sessions whose cookies a request has.
+    fn end_session(&self, headers: &HeaderMap, port: u16) {
+        let now = seconds(SystemClock.now());
+        cookies(headers, &cookie_name(port)).for_each(|value| self.0.sessions.end(value, now));
     }
 
     /// Answers a browser that has not logged in.
@@ -130,6 +133,13 @@ impl Login {
     }
 }
 
+/// Returns the values of the cookies of this name.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = sent.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter_map(move |(other, value)| (other == name).then_some(value))
+}
+
 /// Where browsers reach the server.
 #[derive(Debug, Clone)]
 struct Site {
@@ -137,14 +147,17 @@ struct Site {
     port: u16,
     /// The path below which it is.
     base_path: String,
+    /// Whether the server itself speaks TLS.
+    tls: bool,
 }
 
 impl Site {
     /// Returns a cookie for the browser that has sent these headers.
     fn cookie(&self, headers: &HeaderMap, value: &str, max_age: u64) -> String {
-        // A browser sends it with each form, also if a proxy in front speaks TLS.
+        // A browser sends it with each form, so it tells whether a proxy in front speaks TLS.
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        let secure = if origin.is_some_and(|origin| origin.starts_with("https://")) { "; Secure" } else { "" };
+        let tls = self.tls || origin.is_some_and(|origin| origin.starts_with("https://"));
+        let secure = if tls { "; Secure" } else { "" };
         let (name, path) = (cookie_name(self.port), &self.base_path);
         // Without a slash at the end it holds for the path itself too.
         let path = if path.is_empty() { "/" } else { path };
@@ -152,12 +165,13 @@ impl Site {
     }
 }
 
-/// Returns the routes of the login, for a server at `port` and below `base_path`.
-pub(super) fn routes(login: Login, port: u16, base_path: &str) -> Router {
+/// Returns the routes of the login, for a server at `port` and below `base_path`, which may speak
+/// TLS itself.
+pub(super) fn routes(login: Login, port: u16, base_path: &str, tls: bool) -> Router {
     Router::new()
         .route(LOGIN, get(show).post(enter))
         .route(LOGOUT, post(leave))
-        .with_state((login, Site { port, base_path: base_path.to_owned() }))
+        .with_state((login, Site { port, base_path: base_path.to_owned(), tls }))
 }
 
 type Shared = State<(Login, Site)>;
@@ -180,7 +194,8 @@ async fn enter(
     login.try_token(&sent, from, |value| site.cookie(&headers, value, session::LIFETIME_SECS))
 }
 
-async fn leave(State((_, site)): Shared, headers: HeaderMap) -> Response {
+async fn leave(State((login, site)): Shared, headers: HeaderMap) -> Response {
+    login.end_session(&headers, site.port);
     lead_to(LOGIN, &site.cookie(&headers, "", 0))
 }
 

@@ -41,7 +41,9 @@ pub(super) fn document(groups: Vec<Group>, mut schemas: Schemas) -> Value {
     }
     let mut components = Components::new();
     components.schemas.extend(schemas);
-    let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("The token of `[server] token`."));
+    let bearer = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The token whose digest is `[server] token_sha256`."));
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     let document = OpenApiBuilder::new()
         .info(Info::builder().title("Anacostia").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT)).build())

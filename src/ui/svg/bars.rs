@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::escaped;
+use crate::ui::html::shown;
 
 /// How many runs are drawn.
 pub(in crate::ui) const BARS: u32 = 30;
@@ -39,7 +39,7 @@ pub(in crate::ui) fn draw(bars: &[Bar], label: &str) -> String {
     let ground = TOP + TALL;
     let mut svg = format!(
         r#"<svg class="bars" role="group" aria-label="{}" viewBox="0 0 {width} {}" width="{width}" height="{1}"><path class="ground" d="M0 {}.5H{width}"/>"#,
-        escaped(label),
+        shown(label),
         ground + SIGNS,
         ground,
     );
@@ -48,12 +48,12 @@ pub(in crate::ui) fn draw(bars: &[Bar], label: &str) -> String {
         let seconds = bar.seconds.filter(|it| it.is_finite());
         let height =
             seconds.map_or(SHORT, |it| if longest > 0.0 { SHORT + it / longest * (TALL - SHORT) } else { SHORT });
-        let (left, title) = (place * STEP, escaped(&bar.title));
+        let (left, title) = (place * STEP, shown(&bar.title));
         let _ = write!(
             svg,
             r#"<a class="bar {}" href="{}" aria-label="{title}"><title>{title}</title><rect class="room" x="{left}" y="0" width="{STEP}" height="{}"/><rect class="fill" x="{}" y="{:.1}" width="{BAR}" height="{height:.1}" rx="2"/>"#,
             bar.tone,
-            escaped(&bar.href),
+            shown(&bar.href),
             ground + SIGNS,
             left + (STEP - BAR) / 2,
             ground - height,

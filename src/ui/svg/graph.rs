@@ -6,9 +6,10 @@
 
 use std::fmt::Write as _;
 
-use super::{escaped, shortened};
+use super::shortened;
 use crate::graph::layout::{Direction, Layout, Point, Shape};
 use crate::graph::picture::{Link, Picture, PictureKind};
+use crate::ui::html::shown;
 
 /// Width of a letter of a name, and of the second line, of average text.
 const NAME_LETTER: f64 = 7.6;
@@ -74,7 +75,7 @@ pub(in crate::ui) fn draw(
     let _ = write!(
         svg,
         r#"<svg class="graph" role="group" aria-label="{}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" data-width="{width}">"#,
-        escaped(label)
+        shown(label)
     );
     svg.push_str(r#"<g class="edges" aria-hidden="true">"#);
     for (index, (edge, route)) in picture.edges.iter().zip(&layout.routes).enumerate() {
@@ -170,12 +171,12 @@ fn draw_node(
     let inset = if kind == PictureKind::Store { 20 } else { 14 };
     let here = if face.is_here { " here" } else { "" };
     let current = if face.is_here { r#" aria-current="page""# } else { "" };
-    let title = escaped(&face.title);
+    let title = shown(&face.title);
     let _ = write!(
         svg,
         r#"<a class="node {class} {}{here}" href="{}" data-node="{index}"{current}><title>{title}</title>"#,
         face.tone,
-        escaped(&face.href),
+        shown(&face.href),
     );
     let (width, height) = (shape.width, shape.height);
     let _ = write!(svg, r#"<rect class="box" x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}"/>"#);
@@ -187,7 +188,7 @@ fn draw_node(
         face.icon,
         y + 12,
         y + 25,
-        escaped(&shortened(name, letters(room / NAME_LETTER))),
+        shown(&shortened(name, letters(room / NAME_LETTER))),
     );
     let state = shortened(&face.state, letters(room / LINE_LETTER));
     let left = letters(room / LINE_LETTER).saturating_sub(state.chars().count() + 3);
@@ -198,10 +199,10 @@ fn draw_node(
         at + 1,
         y + 34,
         y + 45,
-        escaped(&state),
+        shown(&state),
     );
     if !face.note.is_empty() && left > 2 {
-        let _ = write!(svg, r#"<tspan class="more"> · {}</tspan>"#, escaped(&shortened(&face.note, left)));
+        let _ = write!(svg, r#"<tspan class="more"> · {}</tspan>"#, shown(&shortened(&face.note, left)));
     }
     svg.push_str("</text>");
     if let Some(progress) = face.progress {

@@ -13,22 +13,6 @@ pub(super) mod scatter;
 pub(super) mod sparkline;
 pub(super) mod timeline;
 
-/// Escapes a text for content and attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(character),
-        }
-    }
-    escaped
-}
-
 /// Shortens a text to at most `most` characters. Begin and end stay, because names in a row often
 /// differ in one of the two.
 pub(super) fn shortened(text: &str, most: usize) -> String {
@@ -45,12 +29,7 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, shortened};
-
-    #[test]
-    fn texts_are_escaped() {
-        assert_eq!(escaped("<a b=\"c\" d='e'>&"), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;");
-    }
+    use super::shortened;
 
     #[test]
     fn texts_are_shortened_in_the_middle() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::escaped;
+use crate::ui::html::shown;
 
 const WIDTH: f64 = 132.0;
 const HEIGHT: f64 = 36.0;
@@ -15,7 +15,7 @@ pub(in crate::ui) fn draw(numbers: &[f64], label: &str) -> String {
     let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
     let mut svg = format!(
         r#"<svg class="sparkline" role="img" aria-label="{}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">"#,
-        escaped(label)
+        shown(label)
     );
     let steps = numbers.len().saturating_sub(1);
     let x = |index: usize| {

@@ -1,7 +1,7 @@
 //! What a person can do about a run: retry it, start it again, cancel it. Each is a form whose
 //! confirmation says what will happen.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,8 +16,11 @@ use crate::ui::Pages;
 use crate::ui::form::{self, UNREADABLE};
 use crate::ui::page::{self, refused_write};
 
-/// Largest form, in bytes.
-const MAX_FORM_BYTES: usize = 1 << 10;
+#[derive(Debug, Deserialize)]
+struct AgainForm {
+    /// The id of the new run.
+    id: String,
+}
 
 #[derive(Debug, Deserialize)]
 struct RetryForm {
@@ -62,8 +65,7 @@ pub(in crate::ui) async fn again(State(pages): State<Pages>, Path(name): Path<St
         Ok(detail) => detail.run.id,
         Err(refusal) => return page::refused(&pages, refusal).await,
     };
-    let bytes = to_bytes(body, MAX_FORM_BYTES).await.unwrap_or_default();
-    let id = std::str::from_utf8(&bytes).ok().and_then(|form| form.strip_prefix("id=")?.parse::<RunId>().ok());
+    let id = form::read::<AgainForm>(body).await.and_then(|form| form.id.parse::<RunId>().ok());
     let Some(id) = id.filter(RunId::is_version_7) else {
         return overview::render(&pages, &name, Some((StatusCode::BAD_REQUEST, UNREADABLE.to_owned()))).await;
     };
