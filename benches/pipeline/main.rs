@@ -20,6 +20,7 @@ mod latency;
 mod million;
 mod pages;
 mod remote;
+mod screens;
 mod servers;
 mod start;
 mod submit;
@@ -56,7 +57,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 19] = [
+const SUBJECTS: [(&str, Subject); 22] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -72,6 +73,9 @@ const SUBJECTS: [(&str, Subject); 19] = [
     ("languages", languages::all),
     ("page", pages::runs),
     ("page-latency", pages::latency),
+    ("screens", screens::all),
+    ("long-log", screens::log),
+    ("browser", screens::in_browser),
     ("kernels", kernels::all),
     ("bucket", remote::bucket),
     ("notify", remote::notify),

@@ -122,7 +122,8 @@ pub(crate) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     latency::rows(bench, &pipeline, host, "1,000,000 runs recorded")
 }
 
-fn spans(bench: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+/// Returns how long the work takes each time, in seconds.
+pub(crate) fn spans(bench: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     let mut spans = Vec::new();
     for _ in 0..bench.effort.of(300, 50) {
         let began = Instant::now();

@@ -7,11 +7,13 @@
 // What is in an element with `data-keep` belongs to another script, or stays as it is. A field with
 // `data-once` has the id of what its form starts, so that a form sent twice starts it once. Who
 // comes back to the page may start something else, so the field is given another id then.
-const pause = 400; // ms between two fetches, however much happens
+// ms between two fetches. The first is short, so that the end of a short run follows its beginning at
+// once; while more and more happens, each is twice as long, so that the page costs the host little.
+const shortest = 25, longest = 400;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
-let source, timer, retry, waiting = false, again = false, isBack = false;
+let source, timer, retry, pause = shortest, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
@@ -23,7 +25,15 @@ async function refresh() {
   } catch {
     // The host is gone for now; the stream says when it is back.
   }
-  setTimeout(() => { waiting = false; if (again) { again = false; refresh(); } else poll(); }, pause);
+  setTimeout(next, pause);
+}
+
+function next() {
+  waiting = false;
+  pause = again ? Math.min(2 * pause, longest) : shortest;
+  if (!again) { poll(); return; }
+  again = false;
+  refresh();
 }
 
 function poll() {

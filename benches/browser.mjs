@@ -1,0 +1,57 @@
+// Measures the first page of a host in Chromium: browser.mjs URL COUNT
+//
+// Prints two lines of JSON: the first paints of COUNT pages, each in a browser context without a
+// cache, in milliseconds; and, when its input ends, when each run was first seen to have succeeded
+// on a page that stays open, in milliseconds since 1970.
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+
+const { chromium } = createRequire(`${process.env.ANACOSTIA_NODE_MODULES}/`)('playwright-core');
+const [, , url, count] = process.argv;
+const browser = await chromium.launch({ executablePath: process.env.ANACOSTIA_CHROMIUM, args: ['--no-sandbox'] });
+
+const paints = [];
+for (let n = 0; n < +count; n++) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(url);
+  paints.push(await page.evaluate(firstPaint));
+  await context.close();
+}
+
+const page = await browser.newPage();
+await page.goto(url);
+await page.locator('#live[data-state=live]').waitFor();
+await page.evaluate(watchRuns);
+console.log(JSON.stringify(paints));
+
+process.stdin.resume();
+await once(process.stdin, 'end');
+await page.waitForTimeout(1000); // the end of the last run is on its way
+console.log(JSON.stringify(await page.evaluate(() => globalThis.seen)));
+await browser.close();
+
+// Runs in the page: waits for the first paint with content, and returns when it was.
+function firstPaint() {
+  return new Promise((tell) => {
+    new PerformanceObserver((list) => {
+      const paint = list.getEntriesByName('first-contentful-paint')[0];
+      if (paint) tell(paint.startTime);
+    }).observe({ type: 'paint', buffered: true });
+  });
+}
+
+// Runs in the page: notes when each run is first shown as succeeded.
+function watchRuns() {
+  globalThis.seen = {};
+  const look = () => {
+    for (const row of document.querySelectorAll('[data-live=runs] tr[data-key]')) {
+      const run = row.dataset.key;
+      if (!(run in globalThis.seen) && row.textContent.includes('succeeded')) {
+        globalThis.seen[run] = performance.timeOrigin + performance.now();
+      }
+    }
+  };
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+  look();
+}
