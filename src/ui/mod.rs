@@ -20,6 +20,7 @@ mod drawings;
 mod form;
 mod html;
 mod look;
+mod markdown;
 mod page;
 mod pages;
 mod peek;
@@ -170,6 +171,7 @@ fn templates() -> Result<Environment<'static>, minijinja::Error> {
     html::install(&mut templates);
     templates.add_function("asset", assets::link);
     templates.add_filter("ticks", text::ticks);
+    templates.add_filter("markdown", |text: &str| markdown::html(text));
     templates.add_filter("encoded", |text: String| text::encoded(&text));
     for (name, text) in TEMPLATES {
         templates.add_template(name, text)?;

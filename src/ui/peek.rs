@@ -21,6 +21,11 @@ pub(super) enum Peek {
         /// The text.
         text: String,
     },
+    /// Text in Markdown.
+    Markdown {
+        /// The text.
+        text: String,
+    },
     /// Rows of cells; the first is the head.
     Table {
         /// The head.
@@ -110,7 +115,8 @@ pub(super) fn of(path: &str, bytes: &[u8], size: u64) -> Peek {
             serde_json::from_str::<serde_json::Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
         return Peek::Text { text: pretty.unwrap_or_else(|_| text.to_owned()) };
     }
-    Peek::Text { text: text.to_owned() }
+    let text = text.to_owned();
+    if has_ending(path, &["md", "markdown"]) { Peek::Markdown { text } } else { Peek::Text { text } }
 }
 
 /// Returns bytes as text, without a character at the end that is cut.
@@ -175,6 +181,7 @@ mod tests {
     #[test]
     fn content_is_recognised_by_its_bytes_and_its_name() {
         assert_eq!(text("a.txt", "héllo"), Peek::Text { text: "héllo".to_owned() });
+        assert_eq!(text("a.MD", "# a"), Peek::Markdown { text: "# a".to_owned() });
         assert_eq!(text("a", ""), Peek::Empty);
         assert_eq!(text("a.json", "{\"a\":[1]}"), Peek::Text { text: "{\n  \"a\": [\n    1\n  ]\n}".to_owned() });
         assert_eq!(text("a.json", "{broken"), Peek::Text { text: "{broken".to_owned() });

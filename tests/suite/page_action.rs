@@ -65,6 +65,7 @@ fn attempts_are_summed_up_and_compared_with_limits() {
             "<code>MODE</code>",
             "2 tries, after 1 ms to ",
             "train/README.md",
+            "<h3>Train</h3>",
             "&lt;script&gt;alert(1)&lt;/script&gt;",
             // Where it stands: it is marked in the graph.
             "class=\"node action ok here\"",

@@ -19,6 +19,7 @@ pub(super) struct Readme {
     /// Its path, from the folder of the manifest if it is below it.
     file: String,
     text: String,
+    is_markdown: bool,
     /// Whether there is more than is shown.
     is_cut: bool,
 }
@@ -41,6 +42,7 @@ fn read(root: &Path, folder: &Path) -> Option<Readme> {
     Some(Readme {
         file: path.strip_prefix(root).unwrap_or(&path).display().to_string(),
         text: String::from_utf8_lossy(&bytes).into_owned(),
+        is_markdown: path.extension().is_some_and(|ending| ending == "md"),
         is_cut,
     })
 }
