@@ -57,7 +57,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 22] = [
+const SUBJECTS: [(&str, Subject); 23] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -76,6 +76,7 @@ const SUBJECTS: [(&str, Subject); 22] = [
     ("screens", screens::all),
     ("long-log", screens::log),
     ("browser", screens::in_browser),
+    ("clients", screens::clients),
     ("kernels", kernels::all),
     ("bucket", remote::bucket),
     ("notify", remote::notify),

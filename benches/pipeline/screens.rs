@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::Bench;
 use crate::host::{DEADLINE, Host, agent, small};
@@ -173,4 +175,36 @@ pub(crate) fn in_browser(bench: &Bench) -> Result<Vec<Row>> {
     host.forget_runs();
     rows.extend(latency::rows(bench, &pipeline, host, "a page open")?);
     Ok(rows)
+}
+
+/// Clients of the event stream, besides one that never reads.
+const CLIENTS: usize = 999;
+
+/// Measures whether 1,000 clients that follow the events make runs slower, and the memory that they
+/// cost.
+pub(crate) fn clients(bench: &Bench) -> Result<Vec<Row>> {
+    let pipeline = bench.workspace.pipeline("{}", 1, &["stamp"], "stamp")?;
+    let host = pipeline.start()?;
+    let address = host.url.strip_prefix("http://").context("not an address")?.to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_io().build()?;
+    let silent = runtime.block_on(follow(&address))?;
+    for _ in 0..CLIENTS {
+        let mut client = runtime.block_on(follow(&address))?;
+        runtime.spawn(async move { tokio::io::copy(&mut client, &mut tokio::io::sink()).await });
+    }
+    let (idle, _) = host.memory()?;
+    let mut rows = vec![Row::new("memory with 1,000 clients of the event stream, RSS", Figure::Mebibytes(idle))];
+    rows.extend(latency::rows(bench, &pipeline, host, "1,000 clients of the event stream")?);
+    drop(silent);
+    Ok(rows)
+}
+
+/// Asks for the event stream, and returns the connection once the answer has begun.
+async fn follow(address: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).await?;
+    ensure!(begin.ends_with(b" 200"), "the event stream answers {}", String::from_utf8_lossy(&begin));
+    Ok(stream)
 }

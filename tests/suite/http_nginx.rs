@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anacostia::base::RunId;
 
+use crate::http_resource::{copies, wait_for_copy};
 use crate::http_support::Server;
 
 /// nginx in front of a server. It stops when this is dropped, because its standard input ends.
@@ -18,9 +19,14 @@ struct Nginx {
 
 impl Nginx {
     fn start(server: &Server, path: &str) -> Self {
+        Self::before(&server.address.to_string(), path, "")
+    }
+
+    /// Starts it before the server at `address`, with further `directives` for it.
+    fn before(address: &str, path: &str, directives: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-nginx");
         let mut script = Command::new(script)
-            .args([&server.address.to_string(), path])
+            .args([address, path, directives])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -70,6 +76,26 @@ fn pages_and_changes_pass_nginx() {
     assert!(*server.store.paused.lock().unwrap());
     let run = RunId::new();
     assert_eq!(nginx.send("PUT", &format!("/api/v1/runs/{run}"), "{\"params\": {}}").0, 201);
+}
+
+/// nginx itself refuses bodies of more than 1 MB, unless it is told otherwise, as docs/HTTP.md says.
+#[test]
+fn an_upload_passes_nginx_if_nginx_lets_it() {
+    let mut app = copies("push = true");
+    app.start();
+    let address = app.url().strip_prefix("http://").unwrap().to_owned();
+    let body = "0123456789abcde\n".repeat(200_000);
+    let upload = |nginx: &Nginx| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        let url = format!("http://127.0.0.1:{}/api/v1/resources/api/artifacts?path=a.txt", nginx.port);
+        // nginx may close the connection while the body is sent.
+        agent.post(url).send(&body).map(|response| response.status().as_u16())
+    };
+    let refused = upload(&Nginx::before(&address, "/", ""));
+    assert!(refused.is_err() || matches!(refused, Ok(413)), "{refused:?}");
+    assert!(app.get_all("/api/v1/artifacts").is_empty());
+    assert_eq!(upload(&Nginx::before(&address, "/", "client_max_body_size 0;")).unwrap(), 201);
+    wait_for_copy(&app, "a.txt", body.as_bytes());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::support::app::TestApp;
 use crate::support::wait::wait_for;
 
 /// A pipeline that copies what it finds in `api` to the folder `out`. `keys` are those of `api`.
-fn copies(keys: &str) -> TestApp {
+pub(crate) fn copies(keys: &str) -> TestApp {
     let manifest = format!(
         r#"
 manifest_version = 1
@@ -48,7 +48,7 @@ fn versions(app: &TestApp) -> Vec<(String, u64, String)> {
 
 /// Waits until a file of `out` has this content.
 #[track_caller]
-fn wait_for_copy(app: &TestApp, path: &str, content: &[u8]) {
+pub(crate) fn wait_for_copy(app: &TestApp, path: &str, content: &[u8]) {
     let file = app.path(&format!("out/{path}"));
     wait_for(&format!("out/{path} to have the content"), || std::fs::read(&file).ok().filter(|found| found == content));
 }
