@@ -75,13 +75,25 @@ function outsideOfWindow() {
   }
 }
 
+// Goes to what Tab comes to first, by keyboard.
+async function toFirstStop(page) {
+  await page.reload(); // Tab begins at the top
+  if (!(await page.locator('[autofocus]').count())) {
+    await page.keyboard.press('Tab');
+    return;
+  }
+  // Such a page begins in a field, and what is before it is reached backwards.
+  await page.locator('[autofocus]:focus').waitFor();
+  for (let { place } = await page.evaluate(stops); place > 0; place -= 1) await page.keyboard.press('Shift+Tab');
+}
+
 /** Everything that can be used is reached with Tab, in the order of the page, and is seen there. */
 export async function usableByKeyboard(page) {
-  await page.reload(); // Tab begins at the top
+  await toFirstStop(page);
   const count = (await page.evaluate(stops)).count;
   assert.ok(count > 1, 'nothing on the page can be used');
   for (let place = 0; place < Math.min(count, MOST_STOPS); place += 1) {
-    await page.keyboard.press('Tab');
+    if (place > 0) await page.keyboard.press('Tab');
     const stop = await page.evaluate(stops, place);
     assert.ok(stop.html, `after ${place} of ${count} stops, Tab leaves the page`);
     assert.equal(stop.place, place, `Tab comes to ${stop.html} instead of ${stop.expected}`);
@@ -111,13 +123,12 @@ function stops(expected) {
   else if (!ring && style.boxShadow === 'none') wrong = 'nothing marks it';
   // A link that goes over several lines has a middle that belongs to what it is in.
   else if (!it.contains(hit) && !hit?.contains(it)) wrong = `${hit ? short(hit) : 'nothing'} is seen in its place`;
-  return { html: short(it), place: all.indexOf(it), expected: all[expected] && short(all[expected]), wrong };
+  return { count: all.length, html: short(it), place: all.indexOf(it), expected: all[expected] && short(all[expected]), wrong };
 }
 
 /** The first stop is a link that leads past what comes before the content. */
 export async function hasASkipLink(page) {
-  await page.reload(); // Tab begins at the top
-  await page.keyboard.press('Tab');
+  await toFirstStop(page);
   const [target, html] = await page.evaluate(() => [document.activeElement.getAttribute('href') ?? '', document.activeElement.outerHTML.slice(0, 120)]);
   assert.match(target, /^#./, `the first stop is no link past the head, but ${html}`);
   await page.keyboard.press('Enter');
