@@ -34,6 +34,13 @@ export async function fits(page, width, height) {
   assert.deepEqual(outside, [], `at a width of ${width} px this is outside of the window`);
 }
 
+/** On A4 paper, within the margins of the style sheet, nothing is cut off. */
+export async function fitsPaper(page) {
+  await page.emulateMedia({ media: 'print' });
+  await fits(page, 703, 995);
+  await page.emulateMedia({ media: null });
+}
+
 // Runs in the page: returns what cannot be seen without scrolling sideways, or is cut off.
 function outsideOfWindow() {
   const found = [];
@@ -59,13 +66,14 @@ function outsideOfWindow() {
 
   // The sides between which an element shows its text: those of the window, or of what cuts it off.
   // What can be scrolled, or says with an ellipsis that there is more, may be longer than its
-  // frame.
+  // frame. Paper is not scrolled.
   function frame(element) {
     let [left, right] = [0, document.documentElement.clientWidth];
     for (let it = element; it && it !== document.body; it = it.parentElement) {
       const style = getComputedStyle(it);
       if (style.overflowX === 'visible') continue;
-      if (style.overflowX === 'auto' || style.overflowX === 'scroll') return [-Infinity, Infinity];
+      const scrolls = style.overflowX === 'auto' || style.overflowX === 'scroll';
+      if (scrolls && !matchMedia('print').matches) return [-Infinity, Infinity];
       if (style.textOverflow === 'ellipsis') return [-Infinity, Infinity];
       const place = it.getBoundingClientRect();
       if (place.width < 2) return [-Infinity, Infinity]; // only for screen readers
