@@ -9,7 +9,9 @@ use serde_json::json;
 use super::show::{Cell, Column, Table, styles};
 use super::{End, Failure, out};
 use crate::base::ByteSize;
-use crate::manifest::{ComponentError, ComponentInfo, Grant, Need, Origin, World, inspect, origin, read_component};
+use crate::manifest::{
+    ComponentError, ComponentInfo, Grant, Need, Origin, World, inspect, origin, read_component, wit,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -24,6 +26,9 @@ pub(crate) struct Args {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+    /// Print only its imports and exports, with their types, as WIT
+    #[arg(long, conflicts_with = "json")]
+    wit: bool,
 }
 
 pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
@@ -34,6 +39,12 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     };
     let bytes = read_component(&args.file).map_err(refuse)?;
     let about = inspect(&bytes).map_err(refuse)?;
+    let wit = wit(&bytes);
+    if args.wit {
+        let wit = wit.map_err(|why| Failure::usage(format!("{}: {why}", args.file.display())))?;
+        out::result(&wit)?;
+        return Ok(End::Well);
+    }
     let origin = origin(&bytes);
     let lines = manifest_lines(&args.file, &about);
     if args.json {
@@ -50,6 +61,7 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
             "language": origin.language,
             "tool": origin.tool,
             "needs": needs,
+            "wit": wit.ok(),
             "manifest": lines,
         }))?;
     } else {

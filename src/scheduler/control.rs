@@ -8,11 +8,11 @@ use tokio::sync::{broadcast, watch};
 
 use super::core::SlotUse;
 use crate::base::{ArtifactId, AttemptId, RunId};
-use crate::manifest::{ComponentInfo, Pipeline};
+use crate::manifest::{ComponentInfo, Pipeline, WitError, wit_known};
 use crate::model::{NodeKind, Pause, Run, Verdict};
 use crate::resource::{Outage, Resource, Status, Waiting};
 use crate::sandbox::Progress;
-use crate::store::{MetadataStore, StoreError, logs::LogStore};
+use crate::store::{MetadataStore, StoreError, components::ComponentStore, logs::LogStore};
 
 /// The inputs of a run that is started by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,8 @@ pub struct View {
     pub store: Arc<dyn MetadataStore>,
     /// The log lines.
     pub logs: Arc<dyn LogStore>,
+    /// The components that runs are bound to.
+    pub stored: Arc<dyn ComponentStore>,
     /// The resources, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
     /// The control of the pipeline.
@@ -125,6 +127,15 @@ impl View {
     #[must_use]
     pub fn components(&self) -> Arc<BTreeMap<String, ComponentInfo>> {
         Arc::clone(&self.in_force.borrow().components)
+    }
+
+    /// Returns the world of an action's component in force as WIT. `None` if there is no such
+    /// action.
+    pub async fn wit(&self, action: &str) -> Option<Result<Arc<str>, WitError>> {
+        let digest = self.components().get(action)?.digest;
+        let stored = Arc::clone(&self.stored);
+        let read = tokio::task::spawn_blocking(move || wit_known(digest, || stored.get(digest)));
+        Some(read.await.unwrap_or_else(|why| Err(WitError::Unreadable(format!("cannot be read: {why}")))))
     }
 
     /// Returns a string of the manifest as it is written there, with `${…}` unexpanded, for

@@ -140,8 +140,14 @@ impl Host {
             statuses,
             progress,
         };
-        let view =
-            View { in_force, store: parts.store, logs: Arc::clone(&logs), resources, control: Arc::new(control) };
+        let view = View {
+            in_force,
+            store: parts.store,
+            logs: Arc::clone(&logs),
+            stored: Arc::clone(&components),
+            resources,
+            control: Arc::new(control),
+        };
         let ended = CancellationToken::new();
         let lost = Arc::default();
         tokio::spawn(guard_state(parts.lease, logs, components, ended.clone(), Arc::clone(&lost)));

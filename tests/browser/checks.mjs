@@ -34,6 +34,13 @@ export async function fits(page, width, height) {
   assert.deepEqual(outside, [], `at a width of ${width} px this is outside of the window`);
 }
 
+/** On A4 paper, within the margins of the style sheet, nothing is cut off. */
+export async function fitsPaper(page) {
+  await page.emulateMedia({ media: 'print' });
+  await fits(page, 703, 995);
+  await page.emulateMedia({ media: null });
+}
+
 // Runs in the page: returns what cannot be seen without scrolling sideways, or is cut off.
 function outsideOfWindow() {
   const found = [];
@@ -61,13 +68,14 @@ function outsideOfWindow() {
 
   // The sides between which an element shows its text: those of the window, or of what cuts it off.
   // What can be scrolled, or says with an ellipsis that there is more, may be longer than its
-  // frame.
+  // frame. Paper is not scrolled.
   function frame(element) {
     let [left, right] = [0, document.documentElement.clientWidth];
     for (let it = element; it && it !== document.body; it = it.parentElement) {
       const style = getComputedStyle(it);
       if (style.overflowX === 'visible') continue;
-      if (style.overflowX === 'auto' || style.overflowX === 'scroll') return [-Infinity, Infinity];
+      const scrolls = style.overflowX === 'auto' || style.overflowX === 'scroll';
+      if (scrolls && !matchMedia('print').matches) return [-Infinity, Infinity];
       if (style.textOverflow === 'ellipsis') return [-Infinity, Infinity];
       const place = it.getBoundingClientRect();
       if (place.width < 2) return [-Infinity, Infinity]; // only for screen readers
@@ -77,13 +85,25 @@ function outsideOfWindow() {
   }
 }
 
+// Goes to what Tab comes to first, by keyboard.
+async function toFirstStop(page) {
+  await page.reload(); // Tab begins at the top
+  if (!(await page.locator('[autofocus]').count())) {
+    await page.keyboard.press('Tab');
+    return;
+  }
+  // Such a page begins in a field, and what is before it is reached backwards.
+  await page.locator('[autofocus]:focus').waitFor();
+  for (let { place } = await page.evaluate(stops); place > 0; place -= 1) await page.keyboard.press('Shift+Tab');
+}
+
 /** Everything that can be used is reached with Tab, in the order of the page, and is seen there. */
 export async function usableByKeyboard(page) {
-  await page.reload(); // Tab begins at the top
+  await toFirstStop(page);
   const count = (await page.evaluate(stops)).count;
   assert.ok(count > 1, 'nothing on the page can be used');
   for (let place = 0; place < Math.min(count, MOST_STOPS); place += 1) {
-    await page.keyboard.press('Tab');
+    if (place > 0) await page.keyboard.press('Tab');
     const stop = await page.evaluate(stops, place);
     assert.ok(stop.html, `after ${place} of ${count} stops, Tab leaves the page`);
     assert.equal(stop.place, place, `Tab comes to ${stop.html} instead of ${stop.expected}`);
@@ -113,13 +133,12 @@ function stops(expected) {
   else if (!ring && style.boxShadow === 'none') wrong = 'nothing marks it';
   // A link that goes over several lines has a middle that belongs to what it is in.
   else if (!it.contains(hit) && !hit?.contains(it)) wrong = `${hit ? short(hit) : 'nothing'} is seen in its place`;
-  return { html: short(it), place: all.indexOf(it), expected: all[expected] && short(all[expected]), wrong };
+  return { count: all.length, html: short(it), place: all.indexOf(it), expected: all[expected] && short(all[expected]), wrong };
 }
 
 /** The first stop is a link that leads past what comes before the content. */
 export async function hasASkipLink(page) {
-  await page.reload(); // Tab begins at the top
-  await page.keyboard.press('Tab');
+  await toFirstStop(page);
   const [target, html] = await page.evaluate(() => [document.activeElement.getAttribute('href') ?? '', document.activeElement.outerHTML.slice(0, 120)]);
   assert.match(target, /^#./, `the first stop is no link past the head, but ${html}`);
   await page.keyboard.press('Enter');

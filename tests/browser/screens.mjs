@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accessible, fits, hasASkipLink, headings, usableByKeyboard } from './checks.mjs';
+import { accessible, fits, fitsPaper, hasASkipLink, headings, usableByKeyboard } from './checks.mjs';
 import { visiting } from './support.mjs';
 import { SCREENS } from './table.mjs';
 
@@ -25,6 +25,7 @@ for (const [name, { [state]: [address, ...shown] }, status = 200] of screens) {
       for (const [width, height] of WIDTHS) {
         await it.test(`fits a width of ${width} px`, () => fits(page, width, height));
       }
+      await it.test('fits paper', () => fitsPaper(page));
       for (const theme of ['light', 'dark']) {
         await it.test(`is accessible on a telephone, ${theme}`, async () => {
           await page.setViewportSize({ width: 360, height: 640 });

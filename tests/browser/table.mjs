@@ -1,7 +1,7 @@
 // The screens. A new one is one line: its name, and for each state of a pipeline in which it is
 // looked at, its address and texts that are seen on it; and the status of the answer if it is not
-// 200. screens.mjs checks them in the states `empty`, `full` and `large`; scripts/screenshots takes
-// pictures in the state `penguins`.
+// 200. screens.mjs checks them in the states `empty`, `full`, `large` and `token`;
+// scripts/screenshots takes pictures in the state `penguins`.
 export const SCREENS = [
   ['pipeline', {
     empty: ['/', 'No runs yet.'],
@@ -19,8 +19,9 @@ export const SCREENS = [
   }],
   ['settings', { empty: ['/settings', 'sqlite'], full: ['/settings', 'max_concurrent_runs = 16'], penguins: ['/settings'] }],
   ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
-  ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired'], penguins: ['/resources/raw'] }],
+  ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired', 'Select a mark'], penguins: ['/resources/raw'] }],
   ['artifact', { full: ['artifact:raw', 'Lineage', 'Used by'], penguins: ['artifact:models'] }],
   ['api', { empty: ['/api', 'Starts a run.', 'OpenAPI 3.1'], penguins: ['/api'] }],
-  ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm'], penguins: ['/actions/train'] }],
+  ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm', 'as WIT'], penguins: ['/actions/train'] }],
+  ['login', { token: ['/runs?state=failed', 'gate asks for its token.'] }, 401],
 ];

@@ -8,12 +8,21 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::browser::run;
 use crate::support::wait::{wait_for, wait_until};
+use anacostia::base::Digest;
 
 /// A file whose name would be a script, if a page believed it.
 const HOSTILE: &str = "<img src=x onerror=alert(1)>&amp;'\"\u{202e}.csv";
 
+/// The token of a pipeline that has one.
+const TOKEN: &str = "open sesame";
+
 /// A pipeline whose second action needs approval.
 fn gate() -> TestApp {
+    gate_with("")
+}
+
+/// The same with these lines at the end of its manifest.
+fn gate_with(more: &str) -> TestApp {
     let manifest = r#"
 manifest_version = 1
 [pipeline]
@@ -50,7 +59,7 @@ after = ["publish"]
 reads = ["raw"]
 params = { steps = [] }
 "#;
-    let app = TestApp::new(manifest).with_guest("worker");
+    let app = TestApp::new(&format!("{manifest}{more}")).with_guest("worker");
     for folder in ["raw", "out"] {
         std::fs::create_dir(app.path(folder)).unwrap();
     }
@@ -191,6 +200,15 @@ fn every_screen_of_a_pipeline_with_runs() {
     run("screens.mjs", &["full"], &mut app, nothing);
     run("pipeline.mjs", &[], &mut app, nothing);
     run("charts.mjs", &[], &mut app, nothing);
+    run("nodes.mjs", &[], &mut app, nothing);
+}
+
+#[test]
+fn the_login_of_a_pipeline_with_a_token() {
+    let mut app = gate_with(&format!("[server]\ntoken_sha256 = \"{}\"\n", Digest::of(TOKEN.as_bytes())));
+    app.start();
+    run("screens.mjs", &["token"], &mut app, nothing);
+    run("login.mjs", &[TOKEN], &mut app, nothing);
 }
 
 #[test]

@@ -382,6 +382,7 @@ impl Server {
             in_force: tokio::sync::watch::Sender::new(in_force).subscribe(),
             store,
             logs,
+            stored: anacostia::store::components::open(std::path::Path::new("/nowhere")),
             resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
             control: control.clone(),
         };

@@ -39,6 +39,13 @@ fn inspect_shows_world_language_and_needed_grants() {
         (&json["kind"], &json["language"], &json["action"]),
         (&"action_with_hooks".into(), &"Rust".into(), &true.into())
     );
+    let (code, wit, error) = inspect(folder.path(), &["train.wasm", "--wit"]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(wit.starts_with("package root:component;\n\nworld root {\n  import "), "{wit}");
+    for line in ["  export anacostia:pipeline/hooks@0.1.0;\n", "package anacostia:pipeline@0.1.0 {\n"] {
+        assert!(wit.contains(line), "{line} is not in\n{wit}");
+    }
+    assert_eq!(json["wit"], wit);
     assert_eq!(json["component"]["size"], fs::metadata(folder.path().join("train.wasm")).unwrap().len());
 }
 

@@ -16,9 +16,10 @@ const ROUTES: &str = include_str!("../../src/http/api/mod.rs");
 const DESCRIBED: &str = include_str!("../../src/http/api/described.rs");
 
 /// The members that an answer may leave out. All others are always there, if only as `null`.
-const OPTIONAL: [&str; 28] = [
+const OPTIONAL: [&str; 29] = [
     "Attempt.outage",
     "Attempt.progress",
+    "Component.wit",
     "ComponentDiff.a",
     "ComponentDiff.b",
     "ConditionSeen.conditions",

@@ -50,6 +50,11 @@ fn attempts_are_summed_up_and_compared_with_limits() {
             digest,
             "train/worker.wasm",
             "<code>anacostia:pipeline/resources@0.1.0</code>",
+            // The imports with their types, escaped.
+            "<summary>Imports and exports as WIT</summary>\n<pre tabindex=\"0\"><code>package root:component;\n",
+            "  import anacostia:pipeline/log@0.1.0;\n",
+            "  export anacostia:pipeline/action@0.1.0;\n",
+            "    set-tags: func(tags: list&lt;entry&gt;) -&gt; result&lt;_, error&gt;;\n",
             "<dt>Language</dt><dd>Rust",
             // Both attempts, with what they have used.
             "aria-label=\"run 1, attempt 1: failed, ",
@@ -72,6 +77,15 @@ fn attempts_are_summed_up_and_compared_with_limits() {
         ],
     );
     assert!(!html.contains("a secret value"), "{html}");
+    let wit = node["action"]["component"]["wit"].as_str().unwrap();
+    assert!(wit.starts_with("package root:component;\n\nworld root {\n  import "), "{wit}");
+    assert!(
+        app.get("/api/v1/nodes")["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|node| node["action"]["component"]["wit"].is_null())
+    );
     has(&page(&app, "/actions/train?cursor=1"), &["Newest"]);
 }
 

@@ -62,6 +62,21 @@ fn artifacts_are_listed_by_version_with_their_state() {
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     let html = page(&app, "/resources/raw");
     has(&html, &["2 new artifacts", "</svg> fired</span>", "aria-label=\"Download b.csv\""]);
+    // Each decision is a mark that leads to its line.
+    let decisions = app.get("/api/v1/triggers?trigger=raw")["items"].as_array().unwrap().clone();
+    for decision in &decisions {
+        let seq = &decision["seq"];
+        has(&html, &[&format!("href=\"#tick-{seq}\" aria-label=\"20"), &format!("id=\"tick-{seq}\"")]);
+    }
+    has(&html, &["aria-label=\"fired, 1 over time\"", "UTC: fired, 2 new artifacts\""]);
+    // A mark whose line is on another page leads there.
+    let [newest, .., oldest] = &decisions[..] else { panic!("{decisions:?}") };
+    let page_of_oldest = page(&app, &format!("/resources/raw?ticks={}", oldest["seq"].as_u64().unwrap() + 1));
+    let (newest, oldest) = (newest["seq"].as_u64().unwrap(), &oldest["seq"]);
+    has(
+        &page_of_oldest,
+        &[&format!("id=\"tick-{oldest}\""), &format!("href=\"/resources/raw?ticks={}#tick-{newest}\"", newest + 1)],
+    );
     assert_eq!(html.matches("</svg> old</span>").count(), 2, "{html}");
     has(
         &page(&app, "/resources/out"),

@@ -4,6 +4,7 @@
 //! only the names are shown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -210,6 +211,11 @@ struct ComponentBody {
     digest: Option<Digest>,
     /// Names of its imports.
     imports: Vec<String>,
+    /// Its imports and exports with their types, as WIT: in the answer about one node, if WIT can
+    /// say them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    wit: Option<Arc<str>>,
     /// Whether it has functions that are called before and after each attempt: `interface hooks`.
     hooks: bool,
     /// Whether it is a command: a program that exports `wasi:cli/run` and no `action`.
@@ -304,7 +310,11 @@ pub(super) async fn show(State(app): State<App>, Segment(name): Segment, uri: Ur
     let node = if let Some(resource) = pipeline.resource(&name) {
         resource_node(view, &live, resource).await?
     } else if let Some(action) = pipeline.action(&name) {
-        action_node(view, &live, action)
+        let mut node = action_node(view, &live, action);
+        if let Some(body) = &mut node.action {
+            body.component.wit = view.wit(&name).await.and_then(|wit| wit.ok());
+        }
+        node
     } else if name == STORE {
         store_node(view).await?
     } else {
@@ -458,6 +468,7 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             path: view.written(&["actions", &action.name, "component"]),
             digest: info.map(|info| info.digest),
             imports: info.map(|info| info.imports.clone()).unwrap_or_default(),
+            wit: None,
             hooks: info.is_some_and(ComponentInfo::has_hooks),
             command: info.is_some_and(ComponentInfo::is_command),
         },

@@ -15,6 +15,8 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
     const { width, height } = svg.viewBox.baseVal;
     return { width, height, fit: Math.min((scroll.clientWidth - 20) / width, (limit() - 20) / height) };
   };
+  // The scale at which names are as large as the text of the page, which grows with the window.
+  const own = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
   // The height that the frame may have.
   const limit = () => parseFloat(getComputedStyle(scroll).maxHeight) || scroll.clientHeight;
 
@@ -22,7 +24,7 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
     const svg = drawing();
     if (!svg) return;
     const { width, height, fit } = sizes(svg);
-    const now = scale ?? (fit >= whole ? Math.min(1, fit) : readable);
+    const now = scale ?? (fit >= whole ? Math.min(own(), fit) : readable);
     svg.setAttribute('width', Math.round(width * now));
     svg.setAttribute('height', Math.round(height * now));
     scroll.classList.toggle('grab', scroll.scrollWidth > scroll.clientWidth || scroll.scrollHeight > scroll.clientHeight);

@@ -1,5 +1,7 @@
 //! `/actions/{name}`: an action, what it may do, and what its attempts have used.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -55,6 +57,9 @@ struct Component {
     imports: Vec<String>,
     exports: Vec<String>,
     world: Option<&'static str>,
+    /// Its imports and exports with their types, or why they cannot be shown.
+    wit: Option<Arc<str>>,
+    no_wit: Option<String>,
 }
 
 /// `GET /actions/{name}`
@@ -98,7 +103,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         is_paused: now.pause(NodeKind::Action, name).is_some(),
         max_reason: MAX_PAUSE_REASON_BYTES,
         run: now.in_newest(name).and(now.newest.as_ref()).map(|newest| newest.run.number),
-        component: component(view, action, components.get(name)),
+        component: component(view, action, components.get(name)).await,
         grants: grants(action),
         limits: attempts::limits(&action.limits, &seen),
         rules: rules(action),
@@ -113,7 +118,8 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     })
 }
 
-fn component(view: &View, action: &ActionSpec, info: Option<&ComponentInfo>) -> Component {
+async fn component(view: &View, action: &ActionSpec, info: Option<&ComponentInfo>) -> Component {
+    let wit = view.wit(&action.name).await;
     let world = info.map(|info| match (info.is_command(), info.has_hooks()) {
         (true, _) => "command",
         (false, true) => "action with hooks",
@@ -129,6 +135,8 @@ fn component(view: &View, action: &ActionSpec, info: Option<&ComponentInfo>) -> 
         imports: info.map(|info| info.imports.clone()).unwrap_or_default(),
         exports: info.map(|info| info.exports.clone()).unwrap_or_default(),
         world,
+        no_wit: wit.as_ref().and_then(|wit| wit.as_ref().err()).map(ToString::to_string),
+        wit: wit.and_then(|wit| wit.ok()),
     }
 }
 

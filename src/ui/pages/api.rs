@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::model::quoted;
 use crate::ui::page::{self, Head, Section};
 use crate::ui::{Pages, text};
 
@@ -314,11 +315,6 @@ fn curl(method: &str, path: &str, it: &Value, caller: &Caller) -> String {
     }
     let _ = write!(line, " {}", quoted(&format!("{}{path}{query}", caller.address)));
     line
-}
-
-/// Sets a text between single quotes for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn example(media: &Value) -> Option<String> {

@@ -14,16 +14,19 @@ use super::triggers::{TickRow, TriggerCard, sum};
 use crate::base::bounds::MAX_PAUSE_REASON_BYTES;
 use crate::base::{ByteSize, Clock as _, RunId, SystemClock};
 use crate::manifest::{ActionSpec, Pipeline, ResourceSpec};
-use crate::model::{Artifact, ArtifactState, NodeKind};
+use crate::model::{Artifact, ArtifactState, NodeKind, Tick};
 use crate::scheduler::{View, preview_triggers};
 use crate::store::{AccessSum, ArtifactQuery, PageRequest, ResourceAccess, TickQuery};
 use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
+use crate::ui::svg::decisions::{self, Decisions};
 use crate::ui::{Pages, text, tone};
 
 /// Artifacts on a page.
 const ARTIFACTS: u32 = 25;
 /// Ticks on a page.
 const TICKS: u32 = 12;
+/// The most ticks on the time axis: the newest.
+const DRAWN_TICKS: u32 = 500;
 /// Attempts in the access log.
 const ACCESSES: u32 = 15;
 /// Most paths that are shown of files that cannot be recorded yet.
@@ -58,6 +61,8 @@ struct Content {
     first_artifacts: Option<String>,
     next_artifacts: Option<String>,
     ticks: Vec<TickRow>,
+    /// The newest ticks on an axis of time.
+    decisions: Option<Decisions>,
     first_ticks: Option<String>,
     next_ticks: Option<String>,
     accesses: Vec<AccessRow>,
@@ -140,7 +145,8 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     let at = SystemClock.now();
     let now = Now::look(view, &pipeline, at).await?;
     let (artifacts, next_artifacts) = artifacts(view, name, &params).await?;
-    let (ticks, next_ticks) = ticks(view, name, &params).await?;
+    let path = path_of(name);
+    let (ticks, decisions, next_ticks) = ticks(view, name, &params, &path).await?;
     let trigger = if resource.watch {
         let watches = view.control.watches();
         let previews = preview_triggers(view.store.as_ref(), &pipeline, Some(&watches), SystemClock.both()).await?;
@@ -153,7 +159,6 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     let unrecorded = now.waiting.get(name).cloned().unwrap_or_default();
     let lines: Vec<String> =
         unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();
-    let path = path_of(name);
     Ok(Content {
         name: name.to_owned(),
         kind: resource.kind(),
@@ -180,6 +185,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         first_artifacts: params.text("cursor").map(|_| params.link(&path, &["cursor"], &[])),
         next_artifacts: next_artifacts.map(|cursor| params.link(&path, &["cursor"], &[("cursor", &cursor)])),
         ticks,
+        decisions,
         first_ticks: params.text("ticks").map(|_| params.link(&path, &["ticks"], &[])),
         next_ticks: next_ticks.map(|cursor| params.link(&path, &["ticks"], &[("ticks", &cursor)])),
         accesses: view.store.resource_accesses(name, ACCESSES).await?.into_iter().map(access_row).collect(),
@@ -243,12 +249,39 @@ fn artifact_row(artifact: Artifact, numbers: &BTreeMap<RunId, u64>) -> ArtifactR
     }
 }
 
-async fn ticks(view: &View, name: &str, params: &Params) -> Result<(Vec<TickRow>, Option<String>)> {
-    let query = TickQuery { trigger: Some(name.to_owned()) };
-    let request = PageRequest { cursor: params.text("ticks").map(str::to_owned), limit: TICKS };
-    let page = view.store.ticks(query, request).await?;
-    let numbers = run_numbers(view, page.items.iter().filter_map(|tick| tick.run_id).collect()).await?;
-    Ok((page.items.into_iter().map(|tick| TickRow::of(tick, &numbers)).collect(), page.next_cursor))
+/// Returns the ticks of the page, the newest of all on an axis of time, and where the next page
+/// begins.
+async fn ticks(
+    view: &View,
+    name: &str,
+    params: &Params,
+    path: &str,
+) -> Result<(Vec<TickRow>, Option<Decisions>, Option<String>)> {
+    let page = async |cursor, limit| {
+        let query = TickQuery { trigger: Some(name.to_owned()) };
+        view.store.ticks(query, PageRequest { cursor, limit }).await.map(|page| page.items)
+    };
+    let (newest, most) = (page(None, DRAWN_TICKS).await?, TICKS as usize);
+    // One more than fit on the page, which says that there is a next one.
+    let mut listed: Vec<Tick> = match params.text("ticks") {
+        None => newest.iter().take(most + 1).cloned().collect(),
+        Some(cursor) => page(Some(cursor.to_owned()), TICKS + 1).await?,
+    };
+    let is_last = listed.len() <= most;
+    listed.truncate(most);
+    let next = listed.last().filter(|_| !is_last).map(|tick| tick.seq.to_string());
+    let shown: BTreeSet<u64> = listed.iter().map(|tick| tick.seq).collect();
+    let line = |tick: &Tick| {
+        let line = format!("#tick-{}", tick.seq);
+        if shown.contains(&tick.seq) {
+            return line;
+        }
+        // The page that begins with it.
+        params.link(path, &["ticks"], &[("ticks", &(tick.seq + 1).to_string())]) + &line
+    };
+    let drawn = decisions::draw(&newest, line);
+    let numbers = run_numbers(view, listed.iter().filter_map(|tick| tick.run_id).collect()).await?;
+    Ok((listed.into_iter().map(|tick| TickRow::of(tick, &numbers)).collect(), drawn, next))
 }
 
 fn access_row(access: ResourceAccess) -> AccessRow {

@@ -54,6 +54,7 @@ struct ConditionRow {
 /// An evaluation of a trigger.
 #[derive(Debug, Serialize)]
 pub(super) struct TickRow {
+    seq: u64,
     tone: &'static str,
     outcome: &'static str,
     reason: String,
@@ -141,6 +142,7 @@ impl TickRow {
     pub(super) fn of(tick: Tick, numbers: &BTreeMap<RunId, u64>) -> Self {
         let (tone, outcome) = tone::of_tick(tick.outcome);
         Self {
+            seq: tick.seq,
             tone,
             outcome,
             reason: tick.reason,

@@ -45,10 +45,18 @@ pub(in crate::ui) struct Axis {
 pub(in crate::ui) struct Tick {
     /// Its position.
     pub(in crate::ui) x: String,
-    /// How long after the start it is.
+    /// How long after the start it is, or when.
     pub(in crate::ui) label: String,
+    /// Whether its label would not fit after the start.
+    pub(in crate::ui) first: bool,
     /// Whether its label would not fit before the end.
     pub(in crate::ui) last: bool,
+}
+
+impl Tick {
+    fn at(share: f64, label: String) -> Self {
+        Self { x: percent(share), label, first: share < 0.07, last: share > 0.93 }
+    }
 }
 
 impl Axis {
@@ -83,12 +91,20 @@ impl Axis {
     pub(in crate::ui) fn ticks(self, most: u64) -> Vec<Tick> {
         let step = step(self.micros, most.max(1));
         let marks = (0..=self.micros / step).map(|number| number * step);
-        marks
-            .map(|at| {
-                let share = ratio(at, self.micros);
-                Tick { x: percent(share), label: offset(at), last: share > 0.93 }
-            })
-            .collect()
+        marks.map(|at| Tick::at(ratio(at, self.micros), offset(at))).collect()
+    }
+
+    /// Returns marks at round times, `most` and one more of them at most.
+    pub(in crate::ui) fn moments(self, most: u64) -> Vec<Tick> {
+        let step = step(self.micros, most.max(1));
+        let from = self.from.as_micros();
+        let distance = i64::try_from(step).unwrap_or(i64::MAX);
+        let marks = (0..=most).filter_map(|number| {
+            let first = from.checked_add(distance - 1)?.div_euclid(distance).checked_mul(distance)?;
+            first.checked_add(distance.checked_mul(i64::try_from(number).ok()?)?)
+        });
+        let within = marks.map(Timestamp::from_micros).filter(|at| micros(at.since(self.from)) <= self.micros);
+        within.map(|at| Tick::at(self.share(at), moment(at, step, self.micros))).collect()
     }
 }
 
@@ -132,6 +148,21 @@ fn offset(at: u64) -> String {
     }
 }
 
+/// `12:05`, `Mar 2` for a whole day; with seconds, or the year, where the axis is short or long.
+fn moment(at: Timestamp, step: u64, length: u64) -> String {
+    let is_day = at.as_micros().rem_euclid(DAY.cast_signed()) == 0;
+    let form = match step {
+        _ if length > 300 * DAY => "%Y-%m-%d",
+        _ if is_day => "%b %-d",
+        MINUTE.. => "%H:%M",
+        SECOND.. => "%H:%M:%S",
+        1_000.. => "%H:%M:%S%.3f",
+        _ => "%H:%M:%S%.6f",
+    };
+    jiff::Timestamp::from_microsecond(at.as_micros())
+        .map_or_else(|_| at.to_string(), |at| at.strftime(form).to_string())
+}
+
 /// Returns a quotient without zeros at its end.
 fn decimal(part: u64, whole: u64) -> String {
     let text = format!("{:.3}", ratio(part, whole));
@@ -165,6 +196,26 @@ mod tests {
         assert_eq!(labels(Duration::from_secs(95)), ["0", "15 s", "30 s", "45 s", "1 min", "1 min 15 s", "1 min 30 s"]);
         assert_eq!(labels(Duration::from_hours(30)), ["0", "6 h", "12 h", "18 h", "1 d", "1 d 6 h"]);
         assert_eq!(labels(Duration::from_hours(2_400)), ["0", "20 d", "40 d", "60 d", "80 d", "100 d"]);
+    }
+
+    #[test]
+    fn moments_are_round_times() {
+        let moments = |after: Duration, span: Duration| -> Vec<String> {
+            let from = Timestamp::from_micros(1_772_366_400_000_000).after(after);
+            Axis::new(from, from.after(span)).moments(6).into_iter().map(|tick| tick.label).collect()
+        };
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        assert_eq!(moments(minutes(7), minutes(33)), ["12:10", "12:15", "12:20", "12:25", "12:30", "12:35", "12:40"]);
+        let night = moments(minutes(610), minutes(350));
+        assert_eq!(night, ["23:00", "Mar 2", "01:00", "02:00", "03:00", "04:00"]);
+        assert_eq!(moments(minutes(0), minutes(60 * 24 * 18)), ["Mar 3", "Mar 8", "Mar 13", "Mar 18"]);
+        let years = moments(minutes(0), Duration::from_hours(24 * 700));
+        assert_eq!(years, ["2026-05-27", "2026-12-13", "2027-07-01", "2028-01-17"]);
+        assert_eq!(moments(minutes(1), Duration::from_secs(7)), ["12:01:00", "12:01:02", "12:01:04", "12:01:06"]);
+        assert_eq!(moments(minutes(0), Duration::from_millis(5))[..2], ["12:00:00.000", "12:00:00.001"]);
+        assert!(
+            Axis::new(Timestamp::from_micros(i64::MAX - 5), Timestamp::from_micros(i64::MAX)).moments(5).len() <= 6
+        );
     }
 
     #[test]

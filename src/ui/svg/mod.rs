@@ -8,6 +8,7 @@
 pub(super) mod axis;
 pub(super) mod bar;
 pub(super) mod bars;
+pub(super) mod decisions;
 pub(super) mod graph;
 pub(super) mod scatter;
 pub(super) mod sparkline;

@@ -278,8 +278,8 @@ class AwaitingApproval(TypedDict):
     approval: Approval
 
 
-class Component(TypedDict):
-    """A WebAssembly component."""
+class _Component(TypedDict):
+    """What is always in `Component`."""
 
     #: Its file, as written in the manifest.
     path: str | None
@@ -295,6 +295,14 @@ class Component(TypedDict):
 
     #: Whether it is a command: a program that exports `wasi:cli/run` and no `action`.
     command: bool
+
+
+class Component(_Component, total=False):
+    """A WebAssembly component."""
+
+    #: Its imports and exports with their types, as WIT: in the answer about one node, if WIT can
+    #: say them.
+    wit: str | None
 
 
 class _ComponentDiff(TypedDict):
