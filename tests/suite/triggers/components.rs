@@ -237,6 +237,20 @@ fn a_component_reads_the_record_and_writes_nothing() {
     let runs = app.wait_for_runs(2);
     assert_eq!(runs[1]["fired_by"], json!(["fallen"]), "{runs:?}");
     assert!(runs[1]["trigger"].as_str().unwrap().ends_with("accuracy is 0.5"), "{runs:?}");
+}
+
+#[test]
+fn a_component_sees_what_runs_have_claimed_before() {
+    let mut app = app(&asks("do = \"look\"", ""), "");
+    app.start();
+    for file in ["a", "b", "c"] {
+        app.drop_file(&format!("raw/{file}"), file.as_bytes());
+    }
+    wait_for_answer(&app, "3 with 3 bytes: ");
+    for count in 1..=2 {
+        assert!(app.cli(&["trigger", "PATH"]).status.success());
+        app.wait_for_runs(count);
+    }
     app.drop_file("raw/d", b"d");
     wait_for_answer(&app, "1 with 1 bytes: ");
     let answer = component(&ticks(&app, "raw")[0])["seen"].clone();
