@@ -78,7 +78,7 @@ fn pages_and_changes_pass_nginx() {
     assert_eq!(nginx.send("PUT", &format!("/api/v1/runs/{run}"), "{\"params\": {}}").0, 201);
 }
 
-/// nginx itself refuses bodies of more than 1 MB, unless it is told otherwise, as docs/HTTP.md says.
+/// nginx itself refuses bodies of more than 1 MB, unless it is told otherwise: see docs/HTTP.md.
 #[test]
 fn an_upload_passes_nginx_if_nginx_lets_it() {
     let mut app = copies("push = true");

@@ -7,8 +7,9 @@
 // What is in an element with `data-keep` belongs to another script, or stays as it is. A field with
 // `data-once` has the id of what its form starts, so that a form sent twice starts it once. Who
 // comes back to the page may start something else, so the field is given another id then.
-// ms between two fetches. The first is short, so that the end of a short run follows its beginning at
-// once; while more and more happens, each is twice as long, so that the page costs the host little.
+// ms between two fetches. The first is short, so that the end of a short run follows its beginning
+// at once; while more and more happens, each is twice as long, so that the page costs the host
+// little.
 const shortest = 25, longest = 400;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
