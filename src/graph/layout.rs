@@ -28,6 +28,8 @@ const PORT_INSET: i32 = 12;
 const GAP: (i32, i32) = (40, 132);
 /// Free space around each box and each bend in a column, in addition to that of the other.
 const APART: i32 = 8;
+/// From this size across, a window shows a part of the drawing only.
+const LARGE: i32 = 2_000;
 /// Room that a bend takes.
 const BEND: i32 = 4;
 
@@ -90,19 +92,22 @@ pub struct Layout {
 }
 
 /// Lays out a graph with nodes `0..nodes` and edges from node to node. Edges may close cycles: of
-/// the edges of a cycle, the last one in `edges` leads back. Edges of a node to itself, or of nodes
-/// that do not exist, get an empty route. Returns `None` for a graph that is too large.
+/// the edges of a cycle, the last one in `edges` leads back. The pairs of `order` are not drawn,
+/// but the second node of each is placed after the first; they come before all edges. Edges of a
+/// node to itself, or of nodes that do not exist, get an empty route. Returns `None` for a graph
+/// that is too large.
 #[must_use]
-pub fn lay_out(nodes: usize, edges: &[(usize, usize)], shape: Shape) -> Option<Layout> {
-    if nodes > MAX_PLACES || edges.len() > MAX_PLACES {
+pub fn lay_out(nodes: usize, edges: &[(usize, usize)], order: &[(usize, usize)], shape: Shape) -> Option<Layout> {
+    if nodes > MAX_PLACES || edges.len() > MAX_PLACES || order.len() > MAX_PLACES {
         return None;
     }
-    let forward = orient(nodes, edges);
-    let layers = layers(nodes, &forward);
-    let columns = Columns::new(nodes, &forward, layers)?;
+    let all = orient(nodes, &[order, edges].concat());
+    let layers = layers(nodes, &all);
+    let forward = all.get(order.len()..).unwrap_or_default();
+    let columns = Columns::new(nodes, forward, layers)?;
     let flow = Flow::new(shape);
     let across = columns.across(flow.across);
-    Some(draw(&columns, &across, &flow, nodes, &forward))
+    Some(draw(&columns, &across, &flow, nodes, forward))
 }
 
 /// An edge in the direction of the layout, and whether it was turned around.
@@ -273,7 +278,30 @@ impl Columns {
             }
         }
         self.move_apart(&mut across, of_box);
+        self.move_beside_followers(&mut across);
         across
+    }
+
+    /// Moves a node that is alone in its column beside the first node after it, if the drawing is
+    /// so large across that it would else be far from what a window shows of it.
+    fn move_beside_followers(&self, across: &mut [i32]) {
+        let drawn = || across.iter().zip(&self.layers).filter(|(_, layer)| **layer != usize::MAX).map(|(at, _)| *at);
+        let size = drawn().max().unwrap_or_default().saturating_sub(drawn().min().unwrap_or_default());
+        if size < LARGE {
+            return;
+        }
+        let mut in_column: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, layer) in self.layers.iter().enumerate() {
+            in_column.entry(*layer).or_default().push(place);
+        }
+        for places in in_column.values() {
+            let [alone] = places.as_slice() else { continue };
+            let first = self.steps.iter().find(|(from, _)| usize::try_from(*from).is_ok_and(|from| from == *alone));
+            let beside = first.and_then(|(_, to)| across.get(usize::try_from(*to).ok()?)).copied();
+            if let (Some(beside), Some(middle), true) = (beside, across.get_mut(*alone), *alone < self.nodes) {
+                *middle = beside;
+            }
+        }
     }
 
     /// Makes sure that nothing in a column overlaps, and keeps the order.

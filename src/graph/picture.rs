@@ -2,7 +2,8 @@
 //!
 //! Two nodes that share data are connected through the resource that holds it, so the edge of
 //! `after` between them is left out, because it would repeat that. So is the edge between two
-//! actions that are also connected through a third.
+//! actions that are also connected through a third. What is left out still says which node comes
+//! first: otherwise a read that leads back could turn the data around that repeats it.
 
 use std::collections::BTreeSet;
 
@@ -56,12 +57,14 @@ pub struct PictureEdge {
 
 /// The graph of a pipeline as it is drawn: the store, then resources, then actions, each in the
 /// order of the manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Picture {
     /// The nodes.
     pub nodes: Vec<PictureNode>,
     /// The edges.
     pub edges: Vec<PictureEdge>,
+    /// The edges of `after` that data repeats: the second node comes after the first.
+    pub order: Vec<(usize, usize)>,
 }
 
 /// The name of the metadata store among the nodes.
@@ -75,7 +78,7 @@ impl Picture {
         let resources = pipeline.resources.iter().map(|resource| node(PictureKind::Resource, &resource.name));
         let actions = pipeline.actions.iter().map(|action| node(PictureKind::Action, &action.name));
         let nodes = [node(PictureKind::Store, STORE_NODE)].into_iter().chain(resources).chain(actions).collect();
-        let mut picture = Self { nodes, edges: Vec::new() };
+        let mut picture = Self { nodes, ..Self::default() };
         picture.add_edges(pipeline);
         picture
     }
@@ -90,13 +93,13 @@ impl Picture {
     #[must_use]
     pub fn lay_out(&self, shape: Shape) -> Option<Layout> {
         let edges: Vec<_> = self.edges.iter().map(|edge| (edge.from, edge.to)).collect();
-        lay_out(self.nodes.len(), &edges, shape)
+        lay_out(self.nodes.len(), &edges, &self.order, shape)
     }
 
     /// Returns the node, with the nodes that are connected with it.
     #[must_use]
     pub fn around(&self, name: &str) -> Self {
-        let Some(center) = self.place(name) else { return Self { nodes: Vec::new(), edges: Vec::new() } };
+        let Some(center) = self.place(name) else { return Self::default() };
         let near = |edge: &&PictureEdge| edge.link != Link::Root && (edge.from == center || edge.to == center);
         let kept: BTreeSet<usize> =
             self.edges.iter().filter(near).flat_map(|edge| [edge.from, edge.to]).chain([center]).collect();
@@ -106,7 +109,12 @@ impl Picture {
             .iter()
             .filter(near)
             .filter_map(|edge| Some(PictureEdge { from: place(edge.from)?, to: place(edge.to)?, link: edge.link }));
-        Self { edges: edges.collect(), nodes: kept.iter().filter_map(|node| self.nodes.get(*node)).cloned().collect() }
+        let order = self.order.iter().filter_map(|(from, to)| Some((place(*from)?, place(*to)?)));
+        Self {
+            edges: edges.collect(),
+            order: order.collect(),
+            nodes: kept.iter().filter_map(|node| self.nodes.get(*node)).cloned().collect(),
+        }
     }
 
     fn add_edges(&mut self, pipeline: &Pipeline) {
@@ -118,13 +126,15 @@ impl Picture {
                 edges.push(PictureEdge { from, to, link });
             }
         };
-        let order = Order::of(pipeline);
+        let (order, mut left_out) = (Order::of(pipeline), Vec::new());
         for action in &pipeline.actions {
             let to = self.place(&action.name);
             for name in &action.after {
                 if action.reads.contains(name) {
                     add(self.place(name), to, Link::Reads);
-                } else if !order.is_told(pipeline, name, action) {
+                } else if order.is_in_data(pipeline, name, action) {
+                    left_out.extend(self.place(name).zip(to));
+                } else if !order.is_indirect(name, action) {
                     add(self.place(name), to, Link::After);
                 }
             }
@@ -152,6 +162,7 @@ impl Picture {
         let roots = self.nodes.iter().enumerate().filter(|(place, node)| is_root(*place, node));
         self.edges = roots.map(|(to, _)| PictureEdge { from: 0, to, link: Link::Root }).collect();
         self.edges.append(&mut edges);
+        self.order = left_out;
     }
 }
 
@@ -194,9 +205,14 @@ impl Order {
         sets.get(action).and_then(|set| set.get(one / 64)).is_some_and(|word| word & (1 << (one % 64)) != 0)
     }
 
-    /// Returns whether other edges already show that `action` is after the action `name`.
-    fn is_told(&self, pipeline: &Pipeline, name: &str, action: &ActionSpec) -> bool {
-        let (place, one) = (self.graph.place(&action.name), self.graph.place(name));
+    /// Returns whether `action` is after the action `name` through a third one, too.
+    fn is_indirect(&self, name: &str, action: &ActionSpec) -> bool {
+        Self::has(&self.not_only_directly, self.graph.place(&action.name), self.graph.place(name))
+    }
+
+    /// Returns whether `action` reads what the action `name` writes.
+    fn is_in_data(&self, pipeline: &Pipeline, name: &str, action: &ActionSpec) -> bool {
+        let place = self.graph.place(&action.name);
         let is_later = |writer: &ActionSpec| Self::has(&self.before, self.graph.place(&writer.name), place);
         // If a later action writes the resource too, the edge from the resource leads back.
         let leads_on = |resource: &String| {
@@ -204,8 +220,7 @@ impl Order {
             !writers.any(is_later)
         };
         let shared = pipeline.action(name).into_iter().flat_map(|before| &before.writes);
-        Self::has(&self.not_only_directly, place, one)
-            || shared.filter(|resource| action.reads.contains(resource)).any(leads_on)
+        shared.filter(|resource| action.reads.contains(resource)).any(leads_on)
     }
 }
 
@@ -288,8 +303,30 @@ mod tests {
             .map(|(edge, _)| edge)
             .collect();
         assert_eq!(back, ["models Reads evaluate"]);
-        // So the order of the two has an edge of its own.
+        // So the order of `train` and `evaluate` has an edge of its own.
         assert!(edges(&picture).contains(&"train After evaluate".to_owned()));
         assert_eq!(picture.edges.iter().filter(|edge| edge.link == Link::Reads).count(), 2);
+    }
+
+    #[test]
+    fn a_read_that_leads_back_turns_nothing_else_around() {
+        // The example `penguins`: data tells already that `promote` is after `evaluate`, which
+        // reads what `promote` writes.
+        let text = resource("raw", true)
+            + &["cleaned", "candidates", "evaluations", "models"].map(|name| resource(name, false)).concat()
+            + &action("clean", "raw", "raw", "cleaned")
+            + &action("train", "clean", "cleaned", "candidates")
+            + &action("evaluate", "train", "cleaned candidates models", "evaluations")
+            + &action("promote", "evaluate", "candidates evaluations", "models");
+        let picture = picture(&text);
+        for whole in [picture.clone(), picture.around("evaluations")] {
+            let layout = whole.lay_out(SHAPE).unwrap();
+            let x = |name: &str| layout.boxes[whole.place(name).unwrap()].x;
+            assert!(x("evaluate") < x("evaluations") && x("evaluations") < x("promote"), "{layout:?}");
+        }
+        let layout = picture.lay_out(SHAPE).unwrap();
+        let edges = edges(&picture);
+        let back: Vec<_> = edges.iter().zip(&layout.routes).filter(|(_, route)| route.is_back).collect();
+        assert!(matches!(back.as_slice(), [(edge, _)] if *edge == "models Reads evaluate"), "{back:?}");
     }
 }

@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const STYLE: &str = "text/css; charset=utf-8";
 
-const ASSETS: [Asset; 12] = [
+const ASSETS: [Asset; 13] = [
     Asset { name: "plain.css", media_type: STYLE, text: include_str!("assets/plain.css") },
     Asset { name: "pipeline.css", media_type: STYLE, text: include_str!("assets/pipeline.css") },
     Asset { name: "charts.css", media_type: STYLE, text: include_str!("assets/charts.css") },
@@ -27,6 +27,7 @@ const ASSETS: [Asset; 12] = [
     Asset { name: "api.css", media_type: STYLE, text: include_str!("assets/api.css") },
     Asset { name: "live.js", media_type: SCRIPT, text: include_str!("assets/live.js") },
     Asset { name: "graph.js", media_type: SCRIPT, text: include_str!("assets/graph.js") },
+    Asset { name: "choose.js", media_type: SCRIPT, text: include_str!("assets/choose.js") },
     Asset { name: "countdown.js", media_type: SCRIPT, text: include_str!("assets/countdown.js") },
     Asset { name: "upload.js", media_type: SCRIPT, text: include_str!("assets/upload.js") },
     Asset { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("assets/icon.svg") },

@@ -102,7 +102,7 @@ pub(super) fn draw(title: &str, about: &str, over: Over, is_log: bool, lines: Ve
         .collect();
     let first: Vec<f64> = lines.first().iter().flat_map(|line| thinned(&line.points)).map(|point| point.y).collect();
     let (rows, left_out) = table(&lines);
-    let last = |line: &Line| line.points.last().map(|point| double::text(point.y)).unwrap_or_default();
+    let last = |line: &Line| line.points.last().map(|point| text::numeral(point.y).0).unwrap_or_default();
     Chart {
         key: format!("{about} {title}"),
         title: title.to_owned(),
@@ -131,7 +131,7 @@ fn label(title: &str, lines: &[Line]) -> String {
     };
     ends.map_or_else(
         || title.to_owned(),
-        |(from, to)| format!("{title}: from {} to {}{more}", double::text(from), double::text(to)),
+        |(from, to)| format!("{title}: from {} to {}{more}", text::numeral(from).0, text::numeral(to).0),
     )
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use minijinja::Value;
 
 use super::html;
-use crate::base::{ArtifactId, Timestamp};
+use crate::base::{ArtifactId, Timestamp, double};
 
 /// `340 ms`, `2.4 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn span(span: Duration) -> String {
@@ -32,6 +32,23 @@ pub(super) type Moment = (String, String);
 /// Returns a moment in full and as displayed.
 pub(super) fn both(at: Timestamp) -> Moment {
     (at.to_string(), moment(at))
+}
+
+/// A number: as it is displayed, and in full.
+pub(super) type Numeral = (String, String);
+
+/// Returns a number with six significant digits, or all those before its point, and in full.
+pub(super) fn numeral(number: f64) -> Numeral {
+    (six_digits(number), double::text(number))
+}
+
+fn six_digits(number: f64) -> String {
+    let rounded = match number.abs() {
+        1e5..1e16 => number.round(),
+        size if size.is_finite() => format!("{number:.5e}").parse().unwrap_or(number),
+        _ => number,
+    };
+    double::text(rounded)
 }
 
 /// Encodes a text as a part of an address (RFC 3986).
@@ -80,7 +97,7 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{encoded, moment, span, ticks};
+    use super::{encoded, moment, numeral, span, ticks};
     use std::time::Duration;
 
     #[test]
@@ -97,6 +114,25 @@ mod tests {
             assert_eq!(span(Duration::from_micros(micros)), shown);
         }
         assert_eq!(moment(crate::base::Timestamp::from_micros(1_772_366_400_000_001)), "2026-03-01 12:00:00");
+    }
+
+    #[test]
+    fn numbers_have_six_digits() {
+        for (number, shown) in [
+            (0.0, "0"),
+            (0.3, "0.3"),
+            (0.1 + 0.2, "0.3"),
+            (0.973_684_210_526_315_8, "0.973684"),
+            (-123_456.789, "-123457"),
+            (1_234_567.0, "1234567"),
+            (1_234_567.8, "1234568"),
+            (1e-9 / 3.0, "3.33333e-10"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+        ] {
+            assert_eq!(numeral(number).0, shown);
+        }
+        assert_eq!(numeral(0.1 + 0.2).1, "0.30000000000000004");
     }
 
     #[test]

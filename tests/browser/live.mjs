@@ -22,7 +22,11 @@ test('a run appears, waits, is approved by keyboard and succeeds, on a page that
   await box(row(page, 1).getByText('running', { exact: true }));
   await page.getByText('No runs yet.').waitFor({ state: 'hidden' });
   // The name is being written while the page changes, and neither it nor the focus is lost.
-  const name = page.getByLabel('Your name');
+  const summary = page.locator('summary').filter({ hasText: 'Approve' });
+  await box(summary);
+  await summary.focus();
+  await page.keyboard.press('Enter');
+  const name = page.getByLabel('Your name').first();
   await box(name);
   await name.focus();
   await page.keyboard.type('Ann');

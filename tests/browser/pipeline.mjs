@@ -49,17 +49,73 @@ test('foreign names are text wherever they stand', () => visiting('/', {}, async
 }));
 
 test('what waits for approval comes before everything else', () => visiting('/', {}, async (page) => {
-  const approve = await box(page.getByRole('button', { name: 'Approve' }));
-  const reject = await box(page.getByRole('button', { name: 'Reject' }));
+  const approve = await box(page.locator('summary').filter({ hasText: 'Approve' }));
+  const reject = await box(page.locator('summary').filter({ hasText: 'Reject' }));
   assert.ok(reject.x > approve.x + approve.width, 'the buttons stand beside each other');
   for (const name of ['Next runs', 'Last runs']) {
     assert.ok((await box(page.getByRole('heading', { name }))).y > approve.y + approve.height, name);
   }
 }));
 
+test('a decision first says what will happen, also without scripts', async () => {
+  for (const [address, width] of [['/', 1280], ['/approvals', 360], ['/runs/4', 360]]) {
+    for (const javaScriptEnabled of [true, false]) {
+      await visiting(address, { javaScriptEnabled, viewport: { width, height: 800 } }, async (page) => {
+        assert.equal(await page.getByRole('button', { name: /Approve|Reject/ }).count(), 0, address);
+        await page.locator('summary').filter({ hasText: 'Reject' }).click();
+        await box(page.getByText('fails, and what comes after it is skipped'));
+        const button = page.getByRole('button', { name: 'Reject' });
+        const place = await box(button);
+        assert.ok(place.x >= 0 && place.x + place.width <= width, JSON.stringify(place));
+        if (!javaScriptEnabled) return;
+        await page.keyboard.press('Escape');
+        await button.waitFor({ state: 'hidden' });
+        assert.equal((await page.locator(':focus').innerText()).trim(), 'Reject');
+      });
+    }
+  }
+  assert.equal((await api('/api/v1/runs/4')).state, 'running');
+});
+
+test('exactly two runs are compared', () => visiting('/runs', {}, async (page) => {
+  const button = page.getByRole('button', { name: 'Compare' });
+  const choose = (number) => page.getByRole('checkbox', { name: `Compare run ${number}`, exact: true }).check();
+  assert.ok(await button.isDisabled());
+  await choose(1);
+  await box(page.getByText('Choose one more run.'));
+  await choose(2);
+  await choose(3);
+  await box(page.getByText('Two can be compared, and 3 are chosen.'));
+  assert.ok(await button.isDisabled());
+  await page.getByRole('checkbox', { name: 'Compare run 3', exact: true }).uncheck();
+  await Promise.all([page.waitForEvent('load'), button.click()]);
+  assert.match(page.url(), /run=2&run=1$/);
+}));
+
+test('names of params and numbers of lines keep their room', async () => {
+  await visiting('/runs/4', { viewport: { width: 800, height: 800 } }, async (page) => {
+    const lines = await page.locator('.pairs dt').getByText('steps', { exact: true }).evaluate((it) => {
+      const range = document.createRange();
+      range.selectNodeContents(it);
+      return range.getClientRects().length;
+    });
+    assert.equal(lines, 1, 'lines of the name of a param');
+  });
+  await visiting('/runs/4/logs', {}, async (page) => {
+    await page.locator('.log .ln').last().evaluate((it) => { it.textContent = '1234567'; });
+    const [number, time] = [await box(page.locator('.log .ln').last()), await box(page.locator('.log time').last())];
+    assert.ok(number.x + number.width < time.x, JSON.stringify({ number, time }));
+  });
+});
+
 test('on a telephone a run is a block that can be read', () => visiting('/', { viewport: { width: 360, height: 640 } }, async (page) => {
   const number = await box(page.getByRole('link', { name: '2', exact: true }));
   const state = await box(page.getByText('failed', { exact: true }).first());
   const why = await box(page.getByText('bill_length_mm').first());
   assert.ok(number.x >= 0 && state.x >= 0 && why.x >= 0 && why.x + why.width <= 360);
+}));
+
+test('on a telephone the names in the graph can be read', () => visiting('/', { viewport: { width: 360, height: 640 } }, async (page) => {
+  const scale = await page.locator('.graph-down svg.graph').evaluate((it) => it.getBoundingClientRect().width / it.viewBox.baseVal.width);
+  assert.ok(scale >= 0.7, `the graph is drawn at ${scale} of its size`);
 }));

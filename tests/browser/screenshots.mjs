@@ -18,7 +18,10 @@ for (const [name, { penguins: place }, status] of SCREENS) {
         await visiting(place[0], { viewport, colorScheme, status, deviceScaleFactor: 2, reducedMotion: 'reduce' }, async (page) => {
           for (const text of place.slice(1)) await page.getByText(text).filter({ visible: true }).first().waitFor();
           await page.evaluate(() => document.fonts.ready);
-          await page.screenshot({ path: path.join(folder, `${name}-${size}-${colorScheme}.png`), fullPage: true, animations: 'disabled' });
+          // Chromium takes no picture with more pixels than this in one direction.
+          const height = await page.evaluate(() => document.documentElement.scrollHeight);
+          const scale = height * 2 > 16_000 ? 'css' : 'device';
+          await page.screenshot({ path: path.join(folder, `${name}-${size}-${colorScheme}.png`), scale, fullPage: true, animations: 'disabled' });
         });
       }
     }

@@ -54,8 +54,8 @@ export class Visit {
     visit.context.setDefaultTimeout(DEADLINE);
     visit.page = await visit.context.newPage();
     visit.listen();
-    // The browser itself complains about such an answer.
-    if (status >= 400) visit.expect(new RegExp(`console error: .*status of ${status}`));
+    // The browser itself complains about such an answer, and the page asks for itself again.
+    if (status >= 400) visit.expect(new RegExp(`console error: .*status of ${status}|^${status} for .*${address}$`));
     await visit.go(address, status);
     return visit;
   }

@@ -11,6 +11,9 @@ export const SCREENS = [
   }],
   ['runs', { empty: ['/runs'], full: ['/runs', 'failed', 'cancelled', 'running'], penguins: ['/runs'] }],
   ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
+  ['run-logs', { full: ['/runs/4/logs', 'one line of many'], penguins: ['/runs/30/logs'] }],
+  ['run-events', { full: ['/runs/4/events', 'Events'], penguins: ['/runs/29/events'] }],
+  ['run-artifacts', { full: ['/runs/1/artifacts', 'Read and written'], penguins: ['/runs/29/artifacts'] }],
   ['run-metrics', { full: ['/runs/1/metrics', 'loss'], penguins: ['/runs/29/metrics?before=3'] }],
   ['metrics', {
     empty: ['/runs/metrics', 'No run has recorded a metric.'],
@@ -18,7 +21,16 @@ export const SCREENS = [
     penguins: ['/runs/metrics'],
   }],
   ['settings', { empty: ['/settings', 'sqlite'], full: ['/settings', 'max_concurrent_runs = 16'], penguins: ['/settings'] }],
-  ['compare', { full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'] }],
+  ['compare', {
+    full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'],
+    penguins: ['/runs/compare?run=28&run=29'],
+  }],
+  ['approvals', {
+    empty: ['/approvals', 'Nothing waits for approval.'],
+    full: ['/approvals', 'awaiting approval'],
+    penguins: ['/approvals'],
+  }],
+  ['not-found', { full: ['/no-such-page', 'Not found'], penguins: ['/no-such-page'] }, 404],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired', 'Select a mark'], penguins: ['/resources/raw'] }],
   ['artifact', { full: ['artifact:raw', 'Lineage', 'Used by'], penguins: ['artifact:models'] }],
   ['api', { empty: ['/api', 'Starts a run.', 'OpenAPI 3.1'], penguins: ['/api'] }],

@@ -10,8 +10,11 @@ use crate::support::browser::run;
 use crate::support::wait::{wait_for, wait_until};
 use anacostia::base::Digest;
 
-/// A file whose name would be a script, if a page believed it.
-const HOSTILE: &str = "<img src=x onerror=alert(1)>&amp;'\"\u{202e}.csv";
+/// Returns the name of a file that would be a script, if a page believed it, and is as long as a
+/// name can be.
+fn hostile() -> String {
+    format!("<img src=x onerror=alert(1)>&amp;'\"\u{202e}{}.csv", "x".repeat(160))
+}
 
 /// The token of a pipeline that has one.
 const TOKEN: &str = "open sesame";
@@ -93,7 +96,7 @@ fn with_runs() -> TestApp {
     let waits = ["running", "succeeded", "awaiting_approval", "pending"];
     let mut app = gate();
     app.start();
-    app.drop_file(&format!("raw/{HOSTILE}"), b"a,b\n1,2\n");
+    app.drop_file(&format!("raw/{}", hostile()), b"a,b\n1,2\n");
     wait_for_states(&app, 1, &waits);
     assert_eq!(app.post("/api/v1/runs/1/actions/publish/approve").0, 200);
     wait_for_states(&app, 1, &["succeeded"; 4]);
@@ -216,6 +219,7 @@ fn every_screen_of_a_pipeline_with_three_hundred_nodes() {
     let mut app = large();
     app.start();
     run("screens.mjs", &["large"], &mut app, nothing);
+    run("large.mjs", &[], &mut app, nothing);
 }
 
 #[test]

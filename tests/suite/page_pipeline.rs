@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use anacostia::model::{ActionState, RunAction, RunDetail, RunState};
 use serde_json::json;
 
+use crate::http_support::{Server, a_run};
 use crate::support::app::TestApp;
 use crate::support::pages::{has, new_run, obeys, page, submit, submit_from};
 use crate::support::wait::{wait_for, wait_until};
@@ -122,10 +124,13 @@ fn a_form_made_of_the_schema_starts_a_run() {
     let form = |seed: &str| format!("id={}&p.seed={seed}", new_run(&page(&app, "/"), "/pipeline/run"));
     let (status, _, body) = submit(&app, "/pipeline/run", &form("%3Cb%3E"));
     assert_eq!(status, 400, "{body}");
-    has(&body, &["the param `seed` is not a number: `&lt;b&gt;`", "value=\"&lt;b&gt;\"", " open>"]);
+    has(
+        &body,
+        &["the param <code>seed</code> is not a number: <code>&lt;b&gt;</code>", "value=\"&lt;b&gt;\"", " open>"],
+    );
     obeys(&body);
     let (status, _, body) = submit(&app, "/pipeline/run", &form("100"));
-    assert!(status == 400 && body.contains("the param `seed` does not fit"), "{status} {body}");
+    assert!(status == 400 && body.contains("the param <code>seed</code> does not fit"), "{status} {body}");
     assert!(app.get_all("/api/v1/runs").is_empty());
     let (status, _, body) = submit(&app, "/pipeline/run", "p.seed=8");
     assert!(status == 400 && body.contains("the form could not be read"), "{status} {body}");
@@ -170,4 +175,30 @@ fn three_hundred_nodes_are_drawn_and_more_are_listed() {
     let html = page(&app, "/");
     has(&html, &["The graph is too large to be drawn.", "<details class=\"graph-list\" data-key=\"graph-list\" open>"]);
     assert_eq!(html.matches("<svg class=\"graph\"").count(), 0);
+}
+
+#[test]
+fn the_graph_shows_each_action_in_the_run_in_which_it_is_most_active() {
+    let server = Server::start();
+    let add = |number: u64, state: RunState, of_train: ActionState| {
+        let actions = vec![RunAction { state: of_train, ..RunAction::pending("train") }];
+        server.store.runs.lock().unwrap().push(RunDetail { run: a_run(number, state), actions, attempts: vec![] });
+    };
+    let says = |what: &str| {
+        let page = server.get("/").text();
+        assert!(page.contains(&format!("<title>action train: {what}</title>")), "{what}: {page}");
+    };
+    add(1, RunState::Running, ActionState::Running);
+    says("running");
+    add(2, RunState::Running, ActionState::AwaitingApproval);
+    says("running in 1, waits in 1");
+    add(3, RunState::Running, ActionState::Running);
+    add(4, RunState::Running, ActionState::Ready);
+    // The newest run is that of a queue, in which nothing has happened yet.
+    add(5, RunState::Queued, ActionState::Pending);
+    says("running in 2, waits in 2");
+    // What has ended is shown if nothing is active.
+    server.store.runs.lock().unwrap().clear();
+    add(6, RunState::Running, ActionState::Failed);
+    says("failed");
 }

@@ -50,7 +50,8 @@ fn artifacts_are_listed_by_version_with_their_state() {
     app.drop_file("raw/<b>.csv", b"a");
     let waiting = wait_for("the artifact to wait", || {
         let html = page(&app, "/resources/raw");
-        (html.contains("1 of 2 artifacts") && html.contains("not yet")).then_some(html)
+        let parts = ["1 of 2 artifacts", "not yet", "action=\"/resources/raw/trigger\""];
+        parts.iter().all(|part| html.contains(part)).then_some(html)
     });
     obeys(&waiting);
     has(
@@ -102,7 +103,7 @@ fn forms_pause_resume_and_trigger() {
     assert!(page(&app, "/resources/raw").contains("action=\"/resources/raw/pause\""));
     let id = anacostia::base::RunId::new();
     let (status, _, body) = submit(&app, "/resources/raw/trigger", &format!("id={id}"));
-    assert!(status == 409 && body.contains("Not recorded."), "nothing is new: {status} {body}");
+    assert!(status == 409 && body.contains("Not recorded:"), "nothing is new: {status} {body}");
     app.drop_file("raw/a.csv", b"a");
     wait_until("the artifact to wait", || page(&app, "/resources/raw").contains("1 of 2 artifacts"));
     let (status, _, body) = submit(&app, "/resources/raw/trigger", "id=1");
@@ -121,11 +122,14 @@ fn what_a_resource_does_not_take_is_refused() {
     let app = started();
     let (status, _, body) = submit(&app, "/resources/out/pause", "reason=");
     assert!(
-        status == 409 && body.contains("`out` is not watched, so nothing in it waits for a run"),
+        status == 409 && body.contains("<code>out</code> is not watched, so nothing in it waits for a run"),
         "{status} {body}"
     );
     let (status, _, body) = submit(&app, "/resources/out/trigger", "");
-    assert!(status == 409 && body.contains("`out` is not watched, so it has no new artifacts"), "{status} {body}");
+    assert!(
+        status == 409 && body.contains("<code>out</code> is not watched, so it has no new artifacts"),
+        "{status} {body}"
+    );
     for path in ["/resources/nobody", "/resources/copy", "/resources/%3Cb%3E"] {
         let (status, body) = html(&app, path);
         assert!(status == 404 && body.contains("The manifest has no resource ") && !body.contains("<b>"), "{body}");

@@ -196,7 +196,11 @@ fn an_active_run_refreshes_itself_and_can_be_cancelled_and_approved() {
         "2 actions will not start.",
         "value=\"approved\"",
         "&lt;b&gt;no&lt;",
-        "Approved, <code>publish</code> starts; rejected, it fails",
+        "<summary class=\"button ok\">",
+        "Approve publish of run 1?",
+        "<code>publish</code> starts.",
+        "value=\"rejected\"",
+        "<code>publish</code> fails, and what comes after it is skipped.",
     ] {
         assert!(page.contains(part), "`{part}` is not in {page}");
     }
@@ -235,7 +239,7 @@ fn a_refused_retry_is_said_on_the_page_of_the_run() {
     let refused = server.send("POST", "/runs/1/retry", &[], b"");
     let page = shown(&refused);
     assert_eq!(refused.status, 409);
-    assert!(page.contains("Not recorded.") && page.contains("run 1 has succeeded"), "{page}");
+    assert!(page.contains("Not recorded:") && page.contains("run 1 has succeeded"), "{page}");
     // The page is refreshed from its own address, not from that of the form.
     assert!(page.contains("data-source=\"/runs/1\""), "{page}");
 }

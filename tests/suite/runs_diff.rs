@@ -64,7 +64,7 @@ fn two_runs_are_compared_with_and_without_a_host() {
     pages::has(&page, &[&["<h1>Run 1 and run 2</h1>"][..], &link].concat());
     pages::obeys(&page);
     for (choice, status, why) in [
-        ("run=1", 400, "Two runs are compared, and 1 were chosen."),
+        ("run=1", 400, "Two runs are compared, and 1 was chosen."),
         ("run=1&run=2&run=1", 400, "Two runs are compared, and 3 were chosen."),
         ("run=1&run=9", 404, "There is no run 9."),
     ] {

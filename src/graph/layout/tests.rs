@@ -86,12 +86,12 @@ fn check(layout: &Layout, edges: &[(usize, usize)]) {
 #[test]
 fn a_chain_is_a_straight_line() {
     let edges = [(0, 1), (1, 2)];
-    let layout = lay_out(3, &edges, SHAPE).unwrap();
+    let layout = lay_out(3, &edges, &[], SHAPE).unwrap();
     check(&layout, &edges);
     assert_eq!(layout.boxes, [(16, 16), (256, 16), (496, 16)].map(|(x, y)| Point { x, y }));
     assert_eq!((layout.width, layout.height), (712, 92));
     assert_eq!(layout.routes[1].curves, [(Point { x: 456, y: 46 }, Point { x: 496, y: 46 })]);
-    let down = lay_out(3, &edges, DOWN).unwrap();
+    let down = lay_out(3, &edges, &[], DOWN).unwrap();
     check(&down, &edges);
     assert_eq!(down.boxes, [(16, 16), (16, 116), (16, 216)].map(|(x, y)| Point { x, y }));
 }
@@ -99,7 +99,7 @@ fn a_chain_is_a_straight_line() {
 #[test]
 fn a_long_edge_passes_beside_the_boxes_between() {
     let edges = [(0, 1), (1, 2), (2, 3), (0, 3)];
-    let layout = lay_out(4, &edges, SHAPE).unwrap();
+    let layout = lay_out(4, &edges, &[], SHAPE).unwrap();
     check(&layout, &edges);
     assert_eq!(layout.routes[3].curves.len(), 3);
     assert!(!layout.routes[3].is_back);
@@ -108,7 +108,7 @@ fn a_long_edge_passes_beside_the_boxes_between() {
 #[test]
 fn the_last_edge_of_a_cycle_leads_back() {
     let edges = [(0, 1), (1, 2), (2, 0), (1, 0)];
-    let layout = lay_out(3, &edges, SHAPE).unwrap();
+    let layout = lay_out(3, &edges, &[], SHAPE).unwrap();
     check(&layout, &edges);
     assert_eq!(layout.routes.iter().map(|route| route.is_back).collect::<Vec<_>>(), [false, false, true, true]);
     let (from, to) = (layout.routes[2].curves[0].0, layout.routes[2].curves.last().unwrap().1);
@@ -116,24 +116,48 @@ fn the_last_edge_of_a_cycle_leads_back() {
 }
 
 #[test]
+fn a_node_before_many_stands_beside_the_first_of_them() {
+    let edges: Vec<_> = (1..=60).map(|to| (0, to)).collect();
+    let layout = lay_out(61, &edges, &[], SHAPE).unwrap();
+    check(&layout, &edges);
+    assert_eq!(layout.boxes[0].y, layout.boxes[1].y);
+    let few = lay_out(9, &edges[..8], &[], SHAPE).unwrap();
+    assert!(
+        few.boxes[1..].iter().any(|it| it.y < few.boxes[0].y) && few.boxes[1..].iter().any(|it| it.y > few.boxes[0].y)
+    );
+}
+
+#[test]
+fn an_order_places_nodes_and_is_not_drawn() {
+    // 0 leads to 1 and 2, and 2 leads to 1. The order says that 1 is before 2.
+    let edges = [(0, 1), (0, 2), (2, 1)];
+    let layout = lay_out(3, &edges, &[(1, 2)], SHAPE).unwrap();
+    check(&layout, &edges);
+    assert!(layout.boxes[1].x < layout.boxes[2].x, "{layout:?}");
+    assert_eq!(layout.routes.iter().map(|route| route.is_back).collect::<Vec<_>>(), [false, false, true]);
+    let layout = lay_out(3, &edges, &[], SHAPE).unwrap();
+    assert!(layout.boxes[1].x > layout.boxes[2].x, "{layout:?}");
+}
+
+#[test]
 fn a_node_to_which_none_leads_stands_next_to_what_it_leads_to() {
     // 4 leads to 3, the last of a chain.
     let edges = [(0, 1), (1, 2), (2, 3), (4, 3)];
-    let layout = lay_out(5, &edges, SHAPE).unwrap();
+    let layout = lay_out(5, &edges, &[], SHAPE).unwrap();
     check(&layout, &edges);
     assert_eq!(layout.boxes[4].x, layout.boxes[2].x);
 }
 
 #[test]
 fn the_smallest_and_the_too_large() {
-    let one = lay_out(1, &[], SHAPE).unwrap();
+    let one = lay_out(1, &[], &[], SHAPE).unwrap();
     assert_eq!((one.width, one.height), (232, 92));
-    assert!(lay_out(0, &[], SHAPE).unwrap().boxes.is_empty());
-    assert!(lay_out(2, &[(0, 0), (0, 7)], SHAPE).unwrap().routes.iter().all(|route| route.curves.is_empty()));
-    assert_eq!(lay_out(MAX_PLACES + 1, &[], SHAPE), None);
+    assert!(lay_out(0, &[], &[], SHAPE).unwrap().boxes.is_empty());
+    assert!(lay_out(2, &[(0, 0), (0, 7)], &[], SHAPE).unwrap().routes.iter().all(|route| route.curves.is_empty()));
+    assert_eq!(lay_out(MAX_PLACES + 1, &[], &[], SHAPE), None);
     // Each node is connected with all before it: far too many bends.
     let edges: Vec<_> = (0..90).flat_map(|to| (0..to).map(move |from| (from, to))).collect();
-    assert_eq!(lay_out(90, &edges, SHAPE), None);
+    assert_eq!(lay_out(90, &edges, &[], SHAPE), None);
 }
 
 #[test]
@@ -141,10 +165,10 @@ fn three_hundred_nodes_are_laid_out_in_bounded_time_and_always_alike() {
     // Forty actions after each other, each with several that only depend on it.
     let edges: Vec<_> = (1..300).flat_map(|to: usize| [(to * 7 / 8, to), (to / 2, to)]).collect();
     let begun = std::time::Instant::now();
-    let layout = lay_out(300, &edges, SHAPE).unwrap();
+    let layout = lay_out(300, &edges, &[], SHAPE).unwrap();
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     check(&layout, &edges);
-    assert_eq!(lay_out(300, &edges, SHAPE).unwrap(), layout);
+    assert_eq!(lay_out(300, &edges, &[], SHAPE).unwrap(), layout);
 }
 
 proptest! {
@@ -154,12 +178,16 @@ proptest! {
     fn any_graph_is_laid_out_without_overlaps(
         nodes in 1_usize..40,
         ends in prop::collection::vec((0_usize..40, 0_usize..40), 0..70),
+        pairs in prop::collection::vec((0_usize..40, 0_usize..40), 0..10),
         to_the_right in any::<bool>(),
     ) {
-        let edges: Vec<_> = ends.into_iter().map(|(from, to)| (from % nodes, to % nodes)).collect();
+        let within = |ends: Vec<(usize, usize)>| -> Vec<_> {
+            ends.into_iter().map(|(from, to)| (from % nodes, to % nodes)).collect()
+        };
+        let (edges, order) = (within(ends), within(pairs));
         let shape = if to_the_right { SHAPE } else { DOWN };
-        let layout = lay_out(nodes, &edges, shape).unwrap();
+        let layout = lay_out(nodes, &edges, &order, shape).unwrap();
         check(&layout, &edges);
-        prop_assert_eq!(lay_out(nodes, &edges, shape).unwrap(), layout);
+        prop_assert_eq!(lay_out(nodes, &edges, &order, shape).unwrap(), layout);
     }
 }

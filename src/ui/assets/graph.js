@@ -4,7 +4,7 @@
 // A refresh of the page puts back the size of the server, so it is set again afterwards.
 const least = 0.2, most = 3;
 const readable = 0.72; // the smallest scale at which the names are read with ease
-const whole = 0.5; // from this scale on, the whole graph is shown first, though its names are small
+const whole = 0.5; // from this scale on, a large window shows the whole graph first, with small names
 
 for (const frame of document.querySelectorAll('[data-graph]')) {
   const scroll = frame.querySelector('.graph-scroll');
@@ -13,18 +13,22 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
   const drawing = () => [...scroll.querySelectorAll('svg.graph')].find((svg) => svg.getBoundingClientRect().width) ?? scroll.querySelector('svg.graph');
   const sizes = (svg) => {
     const { width, height } = svg.viewBox.baseVal;
-    return { width, height, fit: Math.min((scroll.clientWidth - 20) / width, (limit() - 20) / height) };
+    const beside = (scroll.clientWidth - 20) / width;
+    return { width, height, beside, fit: Math.min(beside, (limit() - 20) / height) };
   };
   // The scale at which names are as large as the text of the page, which grows with the window.
   const own = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
+  // The drawing for narrow windows leads down, so it is scrolled like the page.
+  const leadsDown = (svg) => Boolean(svg.closest('.graph-down'));
   // The height that the frame may have.
   const limit = () => parseFloat(getComputedStyle(scroll).maxHeight) || scroll.clientHeight;
 
   function apply() {
     const svg = drawing();
     if (!svg) return;
-    const { width, height, fit } = sizes(svg);
-    const now = scale ?? (fit >= whole ? Math.min(own(), fit) : readable);
+    const { width, height, beside, fit } = sizes(svg);
+    const first = fit >= whole && !leadsDown(svg) ? fit : Math.max(beside, readable);
+    const now = scale ?? Math.min(own(), first);
     svg.setAttribute('width', Math.round(width * now));
     svg.setAttribute('height', Math.round(height * now));
     scroll.classList.toggle('grab', scroll.scrollWidth > scroll.clientWidth || scroll.scrollHeight > scroll.clientHeight);
@@ -113,11 +117,16 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
   addEventListener('refreshed', apply);
   addEventListener('resize', apply);
   apply();
-  // What needs a look first is in sight first.
-  const first = drawing()?.querySelector('.node.bad, .node.ask, .node.run, .node.here');
-  if (first) {
-    const node = first.getBoundingClientRect(), box = scroll.getBoundingClientRect();
-    scroll.scrollLeft += node.left + node.width / 2 - box.left - box.width / 2;
-    scroll.scrollTop += node.top + node.height / 2 - box.top - box.height / 2;
+  // What needs a look first is in sight first, or else where the data comes from, at the beginning
+  // of the drawing.
+  const svg = drawing();
+  const urgent = svg?.querySelector('.node.bad, .node.ask, .node.run, .node.here');
+  const source = urgent ?? svg?.querySelector('.node.resource:not(.idle)');
+  if (source) {
+    const node = source.getBoundingClientRect(), box = scroll.getBoundingClientRect();
+    const [x, y] = [node.left - box.left, node.top - box.top];
+    const [center, middle] = [x + node.width / 2 - box.width / 2, y + node.height / 2 - box.height / 2];
+    scroll.scrollLeft += urgent || leadsDown(svg) ? center : 0;
+    scroll.scrollTop += urgent || !leadsDown(svg) ? middle : 0;
   }
 }

@@ -151,6 +151,13 @@ function leave() {
   source = undefined;
 }
 
+// Escape closes what asks whether to do something.
+document.addEventListener('keydown', (event) => {
+  const panel = event.key === 'Escape' && document.querySelector('.confirm[open]');
+  if (!panel) return;
+  panel.open = false;
+  panel.querySelector('summary').focus();
+});
 for (const box of document.querySelectorAll('[data-follow]')) box.scrollTop = box.scrollHeight;
 explain();
 // A browser opens few connections to one host: a page that nobody looks at needs none.

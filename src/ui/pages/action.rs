@@ -28,7 +28,7 @@ struct Content {
     state: NodeState,
     is_paused: bool,
     max_reason: usize,
-    /// The newest run, to which the state refers.
+    /// The run in which it is most active, or else the newest one: the state is that of this run.
     run: Option<u64>,
     component: Component,
     /// What it is granted: a name, and the values.
@@ -102,7 +102,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         state: now.action(action),
         is_paused: now.pause(NodeKind::Action, name).is_some(),
         max_reason: MAX_PAUSE_REASON_BYTES,
-        run: now.in_newest(name).and(now.newest.as_ref()).map(|newest| newest.run.number),
+        run: now.seen(name).map(|seen| seen.run.run.number),
         component: component(view, action, components.get(name)).await,
         grants: grants(action),
         limits: attempts::limits(&action.limits, &seen),

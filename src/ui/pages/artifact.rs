@@ -44,6 +44,8 @@ struct Content {
     /// The number of the run that claimed it.
     claimed_by: Option<u64>,
     created: text::Moment,
+    /// The attempt that wrote it.
+    written_by: Option<Use>,
     tags: Vec<String>,
     present: bool,
     peek: Option<Peek>,
@@ -119,7 +121,9 @@ async fn gather(view: &View, id: &str, uri: &Uri) -> Result<Content> {
         Some(run) => view.store.run_summary(run).await?.map(|run| run.number),
         None => None,
     };
+    let written_by = view.store.writer(artifact.id).await?.map(used);
     Ok(Content {
+        written_by,
         id: artifact.id.to_string(),
         size: ByteSize(artifact.size).to_string(),
         digest: artifact.digest.map(|digest| digest.to_string()),

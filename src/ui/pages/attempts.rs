@@ -45,9 +45,11 @@ pub(super) struct LimitRow {
     tone: &'static str,
 }
 
-/// Failures with the same code.
+/// Failures with the same code, and the same first line of the message except for numbers.
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {
+    /// What tells it apart from the other groups.
+    key: String,
     code: String,
     count: usize,
     /// The newest one.
@@ -152,12 +154,15 @@ pub(super) fn limits(limits: &Limits, seen: &[ActionAttempt]) -> Vec<LimitRow> {
     ]
 }
 
-/// Groups failures by their code, the most frequent first.
+/// Groups failures by their code and what the first line of the message says, the most frequent
+/// first.
 pub(super) fn failures(seen: &[ActionAttempt]) -> Vec<Failure> {
-    let mut groups: BTreeMap<&str, Failure> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Failure> = BTreeMap::new();
     for it in seen {
         let Some(error) = &it.attempt.error else { continue };
-        let group = groups.entry(&error.code).or_insert_with(|| Failure {
+        let key = format!("{} {}", error.code, without_numbers(&error.message));
+        let group = groups.entry(key).or_insert_with_key(|key| Failure {
+            key: key.clone(),
             code: error.code.clone(),
             count: 0,
             message: cut(&error.message, MESSAGE).into_owned(),
@@ -170,6 +175,24 @@ pub(super) fn failures(seen: &[ActionAttempt]) -> Vec<Failure> {
     groups.sort_by_key(|group| std::cmp::Reverse(group.count));
     groups.truncate(GROUPS);
     groups
+}
+
+/// Returns the first line of a message with one `0` in place of each number, so that messages that
+/// only count differently are equal.
+fn without_numbers(message: &str) -> String {
+    let line = cut(message.trim().lines().next().unwrap_or_default(), MESSAGE);
+    let mut last_is_digit = false;
+    let mut kept = String::with_capacity(line.len());
+    for letter in line.chars() {
+        let is_digit = letter.is_ascii_digit();
+        if !is_digit {
+            kept.push(letter);
+        } else if !last_is_digit {
+            kept.push('0');
+        }
+        last_is_digit = is_digit;
+    }
+    kept
 }
 
 pub(super) fn row(it: ActionAttempt, now: Timestamp) -> AttemptRow {
@@ -232,16 +255,25 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_grouped_by_code_with_the_newest_message() {
-        let seen = [
+    fn failures_are_grouped_by_code_and_what_the_first_line_says_without_its_numbers() {
+        let mut seen = [
             attempt(4, AttemptState::Failed, 1, Some("trap")),
             attempt(3, AttemptState::TimedOut, 1, Some("wall_limit")),
             attempt(2, AttemptState::Failed, 1, Some("trap")),
             attempt(1, AttemptState::Succeeded, 1, None),
+            attempt(1, AttemptState::Failed, 1, Some("trap")),
         ];
+        // The same code, and something else that went wrong.
+        seen[4].attempt.error = Some(ErrorInfo::permanent("trap", "no rows\nin 3 of 10 files"));
         let groups = failures(&seen);
         let shown: Vec<_> = groups.iter().map(|it| (it.code.as_str(), it.count, it.message.as_str(), it.run)).collect();
-        assert_eq!(shown, [("trap", 2, "trap in run 4", 4), ("wall_limit", 1, "wall_limit in run 3", 3)]);
+        let expected = [
+            ("trap", 2, "trap in run 4", 4),
+            ("trap", 1, "no rows\nin 3 of 10 files", 1),
+            ("wall_limit", 1, "wall_limit in run 3", 3),
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(without_numbers(" row 17 of 2026-03-01: 0.5\nmore"), "row 0 of 0-0-0: 0.0");
     }
 
     #[test]

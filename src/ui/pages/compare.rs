@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::base::double::{self, Number};
+use crate::base::double::Number;
 use crate::base::{ByteSize, Digest, RunId};
 use crate::model::{ActionRecord, DiffList, DiffRun, FileDiff, FileVersion, MetricDiff, RunDiff};
 use crate::scheduler::{View, diff_runs};
@@ -54,8 +54,9 @@ struct List {
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
-    a: String,
-    b: String,
+    /// What each run has: as it is displayed, and in full.
+    a: text::Numeral,
+    b: text::Numeral,
     /// The change from the first to the second.
     change: Option<String>,
     same: bool,
@@ -75,7 +76,8 @@ async fn gather(view: &View, uri: &Uri) -> Result<Content> {
     let params = Params::of(uri)?;
     let chosen = params.all("run");
     let [a, b] = chosen.as_slice() else {
-        let why = format!("Two runs are compared, and {} were chosen.", chosen.len());
+        let was = if chosen.len() == 1 { "was" } else { "were" };
+        let why = format!("Two runs are compared, and {} {was} chosen. Go back, and choose exactly two.", chosen.len());
         return Err(Refusal::Invalid(why));
     };
     let (a, b) = (find(view, a).await?, find(view, b).await?);
@@ -95,23 +97,23 @@ fn content(diff: &RunDiff) -> Content {
     let lists = vec![
         list("params", "Params", &diff.params, |it| Row {
             name: it.action.as_ref().map_or_else(|| it.name.clone(), |action| format!("{action}: {}", it.name)),
-            a: value(it.a.as_ref()),
-            b: value(it.b.as_ref()),
+            a: whole(value(it.a.as_ref())),
+            b: whole(value(it.b.as_ref())),
             change: None,
             same: it.same,
         }),
         list("metrics", "Metrics", &diff.metrics, metric),
         list("timings", "Timings", &diff.timings, |it| Row {
             name: it.action.clone(),
-            a: took(it.a.as_ref()),
-            b: took(it.b.as_ref()),
+            a: whole(took(it.a.as_ref())),
+            b: whole(took(it.b.as_ref())),
             change: it.change_percent.map(percent),
             same: it.a == it.b,
         }),
         list("components", "Components", &diff.components, |it| Row {
             name: it.action.clone(),
-            a: digest(it.a),
-            b: digest(it.b),
+            a: whole(digest(it.a)),
+            b: whole(digest(it.b)),
             change: None,
             same: it.same,
         }),
@@ -144,22 +146,30 @@ fn list<T>(id: &'static str, title: &'static str, list: &DiffList<T>, row: impl 
 }
 
 fn metric(metric: &MetricDiff) -> Row {
-    let number = |number: Option<Number>| number.map_or_else(|| NOTHING.to_owned(), |number| double::text(number.0));
+    let number =
+        |number: Option<Number>| number.map_or_else(|| whole(NOTHING.to_owned()), |number| text::numeral(number.0));
     let change = metric.change.filter(|_| !metric.same).map(|change| {
-        let sign = if change.0 > 0.0 { "+" } else { "" };
         let percent = metric.change_percent.map(|it| format!(" ({})", percent(it))).unwrap_or_default();
-        format!("{sign}{}{percent}", double::text(change.0))
+        let (sign, size) = if change.0 < 0.0 { ("−", -change.0) } else { ("+", change.0) };
+        format!("{sign}{}{percent}", text::numeral(size).0)
     });
     let name = format!("{}: {}", metric.action, metric.name);
     Row { name, a: number(metric.a), b: number(metric.b), change, same: metric.same }
 }
 
 fn percent(number: Number) -> String {
-    format!("{:+.1} %", number.0)
+    format!("{:+.1} %", number.0).replace('-', "−")
 }
 
+/// Returns the time that an action took; it took none if it has not run.
 fn took(record: Option<&ActionRecord>) -> String {
-    record.map_or_else(|| NOTHING.to_owned(), |record| text::span(Duration::from_micros(record.took_us)))
+    let ran = record.filter(|record| record.attempts > 0);
+    ran.map_or_else(|| NOTHING.to_owned(), |record| text::span(Duration::from_micros(record.took_us)))
+}
+
+/// A text that is displayed in full.
+fn whole(text: String) -> text::Numeral {
+    (text.clone(), text)
 }
 
 fn value(value: Option<&Value>) -> String {
@@ -180,5 +190,6 @@ fn file(file: &FileDiff) -> Row {
     };
     let by = file.action.as_ref().map(|action| format!(" ({action})")).unwrap_or_default();
     let name = format!("{}/{}{by}", file.resource, file.path);
-    Row { name, a: version(file.a.as_ref()), b: version(file.b.as_ref()), change: None, same: false }
+    let [a, b] = [&file.a, &file.b].map(|it| whole(version(it.as_ref())));
+    Row { name, a, b, change: None, same: false }
 }

@@ -117,7 +117,7 @@ fn picture(lineage: &Lineage, artifacts: &[&Artifact]) -> (Picture, Vec<NodeFace
             AccessKind::Wrote => PictureEdge { from: attempt, to: artifact, link: Link::Writes },
         })
     });
-    (Picture { edges: edges.collect(), nodes }, faces)
+    (Picture { edges: edges.collect(), nodes, ..Picture::default() }, faces)
 }
 
 /// Returns the last part of a path, which tells artifacts of one resource apart best.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::headline::changed;
 use super::metric_names::{self, MetricName};
-use crate::base::{Clock as _, SystemClock, Timestamp, When, double};
+use crate::base::{Clock as _, SystemClock, Timestamp, When};
 use crate::model::Run;
 use crate::scheduler::View;
 use crate::store::{FactQuery, PageRequest, RunQuery};
@@ -64,7 +64,7 @@ struct Panel {
 struct Row {
     run: u64,
     action: String,
-    value: String,
+    value: text::Numeral,
     /// The change from the run before.
     change: Option<String>,
     at: text::Moment,
@@ -175,7 +175,7 @@ fn panel(name: &str, is_log: bool, lasts: &[Last<'_>]) -> Panel {
         rows.push(Row {
             run: number,
             action: last.action.clone(),
-            value: double::text(last.value),
+            value: text::numeral(last.value),
             change: change.map(changed),
             at: text::both(last.at),
         });

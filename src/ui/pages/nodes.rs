@@ -1,12 +1,13 @@
 //! The nodes of the graph in their current state, for all pages that show them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::base::bounds::cut;
-use crate::base::{Timestamp, escape};
+use crate::base::{AttemptId, Timestamp, escape};
 use crate::graph::picture::{Link, Picture, PictureEdge, PictureKind, PictureNode};
 use crate::manifest::{ActionSpec, Pipeline, ResourceSpec};
-use crate::model::{ActionState, NodeKind, Pause, Pending, RunAction, RunDetail};
+use crate::model::{ActionState, Attempt, NodeKind, Pause, Pending, RunAction, RunDetail, RunState};
 use crate::resource::{Outage, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::scheduler::View;
@@ -15,19 +16,23 @@ use crate::ui::page::Refusal;
 use crate::ui::svg::graph::{EdgeFace, NodeFace};
 use crate::ui::{text, tone};
 
+/// Most runs that work now that are looked at, the newest.
+const ACTIVE: u32 = 25;
+
 /// The current state of all nodes.
 #[derive(Debug)]
 pub(super) struct Now {
-    /// The newest run, with its actions and attempts.
-    pub(super) newest: Option<RunDetail>,
+    /// The newest run, then the others that have started and not ended, newest first, with their
+    /// actions and attempts.
+    runs: Vec<RunDetail>,
     pub(super) pending: BTreeMap<String, Pending>,
     pub(super) pauses: Vec<Pause>,
     pub(super) waiting: BTreeMap<String, Waiting>,
     watches: BTreeMap<String, Status>,
     /// What keeps outputs from being published.
     outages: Vec<Outage>,
-    /// The progress of running actions of the newest run.
-    progress: BTreeMap<String, Progress>,
+    /// The progress of running attempts.
+    progress: BTreeMap<AttemptId, Progress>,
     store_kind: &'static str,
     at: Timestamp,
 }
@@ -40,28 +45,51 @@ pub(super) struct NodeState {
     pub(super) reason: Option<String>,
 }
 
+/// An action in the run that says most about what it does now.
+pub(super) struct Seen<'a> {
+    pub(super) run: &'a RunDetail,
+    pub(super) action: &'a RunAction,
+    /// In how many runs it is in this state, and in how many others it waits for something, if it
+    /// is active at all.
+    count: usize,
+    waits: usize,
+}
+
+/// How active a state is; 0 if nothing happens in it.
+fn activity(state: ActionState) -> u8 {
+    match state {
+        ActionState::Running => 4,
+        ActionState::AwaitingApproval => 3,
+        ActionState::Retrying => 2,
+        ActionState::Ready => 1,
+        _ => 0,
+    }
+}
+
 impl Now {
     pub(super) async fn look(view: &View, pipeline: &Pipeline, at: Timestamp) -> Result<Self, StoreError> {
-        let first = PageRequest { cursor: None, limit: 1 };
-        let newest = match view.store.runs(RunQuery::default(), first).await?.items.first() {
-            Some(run) => view.store.run_progress(run.id).await?,
-            None => None,
-        };
+        let newest = view.store.runs(RunQuery::default(), PageRequest { cursor: None, limit: 1 }).await?.items;
+        let states = vec![RunState::Running, RunState::Cancelling];
+        let started = RunQuery { states, ..RunQuery::default() };
+        let active = view.store.runs(started, PageRequest { cursor: None, limit: ACTIVE }).await?.items;
+        let mut runs: Vec<RunDetail> = Vec::new();
+        for run in newest.iter().chain(&active) {
+            if !runs.iter().any(|known| known.run.id == run.id) {
+                runs.extend(view.store.run_progress(run.id).await?);
+            }
+        }
         let mut pending = BTreeMap::new();
         for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
             pending.insert(resource.name.clone(), view.store.pending(&resource.name).await?);
         }
-        let mut reported = view.control.progress();
-        let attempts = newest.iter().flat_map(|run| &run.attempts);
-        let progress = attempts.filter_map(|it| Some((it.action.clone(), reported.remove(&it.id)?))).collect();
         Ok(Self {
-            newest,
+            runs,
             pending,
             pauses: view.store.paused_nodes().await?,
             waiting: view.control.waiting(),
             watches: view.control.watches(),
             outages: view.control.outages().into_values().collect(),
-            progress,
+            progress: view.control.progress(),
             store_kind: pipeline.store.kind(),
             at,
         })
@@ -88,39 +116,59 @@ impl Now {
         NodeState { tone, text: text.to_owned(), reason }
     }
 
-    /// Returns the action in the newest run.
-    pub(super) fn in_newest(&self, action: &str) -> Option<&RunAction> {
-        self.newest.as_ref()?.actions.iter().find(|seen| seen.name == action)
+    /// Returns the action in the run in which it is most active, or else in the newest run.
+    pub(super) fn seen(&self, action: &str) -> Option<Seen<'_>> {
+        let of_run = |run| -> Option<(&RunDetail, &RunAction)> { Some((run, find(run, action)?)) };
+        let active: Vec<_> = self.runs.iter().filter_map(of_run).filter(|(_, it)| activity(it.state) > 0).collect();
+        // Of equals, the first one: that is the newest.
+        let most = active.iter().rev().max_by_key(|(_, it)| activity(it.state)).copied();
+        let (run, action) = most.or_else(|| of_run(self.runs.first()?))?;
+        let count = active.iter().filter(|(_, it)| it.state == action.state).count();
+        Some(Seen { run, action, count, waits: active.len() - count })
     }
 
     pub(super) fn action(&self, action: &ActionSpec) -> NodeState {
-        let seen = self.in_newest(&action.name);
+        let seen = self.seen(&action.name);
         if let Some(pause) = self.pause(NodeKind::Action, &action.name)
-            && seen.is_none_or(|seen| seen.state != ActionState::Running)
+            && seen.as_ref().is_none_or(|seen| seen.action.state != ActionState::Running)
         {
             return NodeState { tone: "pause", text: "paused".to_owned(), reason: pause.reason.clone() };
         }
         let Some(seen) = seen else {
             return NodeState { tone: "idle", text: "not run yet".to_owned(), reason: None };
         };
-        let text = match seen.state {
+        let Seen { action, count, waits, .. } = seen;
+        let mut text = match action.state {
             // That it is skipped every time has no reason that a person should look for.
-            ActionState::Skipped if seen.not_triggered() => "not triggered".to_owned(),
+            ActionState::Skipped if action.not_triggered() => "not triggered".to_owned(),
             state => state.as_str().replace('_', " "),
         };
-        NodeState { tone: tone::of_action(seen.state), text, reason: seen.reason.clone() }
+        if count + waits > 1 {
+            let _ = write!(text, " in {count}");
+        }
+        if waits > 0 {
+            let _ = write!(text, ", waits in {waits}");
+        }
+        NodeState { tone: tone::of_action(action.state), text, reason: action.reason.clone() }
+    }
+
+    /// Returns the last attempt of an action in the run that says most about it.
+    fn last_attempt(&self, action: &str) -> Option<&Attempt> {
+        let attempts = self.seen(action)?.run.attempts.iter();
+        attempts.filter(|attempt| attempt.action == action).max_by_key(|attempt| attempt.number)
+    }
+
+    /// Returns how far an action has come.
+    fn fraction(&self, action: &str) -> Option<f64> {
+        Some(self.progress.get(&self.last_attempt(action)?.id)?.fraction)
     }
 
     /// Says in a few words what else is worth knowing about an action.
     fn note(&self, action: &str) -> String {
-        if let Some(progress) = self.progress.get(action).filter(|it| it.fraction.is_finite()) {
-            return format!("{:.0} %", progress.fraction.clamp(0.0, 1.0) * 100.0);
+        if let Some(fraction) = self.fraction(action).filter(|it| it.is_finite()) {
+            return format!("{:.0} %", fraction.clamp(0.0, 1.0) * 100.0);
         }
-        let attempts = self.newest.iter().flat_map(|run| &run.attempts);
-        let Some(last) = attempts.filter(|attempt| attempt.action == action).max_by_key(|attempt| attempt.number)
-        else {
-            return String::new();
-        };
+        let Some(last) = self.last_attempt(action) else { return String::new() };
         match last.ended_at {
             None if last.number > 1 => format!("attempt {}", last.number),
             None => text::span(self.at.since(last.started_at)),
@@ -146,7 +194,7 @@ impl Now {
             }
             PictureKind::Action => {
                 let state = pipeline.action(name).map_or_else(unknown, |it| self.action(it));
-                let progress = self.progress.get(name).map(|it| it.fraction);
+                let progress = self.fraction(name);
                 ("action", "gear", format!("/actions/{}", text::encoded(name)), state, self.note(name), progress)
             }
         };
@@ -162,7 +210,7 @@ impl Now {
     /// Returns how each edge looks.
     pub(super) fn edges(&self, pipeline: &Pipeline, picture: &Picture) -> Vec<EdgeFace> {
         let name = |place: usize| picture.nodes.get(place).map_or("", |node| node.name.as_str());
-        let is_running = |action: &str| self.in_newest(action).is_some_and(|seen| seen.state == ActionState::Running);
+        let is_running = |action: &str| self.seen(action).is_some_and(|seen| seen.action.state == ActionState::Running);
         let face = |edge: &PictureEdge| {
             let (from, to) = (name(edge.from), name(edge.to));
             let is_trigger = pipeline.action(to).is_some_and(|action| action.after.iter().any(|it| it == from));
@@ -176,6 +224,10 @@ impl Now {
         };
         picture.edges.iter().map(face).collect()
     }
+}
+
+fn find<'a>(run: &'a RunDetail, action: &str) -> Option<&'a RunAction> {
+    run.actions.iter().find(|seen| seen.name == action)
 }
 
 fn unknown() -> NodeState {

@@ -247,6 +247,7 @@ mod tests {
                 edge(2, 3, Link::Writes),
                 edge(3, 2, Link::Reads),
             ],
+            order: Vec::new(),
         }
     }
 

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::curves::{Asked, Curves};
 use super::top::{self, Tab, Top};
-use crate::base::double;
 use crate::model::{MetricRecord, RunDetail};
 use crate::scheduler::View;
 use crate::store::{FactQuery, PageRequest};
@@ -37,7 +36,7 @@ struct Content {
 struct Row {
     action: String,
     name: String,
-    value: String,
+    value: text::Numeral,
     step: Option<u64>,
     at: text::Moment,
     /// Whether its attempt succeeded.
@@ -78,7 +77,7 @@ fn row(metric: MetricRecord) -> Row {
     Row {
         action: metric.action,
         name: metric.name,
-        value: double::text(metric.value),
+        value: text::numeral(metric.value),
         step: metric.step,
         at: text::both(metric.recorded_at),
         counts: metric.succeeded,

@@ -1,15 +1,26 @@
 //! The one sentence that says why a run is in its state.
 
 use crate::base::Timestamp;
-use crate::model::{ActionState, Attempt, RunAction, RunDetail, RunState};
+use crate::model::{ActionState, Attempt, Pause, RunAction, RunDetail, RunState};
 use crate::ui::text;
 
-/// Returns the attempt with which the run failed: the last one of the first action that has failed
-/// with an error.
+/// Most actions that wait for something which the sentence names.
+const MOST_HELD: usize = 2;
+
+/// Returns the attempt whose log says more than the sentence: the last one of the first action that
+/// the sentence says has failed. `None` if that action has failed without an error of an attempt,
+/// such as by a person who rejected it: then no log says why.
 pub(super) fn culprit(detail: &RunDetail) -> Option<&Attempt> {
-    let failed = detail.actions.iter().filter(|action| action.state == ActionState::Failed);
-    let mut last = failed.filter_map(|action| detail.attempts.iter().rfind(|attempt| attempt.action == action.name));
-    last.find(|attempt| attempt.error.is_some())
+    let failed = |action: &&RunAction| action.state == ActionState::Failed;
+    let action = match detail.run.state {
+        RunState::Failed => {
+            named(detail, detail.run.reason.as_deref()?.trim()).map(|(action, _)| action).filter(failed)
+        }
+        RunState::Running => detail.actions.iter().find(failed),
+        _ => None,
+    }?;
+    let last = detail.attempts.iter().rfind(|attempt| attempt.action == action.name);
+    last.filter(|attempt| attempt.error.is_some())
 }
 
 /// Returns the sentence.
@@ -39,6 +50,7 @@ fn running(detail: &RunDetail) -> String {
     let done = detail.actions.iter().filter(|action| action.state.ended()).count();
     let mut parts = Vec::new();
     for (state, one, many) in [
+        (ActionState::Failed, "has failed", "have failed"),
         (ActionState::Running, "runs", "run"),
         (ActionState::AwaitingApproval, "waits for approval", "wait for approval"),
         (ActionState::Retrying, "has failed and is tried again", "have failed and are tried again"),
@@ -50,9 +62,30 @@ fn running(detail: &RunDetail) -> String {
             parts.push(format!("{} {many}", list(&names)));
         }
     }
+    parts.extend(held(detail));
     let total = text::count(detail.actions.len() as u64, "action", "actions");
     let doing = if parts.is_empty() { "The next action is about to start".to_owned() } else { parts.join("; ") };
     format!("{doing}. {done} of {total} done.")
+}
+
+/// Says why actions that are ready have not started: for a pause, a named limit, or their log.
+fn held(detail: &RunDetail) -> Vec<String> {
+    let why = |action: &RunAction| {
+        let reason = action.reason.as_deref().filter(|_| action.state == ActionState::Ready)?;
+        let verb = if reason.starts_with(Pause::SINCE) { "is " } else { "" };
+        Some(format!("`{}` {verb}{reason}", action.name))
+    };
+    let mut all: Vec<String> = detail.actions.iter().filter_map(why).collect();
+    let more = all.len().saturating_sub(MOST_HELD);
+    all.truncate(MOST_HELD);
+    if more > 0 {
+        all.push(format!(
+            "{} {}",
+            text::count(more as u64, "other", "others"),
+            if more == 1 { "waits" } else { "wait" }
+        ));
+    }
+    all
 }
 
 fn succeeded(detail: &RunDetail, took: Option<String>) -> String {
@@ -84,12 +117,19 @@ fn list(names: &[String]) -> String {
     }
 }
 
+/// Returns the action whose name a reason begins with, between ticks or not, and what follows.
+fn named<'a>(detail: &'a RunDetail, reason: &'a str) -> Option<(&'a RunAction, &'a str)> {
+    let rest_after = |name: &str| {
+        let quoted = reason.strip_prefix('`').and_then(|it| it.strip_prefix(name)).and_then(|it| it.strip_prefix('`'));
+        quoted.or_else(|| reason.strip_prefix(name)).filter(|rest| rest.starts_with([' ', ':']))
+    };
+    detail.actions.iter().find_map(|action| Some((action, rest_after(&action.name)?)))
+}
+
 /// Makes a reason a sentence. The name of an action at its start stays as it is, as code.
 fn sentence_of(detail: &RunDetail, reason: &str) -> String {
-    let rest_after = |name: &str| reason.strip_prefix(name).filter(|rest| rest.starts_with([' ', ':']));
-    let named = detail.actions.iter().find_map(|action| rest_after(&action.name).map(|rest| (&action.name, rest)));
-    let text = if let Some((name, rest)) = named {
-        format!("`{name}`{rest}")
+    let text = if let Some((action, rest)) = named(detail, reason) {
+        format!("`{}`{rest}", action.name)
     } else {
         let mut letters = reason.chars();
         letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
@@ -101,11 +141,18 @@ fn sentence_of(detail: &RunDetail, reason: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::sentence;
-    use crate::base::{Digest, RunId, Timestamp};
-    use crate::model::{ActionState, Run, RunAction, RunDetail, RunState};
+    use super::{culprit, sentence};
+    use crate::base::{AttemptId, Digest, RunId, Timestamp};
+    use crate::model::{
+        ActionState, Attempt, AttemptState, ErrorInfo, LogPosition, Run, RunAction, RunDetail, RunState, Usage,
+    };
 
     fn said(state: RunState, reason: Option<&str>, actions: &[(&str, ActionState)]) -> String {
+        let detail = detail(state, reason, actions);
+        sentence(&detail, detail.run.created_at.after(Duration::from_secs(2)))
+    }
+
+    fn detail(state: RunState, reason: Option<&str>, actions: &[(&str, ActionState)]) -> RunDetail {
         let start = Timestamp::from_micros(1_772_366_400_000_000);
         let run = Run {
             id: RunId::new(),
@@ -124,8 +171,67 @@ mod tests {
             partition: None,
         };
         let actions = actions.iter().map(|(name, state)| RunAction { state: *state, ..RunAction::pending(name) });
-        let detail = RunDetail { run, actions: actions.collect(), attempts: vec![] };
-        sentence(&detail, start.after(Duration::from_secs(2)))
+        RunDetail { run, actions: actions.collect(), attempts: vec![] }
+    }
+
+    /// An attempt that has failed with an error.
+    fn failed(action: &str) -> Attempt {
+        let at = Timestamp::from_micros(1_772_366_400_000_000);
+        Attempt {
+            id: AttemptId::new(),
+            run_id: RunId::new(),
+            action: action.to_owned(),
+            number: 1,
+            state: AttemptState::Failed,
+            started_at: at,
+            ended_at: Some(at),
+            component_digest: Digest::of(b""),
+            grants: serde_json::json!({}),
+            error: Some(ErrorInfo::permanent("failed", "no rows")),
+            message: None,
+            usage: Usage::default(),
+            log_from: LogPosition::default(),
+            log_to: None,
+            fence: None,
+        }
+    }
+
+    #[test]
+    fn the_log_is_that_of_the_action_that_the_sentence_names() {
+        use ActionState::{Failed, Running};
+        let of = |mut detail: RunDetail| {
+            detail.attempts = vec![failed("b"), failed("c")];
+            culprit(&detail).map(|attempt| attempt.action.clone())
+        };
+        let all = [("a", Failed), ("b", Failed), ("c", Failed)];
+        for (reason, log) in [
+            (Some("c failed: no rows"), Some("c")),
+            (Some("`b` failed: no rows"), Some("b")),
+            (Some("a failed: rejected by Ann"), None),
+            (Some("its manifest could not be used any more"), None),
+            (None, None),
+        ] {
+            assert_eq!(of(detail(RunState::Failed, reason, &all)).as_deref(), log, "{reason:?}");
+        }
+        assert_eq!(of(detail(RunState::Running, None, &[("a", Running), all[2]])).as_deref(), Some("c"));
+        assert_eq!(of(detail(RunState::Cancelled, Some("c failed"), &all)), None);
+    }
+
+    #[test]
+    fn a_run_that_runs_says_what_has_failed_and_what_waits_for_what() {
+        use ActionState::{Failed, Ready, Running};
+        let actions = [("a", Failed), ("b", Running), ("c", Ready), ("d", Ready), ("e", Ready), ("f", Ready)];
+        let mut detail = detail(RunState::Running, None, &actions);
+        let now = detail.run.created_at;
+        assert_eq!(sentence(&detail, now), "`a` has failed; `b` runs. 1 of 6 actions done.");
+        detail.actions[2].reason = Some("waits for gpu (1 of 1 in use)".to_owned());
+        detail.actions[3].reason = Some("paused since 2026-03-01T12:00:00.000000Z: no GPU".to_owned());
+        let waits = "`c` waits for gpu (1 of 1 in use); `d` is paused since 2026-03-01T12:00:00.000000Z: no GPU";
+        assert_eq!(sentence(&detail, now), format!("`a` has failed; `b` runs; {waits}. 1 of 6 actions done."));
+        detail.actions[4].reason = Some("waits for api".to_owned());
+        assert!(sentence(&detail, now).contains("no GPU; 1 other waits. "));
+        detail.actions[5].reason = Some("waits for api".to_owned());
+        assert!(sentence(&detail, now).contains("no GPU; 2 others wait. "));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::attempts::{self, ActionRow, Live};
 use super::lines::{Line, telling};
 use super::top::{self, Tab, Top};
-use crate::base::{ByteSize, Clock as _, SystemClock, double};
+use crate::base::{ByteSize, Clock as _, SystemClock};
 use crate::graph::Graph;
 use crate::model::{AccessKind, Artifact, ArtifactState, Attempt, LogRange, MetricRecord, ParamRecord, Run, RunDetail};
 use crate::scheduler::{View, graph_of_run};
@@ -71,7 +71,7 @@ pub(super) struct Item {
 #[derive(Debug, Serialize)]
 struct Fact {
     name: String,
-    value: String,
+    value: text::Numeral,
     action: String,
 }
 
@@ -138,7 +138,7 @@ async fn graph_if_ended(view: &View, run: &Run) -> Option<Graph> {
 fn last_values(metrics: Vec<MetricRecord>) -> Vec<Fact> {
     let mut seen = BTreeSet::new();
     let last = metrics.into_iter().filter(|it| seen.insert((it.action.clone(), it.name.clone())));
-    last.map(|it| Fact { name: it.name, value: double::text(it.value), action: it.action }).collect()
+    last.map(|it| Fact { name: it.name, value: text::numeral(it.value), action: it.action }).collect()
 }
 
 /// Returns the last value of each recorded param of each action. The newest come first.
