@@ -33,8 +33,8 @@ fn the_table_of_runs_escapes_all_text() {
     assert!(!page.contains("<img") && !page.contains("<script>"));
     let next = |number: u64| {
         page.contains(&format!(
-            "after a fix: `anacostia runs retry {number} --current`, or `anacostia trigger --inputs \
-             &#x27;raw&#x2f;a&lt;b&gt;.csv&#x27;`; see `anacostia runs show {number}`"
+            "after a fix: <code>anacostia runs retry {number} --current</code>, or <code>anacostia trigger --inputs \
+             &#x27;raw/a&lt;b&gt;.csv&#x27;</code>; see <code>anacostia runs show {number}</code>"
         ))
     };
     assert_eq!([1, 2, 3].map(next), [false, true, false], "it is for the run that failed: {page}");
