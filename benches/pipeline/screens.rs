@@ -32,7 +32,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     pipeline.wait_for_processed(runs * EACH, DEADLINE)?;
     let agent = agent();
     let newest: Value = serde_json::from_str(&host.text(&agent, "/api/v1/artifacts?limit=1")?)?;
-    let artifact = newest["items"][0]["id"].as_str().context("there is no artifact")?.to_owned();
+    let artifact = newest.pointer("/items/0/id").and_then(Value::as_str).context("there is no artifact")?.to_owned();
     let (middle, older) = (runs / 2, runs / 2 - 1);
     let pages = [
         ("the pipeline", "/".to_owned()),
@@ -67,8 +67,9 @@ pub(crate) fn log(bench: &Bench) -> Result<Vec<Row>> {
     let text = "0123456789".repeat(6);
     let pipeline = bench.workspace.pipeline_with(&format!(
         "manifest_version = 1\n[pipeline]\nname = \"bench\"\nlogs = \"8GiB\"\n\
-         [actions.talk]\ncomponent = {worker:?}\nlimits = {{ log = \"4GiB\", cpu = \"10m\", wall = \"20m\" }}\n\
-         params = {{ steps = [{{ do = \"log\", message = \"{text}\", times = {lines} }}] }}\n"
+         [actions.talk]\ncomponent = \"{}\"\nlimits = {{ log = \"4GiB\", cpu = \"10m\", wall = \"20m\" }}\n\
+         params = {{ steps = [{{ do = \"log\", message = \"{text}\", times = {lines} }}] }}\n",
+        worker.display()
     ))?;
     let host = pipeline.start()?;
     let agent = agent();

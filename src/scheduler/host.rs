@@ -89,13 +89,8 @@ impl Host {
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
         sweep_staged(&mut library, &unfinished).await?;
-        let watched: Vec<String> = parts
-            .pipeline
-            .resources
-            .iter()
-            .filter(|resource| resource.watch)
-            .map(|resource| resource.name.clone())
-            .collect();
+        let watched = parts.pipeline.resources.iter().filter(|resource| resource.watch);
+        let watched: Vec<String> = watched.map(|resource| resource.name.clone()).collect();
         let statuses = StatusBoard::new(watched.iter().cloned());
         let (to_dispatcher, messages) = mpsc::channel(MESSAGES);
         let (marks, started) = (parts.store.trigger_marks().await?, parts.clock.both());

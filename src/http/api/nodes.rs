@@ -312,7 +312,7 @@ pub(super) async fn show(State(app): State<App>, Segment(name): Segment, uri: Ur
     } else if let Some(action) = pipeline.action(&name) {
         let mut node = action_node(view, &live, action);
         if let Some(body) = &mut node.action {
-            body.component.wit = view.wit(&name).await.and_then(|wit| wit.ok());
+            body.component.wit = view.wit(&name).await.and_then(std::result::Result::ok);
         }
         node
     } else if name == STORE {

@@ -118,7 +118,7 @@ mod tests {
         // What has ended by itself is forgotten, and no more are remembered than the bound.
         here.end(&other, now + LIFETIME_SECS + 1);
         assert_eq!(here.ended.lock().unwrap().len(), 1);
-        for _ in 0..MAX_ENDED + 1 {
+        for _ in 0..=MAX_ENDED {
             here.end(&here.issue(now + 9), now);
         }
         assert_eq!(here.ended.lock().unwrap().len(), MAX_ENDED);

@@ -298,14 +298,13 @@ pub(super) fn request_retry(
         return Ok(Some(run));
     }
     match run.state {
-        RunState::Failed | RunState::Cancelled => {}
         RunState::Succeeded if again.is_empty() => {
             return Err(Fail::conflict(format!(
                 "run {} has succeeded: there is nothing to retry, except from one of its actions on",
                 run.number
             )));
         }
-        RunState::Succeeded => {}
+        RunState::Failed | RunState::Cancelled | RunState::Succeeded => {}
         state => {
             return Err(Fail::conflict(format!("run {} is {state}: only a run that has ended is retried", run.number)));
         }

@@ -136,7 +136,7 @@ async fn component(view: &View, action: &ActionSpec, info: Option<&ComponentInfo
         exports: info.map(|info| info.exports.clone()).unwrap_or_default(),
         world,
         no_wit: wit.as_ref().and_then(|wit| wit.as_ref().err()).map(ToString::to_string),
-        wit: wit.and_then(|wit| wit.ok()),
+        wit: wit.and_then(std::result::Result::ok),
     }
 }
 
