@@ -71,7 +71,10 @@ const TEMPLATES: [(&str, &str); 29] = [
     ("run_logs.html", include_str!("templates/run_logs.html")),
     ("run_metrics.html", include_str!("templates/run_metrics.html")),
     ("runs.html", include_str!("templates/runs.html")),
+    ("decided.html", include_str!("templates/decided.html")),
+    ("decisions.html", include_str!("templates/decisions.html")),
     ("resource.html", include_str!("templates/resource.html")),
+    ("trigger_page.html", include_str!("templates/trigger_page.html")),
     ("settings.html", include_str!("templates/settings.html")),
 ];
 
@@ -102,6 +105,7 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/resources/{name}/pause", post(pages::steer::pause_resource))
         .route("/resources/{name}/resume", post(pages::steer::resume_resource))
         .route("/resources/{name}/trigger", post(pages::steer::trigger_resource))
+        .route("/triggers/{name}", get(pages::trigger::show))
         .route("/actions/{name}", get(pages::action::show))
         .route("/actions/{name}/pause", post(pages::steer::pause_action))
         .route("/actions/{name}/resume", post(pages::steer::resume_action))

@@ -192,7 +192,7 @@ fn the_checks_find_what_they_are_for() {
 
 #[test]
 fn every_screen_of_an_empty_pipeline() {
-    let mut app = gate();
+    let mut app = gate_with("[triggers.yearly]\ncron = \"@yearly\"\n");
     app.start();
     run("screens.mjs", &["empty"], &mut app, nothing);
 }

@@ -65,6 +65,7 @@ mod page_resource;
 mod page_run;
 mod page_runs;
 mod page_settings;
+mod page_trigger;
 mod pauses;
 mod penguins;
 mod polyglot;

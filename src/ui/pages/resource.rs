@@ -7,26 +7,22 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::decided::{Decided, run_numbers};
 use super::graph::{self, GraphView};
 use super::home::place;
 use super::nodes::{NodeState, Now, missing};
-use super::triggers::{TickRow, TriggerCard, sum};
+use super::triggers::{TriggerCard, sum};
 use crate::base::bounds::MAX_PAUSE_REASON_BYTES;
 use crate::base::{ByteSize, Clock as _, RunId, SystemClock};
 use crate::manifest::{ActionSpec, Pipeline, ResourceSpec};
-use crate::model::{Artifact, ArtifactState, NodeKind, Tick};
+use crate::model::{Artifact, ArtifactState, NodeKind};
 use crate::scheduler::{View, preview_triggers};
-use crate::store::{AccessSum, ArtifactQuery, PageRequest, ResourceAccess, TickQuery};
+use crate::store::{AccessSum, ArtifactQuery, ResourceAccess};
 use crate::ui::page::{self, Head, Params, Refusal, Result, Section};
-use crate::ui::svg::decisions::{self, Decisions};
 use crate::ui::{Pages, text, tone};
 
 /// Artifacts on a page.
 const ARTIFACTS: u32 = 25;
-/// Ticks on a page.
-const TICKS: u32 = 12;
-/// The most ticks on the time axis: the newest.
-const DRAWN_TICKS: u32 = 500;
 /// Attempts in the access log.
 const ACCESSES: u32 = 15;
 /// Most paths that are shown of files that cannot be recorded yet.
@@ -60,11 +56,8 @@ struct Content {
     artifacts: Vec<ArtifactRow>,
     first_artifacts: Option<String>,
     next_artifacts: Option<String>,
-    ticks: Vec<TickRow>,
-    /// The newest ticks on an axis of time.
-    decisions: Option<Decisions>,
-    first_ticks: Option<String>,
-    next_ticks: Option<String>,
+    #[serde(flatten)]
+    decided: Decided,
     accesses: Vec<AccessRow>,
 }
 
@@ -146,7 +139,6 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     let now = Now::look(view, &pipeline, at).await?;
     let (artifacts, next_artifacts) = artifacts(view, name, &params).await?;
     let path = path_of(name);
-    let (ticks, decisions, next_ticks) = ticks(view, name, &params, &path).await?;
     let trigger = if resource.watch {
         let watches = view.control.watches();
         let previews = preview_triggers(view.store.as_ref(), &pipeline, Some(&watches), SystemClock.both()).await?;
@@ -184,10 +176,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         artifacts,
         first_artifacts: params.text("cursor").map(|_| params.link(&path, &["cursor"], &[])),
         next_artifacts: next_artifacts.map(|cursor| params.link(&path, &["cursor"], &[("cursor", &cursor)])),
-        ticks,
-        decisions,
-        first_ticks: params.text("ticks").map(|_| params.link(&path, &["ticks"], &[])),
-        next_ticks: next_ticks.map(|cursor| params.link(&path, &["ticks"], &[("ticks", &cursor)])),
+        decided: Decided::gather(view, name, &params, &path).await?,
         accesses: view.store.resource_accesses(name, ACCESSES).await?.into_iter().map(access_row).collect(),
     })
 }
@@ -223,15 +212,6 @@ async fn artifacts(view: &View, name: &str, params: &Params) -> Result<(Vec<Arti
     Ok((page.items.into_iter().map(|artifact| artifact_row(artifact, &numbers)).collect(), page.next_cursor))
 }
 
-/// Returns the numbers of runs.
-async fn run_numbers(view: &View, runs: BTreeSet<RunId>) -> Result<BTreeMap<RunId, u64>> {
-    let mut numbers = BTreeMap::new();
-    for id in runs {
-        numbers.extend(view.store.run_summary(id).await?.map(|run| (id, run.number)));
-    }
-    Ok(numbers)
-}
-
 fn artifact_row(artifact: Artifact, numbers: &BTreeMap<RunId, u64>) -> ArtifactRow {
     ArtifactRow {
         is_gone: !artifact.is_readable(),
@@ -247,41 +227,6 @@ fn artifact_row(artifact: Artifact, numbers: &BTreeMap<RunId, u64>) -> ArtifactR
         tags: artifact.tags,
         has_content: artifact.state != ArtifactState::Ignored,
     }
-}
-
-/// Returns the ticks of the page, the newest of all on an axis of time, and where the next page
-/// begins.
-async fn ticks(
-    view: &View,
-    name: &str,
-    params: &Params,
-    path: &str,
-) -> Result<(Vec<TickRow>, Option<Decisions>, Option<String>)> {
-    let page = async |cursor, limit| {
-        let query = TickQuery { trigger: Some(name.to_owned()) };
-        view.store.ticks(query, PageRequest { cursor, limit }).await.map(|page| page.items)
-    };
-    let (newest, most) = (page(None, DRAWN_TICKS).await?, TICKS as usize);
-    // One more than fit on the page, which says that there is a next one.
-    let mut listed: Vec<Tick> = match params.text("ticks") {
-        None => newest.iter().take(most + 1).cloned().collect(),
-        Some(cursor) => page(Some(cursor.to_owned()), TICKS + 1).await?,
-    };
-    let is_last = listed.len() <= most;
-    listed.truncate(most);
-    let next = listed.last().filter(|_| !is_last).map(|tick| tick.seq.to_string());
-    let shown: BTreeSet<u64> = listed.iter().map(|tick| tick.seq).collect();
-    let line = |tick: &Tick| {
-        let line = format!("#tick-{}", tick.seq);
-        if shown.contains(&tick.seq) {
-            return line;
-        }
-        // The page that begins with it.
-        params.link(path, &["ticks"], &[("ticks", &(tick.seq + 1).to_string())]) + &line
-    };
-    let drawn = decisions::draw(&newest, line);
-    let numbers = run_numbers(view, listed.iter().filter_map(|tick| tick.run_id).collect()).await?;
-    Ok((listed.into_iter().map(|tick| TickRow::of(tick, &numbers)).collect(), drawn, next))
 }
 
 fn access_row(access: ResourceAccess) -> AccessRow {

@@ -18,7 +18,7 @@ const UNRECORDED: usize = 5;
 #[derive(Debug, Serialize)]
 pub(super) struct TriggerCard {
     name: String,
-    /// The page of its resource, or the list of its ticks.
+    /// The page of its resource, or its own.
     href: String,
     tone: &'static str,
     state: String,
@@ -97,11 +97,7 @@ impl TriggerCard {
             (text::both(next), left)
         });
         Self {
-            href: if resource.is_some() {
-                format!("/resources/{name}")
-            } else {
-                format!("/api/v1/triggers?trigger={name}")
-            },
+            href: if resource.is_some() { format!("/resources/{name}") } else { format!("/triggers/{name}") },
             tone,
             state,
             why,
