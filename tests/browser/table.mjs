@@ -25,6 +25,10 @@ export const SCREENS = [
     full: ['/runs/compare?run=1&run=2', 'Metrics', 'Timings'],
     penguins: ['/runs/compare?run=28&run=29'],
   }],
+  ['compare-many', {
+    full: ['/runs/compare?run=1&run=2&run=3&run=4', 'Runs 1, 2, 3 and 4', 'Timings'],
+    penguins: ['/runs/compare?run=26&run=27&run=28&run=29'],
+  }],
   ['approvals', {
     empty: ['/approvals', 'Nothing waits for approval.'],
     full: ['/approvals', 'awaiting approval'],
