@@ -36,7 +36,7 @@ export const SCREENS = [
   }],
   ['not-found', { full: ['/no-such-page', 'Not found'], penguins: ['/no-such-page'] }, 404],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired', 'Select a mark'], penguins: ['/resources/raw'] }],
-  ['trigger', { empty: ['/triggers/yearly', 'cron @yearly', 'It has decided nothing yet.'] }],
+  ['trigger', { empty: ['/triggers/yearly', 'cron @yearly', 'What the trigger decided'] }],
   ['artifact', { full: ['artifact:raw', 'Lineage', 'Used by'], penguins: ['artifact:models'] }],
   ['api', { empty: ['/api', 'Starts a run.', 'OpenAPI 3.1'], penguins: ['/api'] }],
   ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm', 'as WIT'], penguins: ['/actions/train'] }],

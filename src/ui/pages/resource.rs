@@ -1,6 +1,6 @@
 //! `/resources/{name}`: a resource, what is in it, and what its trigger decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
