@@ -40,8 +40,17 @@ pub struct StagedFile {
     pub stamp: String,
     /// Whether it may replace existing content at its path.
     pub overwrite: bool,
-    /// Stamp of the content that it replaces, taken right before the commit point; `None` if there
-    /// was none.
+    /// With `overwrite`: the stamp of the content that it replaces, taken right before the commit
+    /// point; `None` if there was none. Without: the stamp of the only content that it may replace,
+    /// if any, which an earlier attempt of its action has published.
     #[serde(default)]
     pub replaces: Option<String>,
+}
+
+impl StagedFile {
+    /// Returns whether it may replace something at its path.
+    #[must_use]
+    pub fn may_replace(&self) -> bool {
+        self.overwrite || self.replaces.is_some()
+    }
 }

@@ -171,9 +171,10 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>>;
 
     /// Sets [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can
-    /// distinguish the content to replace from a file that someone puts there later. Kinds that
-    /// upload large files do so here. The host calls this right before the commit point. A resource
-    /// that never replaces content does not need to implement this.
+    /// distinguish the content to replace from a file that someone puts there later. Of files that
+    /// may replace only what `replaces` says, checks that nothing else is there. Kinds that upload
+    /// large files do so here. The host calls this right before the commit point. A resource that
+    /// never replaces content does not need to implement this.
     async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         let _ = files;
         Ok(())

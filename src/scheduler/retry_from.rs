@@ -3,6 +3,7 @@
 use crate::base::{RunId, escape};
 use crate::graph::Graph;
 use crate::manifest::{Pipeline, parse_pinned};
+use crate::model::Run;
 use crate::store::{MetadataStore, Result, StoreError};
 
 /// Returns an action of a run, and all that come after it by the manifest that the run began with,
@@ -19,7 +20,7 @@ pub async fn actions_from(
     in_force: &Pipeline,
 ) -> Result<Option<Vec<String>>> {
     let Some(summary) = store.run_summary(run).await? else { return Ok(None) };
-    let graph = graph_of_run(store, summary.revision, in_force).await?;
+    let graph = graph_of_run(store, &summary, in_force).await?;
     let Some(place) = graph.place(action) else {
         let (number, name) = (summary.number, escape(crate::base::bounds::cut(action, 100).as_bytes()));
         let names: Vec<_> = graph.order().iter().map(|place| format!("`{}`", graph.name(*place))).collect();
@@ -35,15 +36,17 @@ pub async fn actions_from(
 ///
 /// # Errors
 /// See [`actions_from`].
-pub async fn graph_of_run(
-    store: &dyn MetadataStore,
-    revision: crate::base::Digest,
-    in_force: &Pipeline,
-) -> Result<Graph> {
+pub async fn graph_of_run(store: &dyn MetadataStore, run: &Run, in_force: &Pipeline) -> Result<Graph> {
+    let (revision, number) = (run.revision, run.number);
     let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
     let record = store.revision(revision).await?.ok_or_else(missing)?;
     let variable = |name: &str| std::env::var(name).ok();
     let pipeline = parse_pinned(&record.manifest, &in_force.folder, &in_force.file, &variable)
-        .map_err(|problems| StoreError::Conflict(format!("the manifest of the run cannot be read: {problems}")))?;
+        .map_err(|problems| {
+        StoreError::Conflict(format!(
+            "the manifest of run #{number} cannot be read here: set the variable that it names, or start the host, which \
+             may have it, and ask again: {problems}"
+        ))
+    })?;
     Ok(Graph::of(&pipeline))
 }

@@ -5,7 +5,7 @@
 //! elsewhere. Headings begin below those of the page, and skip no level.
 
 use minijinja::Value;
-use pulldown_cmark::{Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Alignment, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
 
 use super::html::shown;
 
@@ -14,10 +14,16 @@ const ABOVE: u8 = 2;
 /// Beginnings of the addresses to which links lead.
 const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
-/// Returns a text in Markdown as HTML.
+/// Most cells of tables. The parser fills up short rows, so that a small text could have millions.
+const MAX_CELLS: usize = 20_000;
+
+/// Returns a text in Markdown as HTML. Tables of a text that may have too many cells are shown as
+/// they are written.
 pub(super) fn html(text: &str) -> Value {
     let mut safe = Safe { level: ABOVE, links: Vec::new() };
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+    let mut options = Options::ENABLE_STRIKETHROUGH;
+    let columns = text.lines().map(|line| line.matches('|').count() + 1).max().unwrap_or_default();
+    options.set(Options::ENABLE_TABLES, columns.saturating_mul(text.lines().count()) <= MAX_CELLS);
     let events = Parser::new_ext(text, options).filter_map(|event| safe.event(event));
     let mut html = String::with_capacity(text.len() * 3 / 2);
     pulldown_cmark::html::push_html(&mut html, events);
@@ -52,6 +58,8 @@ impl Safe {
                 return leads.then_some(Event::Start(Tag::Link { link_type, dest_url, title, id }));
             }
             Event::End(TagEnd::Link) => return self.links.pop().filter(|leads| *leads).map(|_| event),
+            // How its columns are aligned would become a style, which the browser refuses.
+            Event::Start(Tag::Table(columns)) => Event::Start(Tag::Table(vec![Alignment::None; columns.len()])),
             // Its language would become a class.
             Event::Start(Tag::CodeBlock(_)) => Event::InlineHtml("<pre><code>".into()),
             Event::End(TagEnd::CodeBlock) => Event::InlineHtml("</code></pre>\n".into()),
@@ -101,6 +109,10 @@ mod tests {
             assert_eq!(html(text), expected, "{text}");
         }
         assert!(html("<ann@example.com>").contains("href=\"mailto:ann@example.com\""));
+        assert!(!html("| a |\n|:-:|\n| b |\n").contains("style"));
+        // Each row of this table would have as many cells as the first, most of them empty.
+        let wide = format!("|{}\n|{}\n{}", "a|".repeat(300), "-|".repeat(300), "|b\n".repeat(3_000));
+        assert!(html(&wide).len() < 2 * wide.len());
         // Neither deep nor unfinished input is trouble.
         html(&"> ".repeat(20_000));
         html(&"[".repeat(20_000));

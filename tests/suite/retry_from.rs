@@ -126,6 +126,24 @@ fn a_retry_from_an_action_that_cannot_be_is_refused() {
     assert_eq!(run["actions"][0]["attempts"][1]["error"]["code"], "changed", "{run:#}");
 }
 
+/// Also in a folder that is not watched: nothing on record says that somebody was there.
+#[test]
+fn what_somebody_else_has_put_in_the_place_of_an_output_is_not_replaced() {
+    let app = done();
+    fs::write(app.path("made/middle.txt"), "by hand").unwrap();
+    assert_eq!(retry(&app, "middle").0, 200);
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    assert_eq!(text(&app, "made/middle.txt"), "by hand");
+    let run = app.get("/api/v1/runs/1");
+    let attempt = &run["actions"][1]["attempts"][1];
+    assert_eq!(attempt["error"]["code"], "already-exists", "{run:#}");
+    // Once it is gone, the retry goes on.
+    fs::remove_file(app.path("made/middle.txt")).unwrap();
+    assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(text(&app, "out/middle.txt"), "attempt 3");
+}
+
 #[test]
 fn a_host_that_dies_while_actions_are_done_again_continues() {
     let mut app = done();
@@ -138,7 +156,9 @@ fn a_host_that_dies_while_actions_are_done_again_continues() {
         said.ends_with("is running; no host is running, so the rest happens at the next `anacostia run`\n"),
         "{said}"
     );
-    for fault in ["attempt.begin:1", "publish.begin:1", "publish.begin:2"] {
+    for fault in
+        ["attempt.begin:1", "publish.begin:1", "publish.before_rename:1", "publish.renamed:2", "publish.begin:2"]
+    {
         app.die_at(fault);
     }
     app.start();

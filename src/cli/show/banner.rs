@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn what_is_in_a_variable_is_not_shown() {
         let mut pipeline = sample();
-        pipeline.text = "[resources.raw]\npath = \"${TOKEN}/raw\"\n".to_owned();
+        pipeline.tables = std::sync::Arc::new("[resources.raw]\npath = \"${TOKEN}/raw\"\n".parse().unwrap());
         let text = anstream::adapter::strip_str(&banner(&pipeline, "http://127.0.0.1:8000")).to_string();
         assert!(text.contains("raw in ${TOKEN}/raw\n"), "{text}");
     }

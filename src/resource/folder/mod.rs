@@ -370,7 +370,7 @@ impl Resource for Folder {
     }
 
     async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
-        if !files.iter().any(|file| file.overwrite) {
+        if !files.iter().any(StagedFile::may_replace) {
             return Ok(());
         }
         let mut noted = files.to_vec();

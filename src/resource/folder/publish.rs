@@ -54,18 +54,29 @@ impl OwnOutputs {
     }
 }
 
-/// Records what the files that may overwrite are to replace; see
-/// [`crate::resource::Resource::note_replaced`].
+/// Records what the files that may overwrite are to replace, and checks what others may replace;
+/// see [`crate::resource::Resource::note_replaced`].
 pub(super) fn note_replaced(folder: &Folder, files: &mut [StagedFile]) -> Result<()> {
-    for file in files.iter_mut().filter(|file| file.overwrite) {
+    for file in files.iter_mut().filter(|file| file.may_replace()) {
         check_path(&file.path)?;
         let about = About { resource: &folder.name, path: &file.path };
         let there = DirEntry::find(&folder.root(about)?, &file.path)
             .and_then(|entry| entry.map_or(Ok(None), |entry| entry.stat()))
             .map_err(|error| about.unavailable("look at", error))?;
-        file.replaces = there.map(|stat| Stamp { file: FileStamp::of(&stat), racy: false }.to_string());
+        let there = there.map(|stat| FileStamp::of(&stat));
+        if file.overwrite {
+            file.replaces = there.map(|file| Stamp { file, racy: false }.to_string());
+        } else if there.is_some_and(|there| !replaces(file, &there)) {
+            return Err(about.exists());
+        }
     }
     Ok(())
+}
+
+/// Returns whether a file is what a staged file replaces.
+fn replaces(file: &StagedFile, there: &FileStamp) -> bool {
+    let replaced = file.replaces.as_deref().and_then(|stamp| stamp.parse::<Stamp>().ok());
+    replaced.is_some_and(|replaced| replaced.file.is_alike(there))
 }
 
 /// Makes one file visible; see [`crate::resource::Resource::publish`]. Returns its stamp after
@@ -186,7 +197,6 @@ fn split(path: &str) -> (&str, &str) {
 fn put(staged: &DirEntry<'_>, target: &DirEntry<'_>, file: &StagedFile, own: &OwnOutputs) -> io::Result<()> {
     let found = staged.stat()?;
     let ours = found.as_ref().map(inode);
-    let replaces = file.replaces.as_deref().and_then(|stamp| stamp.parse::<Stamp>().ok());
     for _ in 0..MAX_DISPLACED {
         let there = target.stat()?;
         if there.is_some() && there.as_ref().map(inode) == ours {
@@ -196,10 +206,11 @@ fn put(staged: &DirEntry<'_>, target: &DirEntry<'_>, file: &StagedFile, own: &Ow
         check_size(found.as_ref(), file)?;
         // Replace only the file that was there at the commit point. A file that came since belongs
         // to someone else, and is moved aside.
-        let known = there.as_ref().map(FileStamp::of).is_some_and(|there| {
-            replaces.is_some_and(|replaced| replaced.file.is_alike(&there)) || own.has(&file.path, there)
-        });
-        let flags = if file.overwrite && known { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let known = there
+            .as_ref()
+            .map(FileStamp::of)
+            .is_some_and(|there| replaces(file, &there) || (file.overwrite && own.has(&file.path, there)));
+        let flags = if known { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         match rename_or_link(staged, target, flags) {
             Err(Errno::EXIST) if there.as_ref().is_some_and(is_folder) => return Err(Errno::ISDIR.into()),
             Err(Errno::EXIST) => displace(target, file)?,

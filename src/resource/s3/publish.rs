@@ -26,6 +26,11 @@ pub(super) async fn prepare(bucket: &Bucket, file: &mut StagedFile) -> Result<()
     if file.overwrite {
         let there = bucket.client.head(&key).await.map_err(|error| errors::failed(about, "look at", &error))?;
         file.replaces = there.map(|object| object.etag);
+    } else if let Some(only) = &file.replaces {
+        let there = bucket.client.head(&key).await.map_err(|error| errors::failed(about, "look at", &error))?;
+        if there.is_some_and(|object| object.etag != *only) {
+            return Err(about.exists());
+        }
     }
     if upload::is_large(file) {
         upload::upload(bucket, &key, file).await?;
@@ -57,8 +62,8 @@ async fn put_until_there(bucket: &Bucket, file: &StagedFile) -> Result<String> {
     let failed =
         |error: &object_store::Error| about.unavailable("publish", std::io::Error::other(errors::reason(error)));
     let mut condition = match &file.replaces {
-        Some(etag) if file.overwrite => Condition::Matches(etag.clone()),
-        _ => Condition::Absent,
+        Some(etag) => Condition::Matches(etag.clone()),
+        None => Condition::Absent,
     };
     for _ in 0..MAX_TRIES {
         fault::point("s3.before_put");

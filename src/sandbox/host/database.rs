@@ -121,7 +121,8 @@ impl GuestState {
         let made = cpu.host(database.journal(order.fence.attempt_id, id, &path)).await;
         let stage = Some(made.map_err(|why| self.gate.resource_failed(&why))?);
         let resource = resource.to_owned();
-        let mut lines = WriterEntry { id, resource, path, bytes: 0, calls: 0, size: 0, stage, finished: false };
+        let mut lines =
+            WriterEntry { id, resource, path, bytes: 0, calls: 0, size: 0, stage, replaces: None, finished: false };
         lines.write(&cpu, &mut self.gate, &line(grant)?).await?;
         Ok(JournalEntry { lines, checked: HashMap::new() })
     }

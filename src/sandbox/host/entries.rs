@@ -29,6 +29,8 @@ pub struct WriterEntry {
     pub(super) size: u64,
     /// `None` once the file is finished or has failed.
     pub(super) stage: Option<Box<dyn Writer>>,
+    /// The stamp of the only content that it may replace; see [`StagedFile::replaces`].
+    pub(super) replaces: Option<String>,
     pub(super) finished: bool,
 }
 
@@ -79,6 +81,7 @@ impl WriterEntry {
             calls,
             size: file.size,
             stage: Some(stage),
+            replaces: file.replaces.clone().filter(|_| !file.overwrite),
             finished: false,
         }
     }
@@ -159,8 +162,11 @@ impl WriterEntry {
     pub(super) async fn finish(&mut self, cpu: &CpuMeter, gate: &mut Gate) -> Result<StagedFile, CallError> {
         let stage = self.stage.take().ok_or_else(closed)?;
         match cpu.host(stage.finish()).await {
-            Ok(staged) => {
+            Ok(mut staged) => {
                 self.finished = true;
+                if let Some(own) = &self.replaces {
+                    (staged.overwrite, staged.replaces) = (false, Some(own.clone()));
+                }
                 Ok(staged)
             }
             Err(why) => Err(self.failed(gate, self.size, &why)),

@@ -262,20 +262,20 @@ impl GuestState {
         Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
-    /// Returns whether an earlier attempt of the action has published what is at a path, in this
-    /// run. The action may replace that: it is done again.
-    async fn published_earlier(&mut self, resource: &str, path: &str) -> Result<bool, CallError> {
+    /// Returns the stamp of what an earlier attempt of the action has published at a path in this
+    /// run, if it is there. The action may replace that, and nothing else: it is done again.
+    async fn published_earlier(&mut self, resource: &str, path: &str) -> Result<Option<String>, CallError> {
         let order = Arc::clone(&self.order);
         if order.number == 1 {
-            return Ok(false);
+            return Ok(None);
         }
         if !self.work.earlier.contains_key(resource) {
             let own = std::slice::from_ref(&order.action);
             let outputs = self.services.store.outputs(order.run_id, resource, own).await?;
-            let there = outputs.into_iter().filter(|output| output.present).map(|output| output.path);
+            let there = outputs.into_iter().filter(|output| output.present).map(|it| (it.path, it.stamp));
             self.work.earlier.insert(resource.to_owned(), there.collect());
         }
-        Ok(self.work.earlier.get(resource).is_some_and(|paths| paths.contains(path)))
+        Ok(self.work.earlier.get(resource).and_then(|stamps| stamps.get(path)).cloned())
     }
 
     /// Returns the id of an artifact that the attempt may read or has finished writing.
@@ -369,7 +369,8 @@ impl GuestState {
         check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
         self.check_no_secret(&path)?;
         self.check_unwritten(&resource, &path)?;
-        let overwrite = overwrite || self.published_earlier(&resource, &path).await?;
+        let replaces = if overwrite { None } else { self.published_earlier(&resource, &path).await? };
+        let overwrite = overwrite || replaces.is_some();
         self.gate.open_handle()?;
         let id = ArtifactId::new();
         self.work.touched.insert(resource.clone());
@@ -380,7 +381,17 @@ impl GuestState {
             self.gate.resource_failed(&why)
         })?;
         self.work.paths.insert((resource.clone(), path.clone()));
-        Ok(WriterEntry { id, resource, path, bytes: 0, calls: 0, size: 0, stage: Some(stage), finished: false })
+        Ok(WriterEntry {
+            id,
+            resource,
+            path,
+            bytes: 0,
+            calls: 0,
+            size: 0,
+            stage: Some(stage),
+            replaces,
+            finished: false,
+        })
     }
 }
 

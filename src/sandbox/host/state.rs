@@ -64,9 +64,9 @@ pub(in crate::sandbox) struct Work {
     pub(super) claimed: Option<HashMap<ArtifactId, usize>>,
     /// Paths that are being written or are finished, with their resources.
     pub(super) paths: BTreeSet<(String, String)>,
-    /// What earlier attempts of the action have published in the run and is still at its path, by
-    /// resource. Read when an attempt after the first creates an output.
-    pub(super) earlier: BTreeMap<String, BTreeSet<String>>,
+    /// What earlier attempts of the action have published in the run and is still there: by
+    /// resource, the path and the stamp. Read when an attempt after the first creates an output.
+    pub(super) earlier: BTreeMap<String, BTreeMap<String, String>>,
     /// Resources in which the attempt has created a staged file.
     pub(in crate::sandbox) touched: BTreeSet<String>,
     /// Finished staged files.

@@ -91,7 +91,7 @@ pub(super) async fn equal_bytes_make_no_new_version(world: &mut World) {
     assert_eq!(store.lineage(run, all()).await.unwrap().items[0].artifact.id, first.artifact_id);
 }
 
-fn refusal(state: AttemptState, files: &[usize]) -> Refusal {
+pub(super) fn refusal(state: AttemptState, files: &[usize]) -> Refusal {
     let error = ErrorInfo::permanent("refused", "api does not take `m`: the server answers 422 Unprocessable Entity");
     Refusal { state, error, files: files.iter().map(|place| (*place, "the server answers 422".to_owned())).collect() }
 }

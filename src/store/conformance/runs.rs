@@ -2,10 +2,11 @@
 
 use super::World;
 use super::fixtures::*;
+use super::publish::refusal;
 use crate::base::{Digest, RunId};
 use crate::model::EventKind::{ActionState as Action, AttemptEnded, AttemptStarted, RunState as State};
-use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunState};
-use crate::store::{NewRun, RunQuery, RunStep, StoreError};
+use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunState, StagedFile};
+use crate::store::{NewRun, RunQuery, RunStep, StoreError, Visible};
 
 pub(super) async fn a_run_is_created_once_with_its_actions_and_inputs(world: &mut World) {
     let store = world.store().as_ref();
@@ -174,7 +175,8 @@ pub(super) async fn retry_restarts_actions_that_did_not_succeed(world: &mut Worl
 
 pub(super) async fn retry_from_an_action_restarts_what_has_succeeded(world: &mut World) {
     let store = world.store().as_ref();
-    let actions = ["before", "from", "after"].map(action).to_vec();
+    let aside = RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };
+    let actions = [["before", "from", "after"].map(action).to_vec(), vec![aside]].concat();
     let run = create(store, NewRun { actions, ..new_run() }).await.detail.run.id;
     let first = start(store, run, "from", 1).await;
     publish(store, first, vec![staged("models", "m", "M", false), staged("models", "n", "N", false)]).await;
@@ -183,6 +185,8 @@ pub(super) async fn retry_from_an_action_restarts_what_has_succeeded(world: &mut
     let step = RunStep { actions: vec![done("before"), from, done("after")], ..run_becomes(RunState::Succeeded, None) };
     store.advance(run, WriteId::new(), step, at(60)).await.unwrap();
 
+    let aside = store.request_retry(run, &["aside".to_owned()], WriteId::new(), at(70)).await;
+    assert!(matches!(aside, Err(StoreError::Conflict(_))), "nothing had triggered it: {aside:?}");
     let unknown = store.request_retry(run, &["other".to_owned()], WriteId::new(), at(70)).await;
     assert!(matches!(unknown, Err(StoreError::Invalid(_))), "{unknown:?}");
     let again = ["from".to_owned(), "after".to_owned()];
@@ -190,7 +194,7 @@ pub(super) async fn retry_from_an_action_restarts_what_has_succeeded(world: &mut
     assert_eq!((retried.state, retried.ended_at), (RunState::Running, None));
     let detail = store.run_progress(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
-    assert_eq!(states, [ActionState::Succeeded, ActionState::Pending, ActionState::Pending]);
+    assert_eq!(states[..3], [ActionState::Succeeded, ActionState::Pending, ActionState::Pending]);
 
     // The outputs of the first attempt are those of the run until the second has succeeded.
     let own = ["from".to_owned()];
@@ -201,12 +205,22 @@ pub(super) async fn retry_from_an_action_restarts_what_has_succeeded(world: &mut
     assert_eq!(paths().await, [("m".to_owned(), 1, true), ("n".to_owned(), 1, true)]);
     let second = start(store, run, "from", 2).await;
     assert_eq!(paths().await.len(), 2);
-    publish(store, second, vec![staged("models", "m", "M2", true)]).await;
+    // It may replace what the first has published, and nothing that somebody else has put there.
+    let file =
+        |content, stamp: &str| StagedFile { replaces: Some(stamp.to_owned()), ..staged("models", "m", content, false) };
+    for wrong in [staged("models", "m", "M2", false), file("M2", "stamp of another")] {
+        let taken = store.publish_intent(second, intent(vec![wrong]), at(75)).await;
+        assert!(matches!(taken, Err(StoreError::PathTaken { .. })), "{taken:?}");
+    }
+    publish(store, second, vec![file("M2", "stamp of M")]).await;
+    assert_eq!(paths().await, [("m".to_owned(), 2, true)]);
+    // What a service does not take leaves the earlier outputs.
+    let third = start(store, run, "from", 3).await;
+    store.publish_intent(third, intent(vec![file("M3", "stamp of M2")]), at(80)).await.unwrap();
+    let why = refusal(AttemptState::Failed, &[0]);
+    store.refused(third, Visible::default(), why, RunStep::default(), at(81)).await.unwrap();
     assert_eq!(paths().await, [("m".to_owned(), 2, true)]);
     // An attempt that publishes nothing takes their place too.
-    let third = start(store, run, "from", 3).await;
-    store.finish_attempt(third, end(AttemptState::Failed), RunStep::default(), at(80)).await.unwrap();
-    assert_eq!(paths().await.len(), 1, "it has failed");
     let fourth = start(store, run, "from", 4).await;
     store.finish_attempt(fourth, end(AttemptState::Succeeded), RunStep::default(), at(90)).await.unwrap();
     assert_eq!(paths().await, []);

@@ -124,11 +124,13 @@ pub(super) fn finish(
 }
 
 /// Removes what earlier attempts of the action have published from the outputs of the run, because
-/// the action has been done again. The artifacts stay on record.
+/// the action has been done again. What the intents of the attempt have become stays, and all
+/// artifacts stay on record.
 pub(super) fn forget_earlier_outputs(tx: &mut Tx<'_>, attempt: &Fenced) -> Work<()> {
     if attempt.number > 1 {
-        let sql = "DELETE FROM outputs WHERE run = ?1 AND action = ?2";
-        execute(tx.db, sql, params![attempt.run, attempt.action])?;
+        let sql = "DELETE FROM outputs WHERE run = ?1 AND action = ?2 AND artifact NOT IN (
+            SELECT a.seq FROM intents i CROSS JOIN artifacts a ON a.id = i.became WHERE i.attempt = ?3)";
+        execute(tx.db, sql, params![attempt.run, attempt.action, attempt.seq])?;
     }
     Ok(())
 }

@@ -26,7 +26,6 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
         return Ok(());
     }
     attempt.must_be_at_work()?;
-    attempts::forget_earlier_outputs(tx, &attempt)?;
     let mut became = HashMap::with_capacity(intent.files.len());
     let mut waiting: BTreeMap<&str, Change> = BTreeMap::new();
     for (position, file) in intent.files.iter().enumerate() {
@@ -69,7 +68,9 @@ fn output(
 ) -> Work<ArtifactId> {
     let StagedFile { resource, path, .. } = file;
     let there = current_version(tx.db, resource, path)?;
-    if there.is_some() && !file.overwrite {
+    // An output of an earlier attempt of the action may be replaced by a later one.
+    let is_own = |there: &artifacts::CurrentVersion| file.replaces.as_deref() == Some(there.stamp.as_str());
+    if there.as_ref().is_some_and(|there| !file.overwrite && !is_own(there)) {
         return Err(Fail::Rule(StoreError::PathTaken { resource: resource.clone(), path: path.clone() }));
     }
     let (seq, id, is_new) = match there {
@@ -149,6 +150,9 @@ pub(super) fn published(
     }
     for output in retriggering(tx.db, attempt.seq)? {
         retrigger(tx, &output, now)?;
+    }
+    if refusal.is_none() {
+        attempts::forget_earlier_outputs(tx, &attempt)?;
     }
     execute(tx.db, "DELETE FROM intents WHERE attempt = ?1", [attempt.seq])?;
     let error = refusal.map(|refusal| &refusal.error);

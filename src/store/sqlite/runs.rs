@@ -317,6 +317,13 @@ pub(super) fn request_retry(
     let taken_up = |action: &&RunAction| {
         (not_done.contains(&action.state) || again.contains(&action.name)) && !action.not_triggered()
     };
+    if !again.is_empty() && !all.iter().any(|action| taken_up(&action)) {
+        return Err(Fail::conflict(format!(
+            "nothing had triggered {} in run {}: there is nothing to run again from there on",
+            again.join(", "),
+            run.number
+        )));
+    }
     for action in all.iter().filter(taken_up) {
         let sql = "UPDATE run_actions SET state = 'pending', reason = NULL, tries = 0, crashes = 0, retry_at = NULL,
             skipped_rest = 0 WHERE run = ?1 AND name = ?2";

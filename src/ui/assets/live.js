@@ -8,8 +8,7 @@
 // `data-once` has the id of what its form starts, so that a form sent twice starts it once. Who
 // comes back to the page may start something else, so the field is given another id then.
 // ms between two fetches. The first is short, so that the end of a short run follows its beginning
-// at once; while more and more happens, each is twice as long, so that the page costs the host
-// little.
+// at once; while more happens, each is twice as long, so that the page costs the host little.
 const shortest = 25, longest = 400;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
@@ -31,7 +30,7 @@ async function refresh() {
 
 function next() {
   waiting = false;
-  pause = again ? Math.min(2 * pause, longest) : shortest;
+  pause = again ? Math.min(2 * pause, longest) : Math.max(pause / 2, shortest);
   if (!again) { poll(); return; }
   again = false;
   refresh();

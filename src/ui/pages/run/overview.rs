@@ -126,12 +126,12 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
 }
 
 /// Returns the graph of a run that has ended, which tells what comes after each action. `None` also
-/// if its manifest cannot be read any more: then it cannot be retried either.
+/// if its manifest cannot be read now: then no retry from an action is offered.
 async fn graph_if_ended(view: &View, run: &Run) -> Option<Graph> {
     if !run.state.ended() {
         return None;
     }
-    graph_of_run(view.store.as_ref(), run.revision, &view.pipeline()).await.ok()
+    graph_of_run(view.store.as_ref(), run, &view.pipeline()).await.ok()
 }
 
 /// Returns the last value of each metric of each action. The newest come first.
