@@ -67,7 +67,7 @@ pub(crate) fn log(bench: &Bench) -> Result<Vec<Row>> {
     let text = "0123456789".repeat(6);
     let pipeline = bench.workspace.pipeline_with(&format!(
         "manifest_version = 1\n[pipeline]\nname = \"bench\"\nlogs = \"8GiB\"\n\
-         [actions.talk]\ncomponent = \"{}\"\nlimits = {{ log = \"4GiB\", cpu = \"10m\", wall = \"20m\" }}\n\
+         [actions.talk]\ncomponent = \"{}\"\nlimits = {{ log = \"1GiB\", cpu = \"10m\", wall = \"20m\" }}\n\
          params = {{ steps = [{{ do = \"log\", message = \"{text}\", times = {lines} }}] }}\n",
         worker.display()
     ))?;
