@@ -62,12 +62,13 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
 
 /// Measures the pages of a log of 1 GB.
 pub(crate) fn log(bench: &Bench) -> Result<Vec<Row>> {
-    let lines = bench.effort.of(8_000_000, 400_000);
+    let lines = bench.effort.of(5_400_000, 400_000);
     let worker = bench.workspace.build("worker", "build-rust-guest")?;
     let text = "0123456789".repeat(6);
     let pipeline = bench.workspace.pipeline_with(&format!(
         "manifest_version = 1\n[pipeline]\nname = \"bench\"\nlogs = \"8GiB\"\n\
-         [actions.talk]\ncomponent = \"{}\"\nlimits = {{ log = \"1GiB\", cpu = \"10m\", wall = \"20m\" }}\n\
+         [resources.raw]\nkind = \"folder\"\npath = \"raw\"\n\
+         [actions.talk]\ncomponent = \"{}\"\nreads = [\"raw\"]\nlimits = {{ log = \"1GiB\", cpu = \"10m\", wall = \"20m\" }}\n\
          params = {{ steps = [{{ do = \"log\", message = \"{text}\", times = {lines} }}] }}\n",
         worker.display()
     ))?;
