@@ -6,9 +6,9 @@ use crate::manifest::{Pipeline, parse_pinned};
 use crate::model::Run;
 use crate::store::{MetadataStore, Result, StoreError};
 
-/// Returns an action of a run, and all that come after it by the manifest that the run began with,
-/// in the order in which they run. `None` if there is no such run. `in_force` is the manifest in
-/// force of the same pipeline.
+/// Returns the action `from` of a run, and all that come after it by the manifest that the run
+/// began with, in the order in which they run. Returns none without `from`, or if there is no such
+/// run. `in_force` is the manifest in force of the same pipeline.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] if the run has no such action. [`StoreError::Conflict`] if its manifest
@@ -16,10 +16,11 @@ use crate::store::{MetadataStore, Result, StoreError};
 pub async fn actions_from(
     store: &dyn MetadataStore,
     run: RunId,
-    action: &str,
+    from: Option<&str>,
     in_force: &Pipeline,
-) -> Result<Option<Vec<String>>> {
-    let Some(summary) = store.run_summary(run).await? else { return Ok(None) };
+) -> Result<Vec<String>> {
+    let Some(action) = from else { return Ok(Vec::new()) };
+    let Some(summary) = store.run_summary(run).await? else { return Ok(Vec::new()) };
     let graph = graph_of_run(store, &summary, in_force).await?;
     let Some(place) = graph.place(action) else {
         let (number, name) = (summary.number, escape(crate::base::bounds::cut(action, 100).as_bytes()));
@@ -29,7 +30,7 @@ pub async fn actions_from(
             names.join(", ")
         )));
     };
-    Ok(Some(graph.and_after(place)))
+    Ok(graph.and_after(place))
 }
 
 /// Returns the graph of the manifest that a run began with.

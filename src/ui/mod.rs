@@ -43,7 +43,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 32] = [
+const TEMPLATES: [(&str, &str); 33] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -74,6 +74,7 @@ const TEMPLATES: [(&str, &str); 32] = [
     ("decided.html", include_str!("templates/decided.html")),
     ("decisions.html", include_str!("templates/decisions.html")),
     ("resource.html", include_str!("templates/resource.html")),
+    ("trigger_now.html", include_str!("templates/trigger_now.html")),
     ("trigger_page.html", include_str!("templates/trigger_page.html")),
     ("settings.html", include_str!("templates/settings.html")),
 ];

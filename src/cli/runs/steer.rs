@@ -157,12 +157,9 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What<'
         let run = match what {
             What::Cancel => store.request_cancel(id, now).await?,
             What::Retry(from) => {
-                let again = match from {
-                    Some(action) => actions_from(store.as_ref(), id, action, pipeline).await?,
-                    None => None,
-                };
+                let again = actions_from(store.as_ref(), id, from, pipeline).await?;
                 let kept = KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state));
-                kept.request_retry(id, &again.unwrap_or_default(), WriteId::new(), now).await?
+                kept.request_retry(id, &again, WriteId::new(), now).await?
             }
         };
         let run = run.ok_or_else(|| records::no_such_run(asked))?;

@@ -162,11 +162,7 @@ pub(super) async fn retry(
     Query::parse(&uri, &[])?;
     let id = find_run(&app.view, &id).await?;
     let RetryBody { from } = read(&headers, body).await?;
-    let again = match from {
-        Some(action) => actions_from(app.view.store.as_ref(), id, &action, &app.view.pipeline()).await?,
-        None => Some(Vec::new()),
-    };
-    let again = again.ok_or_else(|| no_run(id))?;
+    let again = actions_from(app.view.store.as_ref(), id, from.as_deref(), &app.view.pipeline()).await?;
     let run = app.view.control.retry(id, again).await?.ok_or_else(|| no_run(id))?;
     Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
 }

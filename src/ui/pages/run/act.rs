@@ -38,12 +38,8 @@ pub(in crate::ui) async fn retry(State(pages): State<Pages>, Path(name): Path<St
         return overview::render(&pages, &name, Some((StatusCode::BAD_REQUEST, UNREADABLE.to_owned()))).await;
     };
     let view = &pages.view;
-    let again = match from {
-        Some(action) => actions_from(view.store.as_ref(), id, &action, &view.pipeline()).await,
-        None => Ok(Some(Vec::new())),
-    };
-    let result = match again {
-        Ok(again) => view.control.retry(id, again.unwrap_or_default()).await,
+    let result = match actions_from(view.store.as_ref(), id, from.as_deref(), &view.pipeline()).await {
+        Ok(again) => view.control.retry(id, again).await,
         Err(error) => Err(error),
     };
     done(&pages, &name, result).await
