@@ -13,7 +13,7 @@ const MOST_STOPS = 60;
 export async function accessible(page, theme) {
   await page.emulateMedia({ colorScheme: theme });
   // Colours that are on their way to those of the theme have any contrast.
-  await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((it) => it instanceof CSSTransition).map((it) => it.finished)));
+  await page.evaluate(() => document.getAnimations().filter((it) => it instanceof CSSTransition).forEach((it) => it.finish()));
   // By the debugger, because the page's own security policy rightly forbids it to everyone else.
   const debug = await page.context().newCDPSession(page);
   if (!(await page.evaluate(() => Boolean(window.axe)))) await debug.send('Runtime.evaluate', { expression: AXE });
