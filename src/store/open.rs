@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use super::lock::HostLock;
 use super::logs;
-use super::sqlite::{SqliteStore, read_holder};
+use super::sqlite::{SqliteStore, SqliteViews, read_holder};
+use super::views::Views;
 use super::writable;
 use super::{Holder, HostLease, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
@@ -87,6 +88,18 @@ pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
         StoreSpec::Sqlite { path } => Ok(Some(SqliteStore::open_read_only(path)?)),
+    }
+}
+
+/// Opens the views of a store, even while a host is running. `None` if nothing was ever recorded
+/// there.
+///
+/// # Errors
+/// As [`open_read_only`].
+pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
+    match spec {
+        StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
+        StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteViews::open(path)?))),
     }
 }
 

@@ -88,6 +88,7 @@ mod signals;
 mod simplest;
 mod space;
 mod sql;
+mod sql_views;
 mod streams;
 mod support;
 mod triggers;

@@ -45,6 +45,7 @@ mod steps;
 mod tests;
 mod ticks;
 mod unfinished;
+mod views;
 mod wal;
 mod writer;
 
@@ -78,6 +79,7 @@ use crate::model::{
 
 pub use open::read_holder;
 pub use steps::FAULT_POINTS;
+pub(super) use views::SqliteViews;
 
 /// A store in a SQLite database. When it is dropped, it completes the waiting work, and closes the
 /// file.
