@@ -111,24 +111,33 @@ impl Buffer {
 
     /// Adds a value. Returns how many bytes of text it takes.
     fn push(&mut self, value: &Value<'_>) -> usize {
-        self.levels.push(i16::from(*value != Value::Null));
-        match (&mut self.values, value) {
-            (_, Value::Null) => {}
-            (Values::Integers(values), Value::Integer(value)) => values.push(*value),
-            #[expect(clippy::cast_precision_loss, reason = "the column has values that are no integers")]
-            (Values::Reals(values), Value::Integer(value)) => values.push(*value as f64),
-            (Values::Reals(values), Value::Real(value)) => values.push(*value),
+        let mut bytes = 0;
+        let is_there = match (&mut self.values, value) {
+            (_, Value::Null) => false,
             (Values::Texts(values), value) => {
                 let text = text(value);
-                values.push(ByteArray::from(text.as_str()));
-                return text.len();
+                bytes = text.len();
+                values.push(ByteArray::from(text.into_bytes()));
+                true
             }
-            // The first execution has found the type of every value.
-            (Values::Integers(_), _) | (Values::Reals(_), Value::Text(_)) => {
-                *self.levels.last_mut().expect("a level") = 0;
+            (Values::Integers(values), Value::Integer(value)) => {
+                values.push(*value);
+                true
             }
-        }
-        0
+            (Values::Reals(values), Value::Real(value)) => {
+                values.push(*value);
+                true
+            }
+            #[expect(clippy::cast_precision_loss, reason = "the column has values that are no integers")]
+            (Values::Reals(values), Value::Integer(value)) => {
+                values.push(*value as f64);
+                true
+            }
+            // Not reached: the first execution has found the types of the same values.
+            (Values::Integers(_) | Values::Reals(_), _) => false,
+        };
+        self.levels.push(i16::from(is_there));
+        bytes
     }
 
     fn write(&mut self, column: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {

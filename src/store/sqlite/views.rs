@@ -184,7 +184,7 @@ fn value(value: ValueRef<'_>) -> rusqlite::Result<Value<'_>> {
         ValueRef::Real(value) => Value::Real(value),
         // The views have no bytes. An expression can make some, which are shown if they are text.
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            Value::Text(std::str::from_utf8(bytes).map_err(|error| FromSqlError::other(error))?)
+            Value::Text(std::str::from_utf8(bytes).map_err(FromSqlError::other)?)
         }
     })
 }
