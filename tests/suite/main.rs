@@ -45,6 +45,7 @@ mod http_nginx;
 mod http_page;
 mod http_resource;
 mod http_runs;
+mod http_slow;
 mod http_store;
 mod http_support;
 mod http_tls;
