@@ -27,6 +27,7 @@ mod dev;
 mod docs;
 mod docs_keys;
 mod docs_links;
+mod docs_usage;
 mod faults;
 mod folder;
 mod fuzz;
