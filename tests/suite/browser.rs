@@ -211,7 +211,12 @@ fn the_login_of_a_pipeline_with_a_token() {
     let mut app = gate_with(&format!("[server]\ntoken_sha256 = \"{}\"\n", Digest::of(TOKEN.as_bytes())));
     app.start();
     run("screens.mjs", &["token"], &mut app, nothing);
-    run("login.mjs", &[TOKEN], &mut app, nothing);
+    app.keep_address();
+    run("login.mjs", &[TOKEN], &mut app, |app, what| {
+        assert_eq!(what, "restart the host");
+        app.restart();
+        "done".to_owned()
+    });
 }
 
 #[test]
