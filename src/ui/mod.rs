@@ -43,7 +43,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 33] = [
+const TEMPLATES: [(&str, &str); 35] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -55,6 +55,7 @@ const TEMPLATES: [(&str, &str); 33] = [
     ("chart.html", include_str!("templates/chart.html")),
     ("charts_head.html", include_str!("templates/charts_head.html")),
     ("graph.html", include_str!("templates/graph.html")),
+    ("lineage.html", include_str!("templates/lineage.html")),
     ("trigger.html", include_str!("templates/trigger.html")),
     ("api.html", include_str!("templates/api.html")),
     ("action.html", include_str!("templates/action.html")),
@@ -67,6 +68,7 @@ const TEMPLATES: [(&str, &str); 33] = [
     ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
     ("artifact.html", include_str!("templates/artifact.html")),
     ("compare.html", include_str!("templates/compare.html")),
+    ("run_graph.html", include_str!("templates/run_graph.html")),
     ("run_events.html", include_str!("templates/run_events.html")),
     ("run_logs.html", include_str!("templates/run_logs.html")),
     ("run_metrics.html", include_str!("templates/run_metrics.html")),
@@ -115,6 +117,7 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/runs/metrics", get(pages::metrics::show))
         .route("/runs/compare", get(pages::compare::show))
         .route("/runs/{run}", get(pages::run::overview::show))
+        .route("/runs/{run}/graph", get(pages::run::graph::show))
         .route("/runs/{run}/logs", get(pages::run::logs::show))
         .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))
         .route("/runs/{run}/metrics", get(pages::run::metrics::show))

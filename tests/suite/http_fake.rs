@@ -40,6 +40,8 @@ pub(crate) struct FakeStore {
     pub(crate) inputs: Mutex<BTreeMap<RunId, Vec<Artifact>>>,
     pub(crate) artifacts: Mutex<Vec<Artifact>>,
     pub(crate) ticks: Mutex<Vec<Tick>>,
+    pub(crate) revisions: Mutex<Vec<Revision>>,
+    pub(crate) lineage: Mutex<Vec<LineageEdge>>,
     pub(crate) awaiting: Mutex<Vec<AwaitingApproval>>,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) paused: Mutex<bool>,
@@ -58,6 +60,8 @@ impl Default for FakeStore {
             inputs: Mutex::default(),
             artifacts: Mutex::default(),
             ticks: Mutex::default(),
+            revisions: Mutex::default(),
+            lineage: Mutex::default(),
             awaiting: Mutex::default(),
             pending: Mutex::default(),
             paused: Mutex::default(),
@@ -222,8 +226,8 @@ impl MetadataStore for FakeStore {
         Ok(Vec::new())
     }
 
-    async fn lineage(&self, _run: RunId, _page: PageRequest) -> Stored<Page<LineageEdge>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
+    async fn lineage(&self, _run: RunId, request: PageRequest) -> Stored<Page<LineageEdge>> {
+        page(&self.lineage.lock().unwrap(), &request)
     }
     async fn action_attempts(&self, action: &str, request: PageRequest) -> Stored<Page<ActionAttempt>> {
         let runs = self.runs.lock().unwrap();
@@ -267,8 +271,9 @@ impl MetadataStore for FakeStore {
     async fn register_revision(&self, _: NewRevision, _: Timestamp) -> Stored<()> {
         read_only()
     }
-    async fn revision(&self, _: Digest) -> Stored<Option<Revision>> {
-        read_only()
+    async fn revision(&self, digest: Digest) -> Stored<Option<Revision>> {
+        self.check()?;
+        Ok(self.revisions.lock().unwrap().iter().find(|revision| revision.digest == digest).cloned())
     }
     async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
         read_only()

@@ -4,6 +4,7 @@
 pub(in crate::ui) mod act;
 pub(in crate::ui) mod artifacts;
 pub(in crate::ui) mod events;
+pub(in crate::ui) mod graph;
 pub(in crate::ui) mod logs;
 pub(in crate::ui) mod metrics;
 pub(in crate::ui) mod overview;
