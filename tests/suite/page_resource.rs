@@ -118,6 +118,30 @@ fn forms_pause_resume_and_trigger() {
 }
 
 #[test]
+fn a_form_says_how_much_the_run_takes_that_it_starts() {
+    let one = PIPELINE
+        .replace("trigger = { min_artifacts = 2 }", "trigger = { max_artifacts = 1, quiet_for = \"1h\" }")
+        .replace("[actions.look]", "[actions.look]\nparams = { steps = [] }");
+    let mut app = TestApp::new(&one).with_guest("worker");
+    std::fs::create_dir(app.path("raw")).unwrap();
+    app.start();
+    let bounds = "It takes what is new: at most 1 of <code>raw</code>, ";
+    has(&page(&app, "/"), &["Start a run on what is new", bounds, "the oldest first."]);
+    for name in ["a.csv", "b.csv", "c.csv"] {
+        app.drop_file(&format!("raw/{name}"), b"a");
+    }
+    let says = "It takes the oldest 1 of 3 artifacts, whatever the trigger waits for.";
+    let html =
+        wait_for("three artifacts to wait", || Some(page(&app, "/resources/raw")).filter(|it| it.contains(says)));
+    let form = format!("id={}", new_run(&html, "/resources/raw/trigger"));
+    assert_eq!(submit(&app, "/resources/raw/trigger", &form).0, 303);
+    app.wait_for_runs(1);
+    assert_eq!(app.get_all("/api/v1/runs/1/inputs").len(), 1, "the run takes what the form has said");
+    let says = "It takes the oldest 1 of 2 artifacts,";
+    wait_until("two artifacts to be left", || page(&app, "/resources/raw").contains(says));
+}
+
+#[test]
 fn what_a_resource_does_not_take_is_refused() {
     let app = started();
     let (status, _, body) = submit(&app, "/resources/out/pause", "reason=");

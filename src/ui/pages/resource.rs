@@ -11,6 +11,7 @@ use super::decided::{Decided, run_numbers};
 use super::graph::{self, GraphView};
 use super::home::place;
 use super::nodes::{NodeState, Now, missing};
+use super::taken;
 use super::triggers::{TriggerCard, sum};
 use crate::base::bounds::MAX_PAUSE_REASON_BYTES;
 use crate::base::{ByteSize, Clock as _, RunId, SystemClock};
@@ -165,7 +166,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         exclude: resource.exclude().to_vec(),
         waiting: pending.map(sum),
         new_run: RunId::new().to_string(),
-        takes: pending.filter(|pending| pending.count > 0).map(sum),
+        takes: pending.and_then(|pending| taken::now(resource, pending)),
         more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
         unrecorded: lines,
         read_by: users(&pipeline, resource, |action| &action.reads),
