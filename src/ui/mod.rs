@@ -31,8 +31,9 @@ mod tone;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -80,6 +81,9 @@ const TEMPLATES: [(&str, &str); 35] = [
     ("trigger_page.html", include_str!("templates/trigger_page.html")),
     ("settings.html", include_str!("templates/settings.html")),
 ];
+
+/// Seconds after which a page that could not be made is loaded again.
+const RELOAD_SECS: &str = "5";
 
 /// State that the pages share.
 #[derive(Clone)]
@@ -130,7 +134,20 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/api", get(pages::api::show))
         .route("/assets/{name}", get(assets::show))
         .fallback(missing)
+        .layer(from_fn(loaded_again))
         .with_state(pages))
+}
+
+/// Has the browser load a page again that could not be made, because the records could not be read:
+/// it comes by itself once they can. The answer to a form is not loaded again, because its address
+/// is none of a page.
+async fn loaded_again(request: Request, next: Next) -> Response {
+    let is_read = request.method() == Method::GET;
+    let mut response = next.run(request).await;
+    if is_read && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(RELOAD_SECS));
+    }
+    response
 }
 
 /// Returns the router of a host that starts: every address is a page that loads itself again until
