@@ -42,6 +42,7 @@ pub(crate) struct FakeStore {
     pub(crate) ticks: Mutex<Vec<Tick>>,
     pub(crate) revisions: Mutex<Vec<Revision>>,
     pub(crate) lineage: Mutex<Vec<LineageEdge>>,
+    pub(crate) accesses: Mutex<Vec<ResourceAccess>>,
     pub(crate) awaiting: Mutex<Vec<AwaitingApproval>>,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) paused: Mutex<bool>,
@@ -62,6 +63,7 @@ impl Default for FakeStore {
             ticks: Mutex::default(),
             revisions: Mutex::default(),
             lineage: Mutex::default(),
+            accesses: Mutex::default(),
             awaiting: Mutex::default(),
             pending: Mutex::default(),
             paused: Mutex::default(),
@@ -240,8 +242,8 @@ impl MetadataStore for FakeStore {
     async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
-    async fn resource_accesses(&self, _resource: &str, _limit: u32) -> Stored<Vec<ResourceAccess>> {
-        Ok(Vec::new())
+    async fn resource_accesses(&self, _resource: &str, limit: u32) -> Stored<Vec<ResourceAccess>> {
+        Ok(self.accesses.lock().unwrap().iter().take(limit as usize).cloned().collect())
     }
     async fn writer(&self, _artifact: ArtifactId) -> Stored<Option<ArtifactUse>> {
         Ok(None)

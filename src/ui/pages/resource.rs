@@ -60,6 +60,8 @@ struct Content {
     #[serde(flatten)]
     decided: Decided,
     accesses: Vec<AccessRow>,
+    /// Whether older attempts have used it too.
+    more_accesses: bool,
 }
 
 /// What an attempt did here.
@@ -139,6 +141,8 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     let at = SystemClock.now();
     let now = Now::look(view, &pipeline, at).await?;
     let (artifacts, next_artifacts) = artifacts(view, name, &params).await?;
+    // One more than is shown, to know whether there are more.
+    let accesses = view.store.resource_accesses(name, ACCESSES + 1).await?;
     let path = path_of(name);
     let trigger = if resource.watch {
         let watches = view.control.watches();
@@ -178,7 +182,8 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         first_artifacts: params.text("cursor").map(|_| params.link(&path, &["cursor"], &[])),
         next_artifacts: next_artifacts.map(|cursor| params.link(&path, &["cursor"], &[("cursor", &cursor)])),
         decided: Decided::gather(view, name, &params, &path).await?,
-        accesses: view.store.resource_accesses(name, ACCESSES).await?.into_iter().map(access_row).collect(),
+        more_accesses: accesses.len() > ACCESSES as usize,
+        accesses: accesses.into_iter().take(ACCESSES as usize).map(access_row).collect(),
     })
 }
 
