@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anacostia::base::{AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    AccessKind, ActionState, Approval, ArtifactState, Attempt, AttemptState, ErrorInfo, LogLevel, LogLine, LogPosition,
-    LogStream, RunAction, RunDetail, RunState, Usage,
+    AccessKind, ActionState, Approval, ArtifactState, Attempt, AttemptState, ErrorInfo, Event, EventKind, LogLevel,
+    LogLine, LogPosition, LogStream, RunAction, RunDetail, RunState, Usage,
 };
 use anacostia::store::logs::{self, LogStore};
 use anacostia::store::{LineageEdge, Revision};
@@ -254,6 +254,33 @@ fn a_manifest_that_cannot_be_read_leaves_the_graph_out_and_says_why() {
     let page = scene.page("/runs/1/graph");
     assert!(page.contains("There is no graph here: the manifest of run #1 cannot be read here: set the variable"));
     assert!(page.contains("NOT_SET_ANYWHERE") && !page.contains("<svg class=\"graph\""), "{page}");
+}
+
+#[test]
+fn the_time_axis_keeps_what_an_action_waited_for() {
+    let mut detail = failed_run();
+    let run_id = Some(detail.run.id);
+    detail.attempts[1].started_at = start().after(Duration::from_millis(50));
+    let scene = Scene::of(detail);
+    let record = |ms: u64, state: &str, reason: Option<&str>| {
+        scene.store.events.lock().unwrap().push(Event {
+            seq: ms,
+            epoch: 1,
+            time: start().after(Duration::from_millis(ms)),
+            kind: EventKind::ActionState,
+            v: 1,
+            run_id,
+            action: Some("train".to_owned()),
+            attempt: None,
+            artifact_id: None,
+            data: serde_json::json!({ "state": state, "reason": reason }),
+        });
+    };
+    record(10, "ready", Some("waits for <b>no</b> gpu (1 of 1 in use)"));
+    assert!(!scene.page("/runs/1").contains("gpu"), "it may wait still, which its state says");
+    record(50, "running", None);
+    let page = scene.page("/runs/1");
+    assert!(page.contains("<title>waited 40 ms for &lt;b&gt;no&lt;/b&gt; gpu (1 of 1 in use)</title>"), "{page}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(in crate::ui) mod overview;
 
 mod attempts;
 mod curves;
+mod held;
 mod lines;
 mod outcome;
 mod top;
