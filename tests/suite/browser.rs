@@ -100,7 +100,10 @@ fn with_runs() -> TestApp {
     wait_for_states(&app, 1, &waits);
     assert_eq!(app.post("/api/v1/runs/1/actions/publish/approve").0, 200);
     wait_for_states(&app, 1, &["succeeded"; 4]);
-    trigger(&app, r#"[{"do":"fail","message":"<script>alert(2)</script> no such column: bill_length_mm"}]"#);
+    trigger(
+        &app,
+        r#"[{"do":"log","message":"reads the rows"},{"do":"fail","message":"<script>alert(2)</script> no such column: bill_length_mm"}]"#,
+    );
     wait_for_states(&app, 2, &["failed", "failed", "skipped", "skipped"]);
     trigger(&app, r#"[{"do":"done"}]"#);
     wait_for_states(&app, 3, &waits);
@@ -201,6 +204,7 @@ fn every_screen_of_an_empty_pipeline() {
 fn every_screen_of_a_pipeline_with_runs() {
     let mut app = with_runs();
     run("screens.mjs", &["full"], &mut app, nothing);
+    run("screens.mjs", &["runs"], &mut app, nothing);
     run("pipeline.mjs", &[], &mut app, nothing);
     run("charts.mjs", &[], &mut app, nothing);
     run("nodes.mjs", &[], &mut app, nothing);
