@@ -181,6 +181,34 @@ params = {{ steps = [] }}
     app
 }
 
+/// A resource that takes uploads, whose action tries to write to it, which it may not.
+fn inbox() -> TestApp {
+    let manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "inbox"
+[resources.inbox]
+kind = "http"
+push = true
+watch = true
+[triggers.yearly]
+cron = "@yearly"
+[actions.look]
+component = "worker.wasm"
+after = ["inbox"]
+reads = ["inbox"]
+params = { steps = [{ do = "expect", code = "denied", step = { do = "write", to = "inbox", path = "x" } }] }
+"#;
+    TestApp::new(manifest).with_guest("worker")
+}
+
+/// For scripts that ask for runs: starts one with these steps of all actions, and returns its
+/// number.
+fn start_run(app: &mut TestApp, steps: &str) -> String {
+    trigger(app, steps);
+    app.get("/api/v1/runs?limit=1")["items"][0]["number"].to_string()
+}
+
 /// For scripts that ask for nothing.
 fn nothing(_: &mut TestApp, what: &str) -> String {
     panic!("a script asks for {what}")
@@ -208,6 +236,14 @@ fn every_screen_of_a_pipeline_with_runs() {
     run("pipeline.mjs", &[], &mut app, nothing);
     run("charts.mjs", &[], &mut app, nothing);
     run("nodes.mjs", &[], &mut app, nothing);
+    run("run.mjs", &[], &mut app, start_run);
+}
+
+#[test]
+fn files_are_uploaded_and_moments_are_counted_down_to() {
+    let mut app = inbox();
+    app.start();
+    run("inbox.mjs", &[], &mut app, nothing);
 }
 
 #[test]
