@@ -34,6 +34,7 @@ pub(crate) struct FakeControl {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) reasons: Mutex<Vec<String>>,
+    pub(crate) watches: Mutex<BTreeMap<String, Status>>,
     /// The runs that end.
     pub(crate) ends: tokio::sync::broadcast::Sender<RunId>,
 }
@@ -104,7 +105,7 @@ impl Control for FakeControl {
         self.ends.subscribe()
     }
     fn watches(&self) -> BTreeMap<String, Status> {
-        BTreeMap::from([("raw".to_owned(), Status::Watching)])
+        self.watches.lock().unwrap().clone()
     }
     fn waiting(&self) -> BTreeMap<String, Waiting> {
         BTreeMap::new()
@@ -421,6 +422,7 @@ impl Server {
             store: fake.clone(),
             calls: Mutex::default(),
             reasons: Mutex::default(),
+            watches: Mutex::new(BTreeMap::from([("raw".to_owned(), Status::Watching)])),
             ends: tokio::sync::broadcast::Sender::new(2),
         });
         let resource = Arc::new(FakeResource::default());
