@@ -55,20 +55,17 @@ fn listed(cell: &str, known: &BTreeMap<Route, Words>) -> Vec<(Route, Words)> {
             named.insert(other.to_owned());
             continue;
         }
-        let paths = match address.split_once(' ') {
-            Some((first, path)) => {
-                first.clone_into(&mut method);
-                vec![path.to_owned()]
-            }
-            None => {
-                let is_known = |path: &String| known.contains_key(&(method.clone(), path.clone()));
-                let all = meant(address, &before);
-                let paths: Vec<String> = all.iter().filter(|path| is_known(path)).cloned().collect();
-                // An abbreviation that stands for all of them, or for exactly one.
-                let wanted = if address.starts_with('…') { all.len() } else { 1 };
-                assert_eq!(paths.len(), wanted, "docs/HTTP.md: `{text}` after `{method} {}`: {paths:?}", before[0]);
-                paths
-            }
+        let paths = if let Some((first, path)) = address.split_once(' ') {
+            first.clone_into(&mut method);
+            vec![path.to_owned()]
+        } else {
+            let is_known = |path: &String| known.contains_key(&(method.clone(), path.clone()));
+            let all = meant(address, &before);
+            let paths: Vec<String> = all.iter().filter(|path| is_known(path)).cloned().collect();
+            // An abbreviation that stands for all of them, or for exactly one.
+            let wanted = if address.starts_with('…') { all.len() } else { 1 };
+            assert_eq!(paths.len(), wanted, "docs/HTTP.md: `{text}` after `{method} {}`: {paths:?}", before[0]);
+            paths
         };
         before.extend(paths.clone());
         found.extend(paths.into_iter().map(|path| ((method.clone(), path), named.clone())));

@@ -53,6 +53,7 @@ pub(super) fn all(pipeline: &Pipeline) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::path::Path;
 
     use super::{all, now};
@@ -62,12 +63,12 @@ mod tests {
     fn pipeline(resources: &[(&str, u64)]) -> Pipeline {
         let mut text = "manifest_version = 1\n[pipeline]\nname = \"p\"\n".to_owned();
         for (name, most) in resources {
-            text += &format!("[resources.{name}]\nkind = \"folder\"\npath = \"{name}\"\nwatch = true\n");
-            text += &format!("trigger = {{ max_artifacts = {most} }}\n");
+            let _ = writeln!(text, "[resources.{name}]\nkind = \"folder\"\npath = \"{name}\"\nwatch = true");
+            let _ = writeln!(text, "trigger = {{ max_artifacts = {most} }}");
         }
         let names: Vec<String> = resources.iter().map(|(name, _)| format!("\"{name}\"")).collect();
         text += "[resources.out]\nkind = \"folder\"\npath = \"out\"\n[actions.train]\ncomponent = \"a.wasm\"\n";
-        text += &format!("reads = [{0}]\nafter = [{0}]\n", names.join(", "));
+        let _ = writeln!(text, "reads = [{0}]\nafter = [{0}]", names.join(", "));
         let folder = Path::new("/nowhere");
         parse_pinned(&text, folder, &folder.join("anacostia.toml"), &|_| None).unwrap()
     }
