@@ -52,19 +52,31 @@ struct Made {
 impl Drawings {
     /// Returns the drawing of the pipeline in force. `None` if making it has panicked.
     pub(super) async fn get(&self, pipeline: &Arc<Pipeline>) -> Option<Arc<Drawing>> {
-        self.find_or_make(None, pipeline).await
-    }
-
-    /// Returns the drawing of the manifest of a run, which has this digest. `None` if making it has
-    /// panicked.
-    pub(super) async fn of_revision(&self, revision: Digest, pipeline: &Arc<Pipeline>) -> Option<Arc<Drawing>> {
-        self.find_or_make(Some(revision), pipeline).await
-    }
-
-    async fn find_or_make(&self, revision: Option<Digest>, pipeline: &Arc<Pipeline>) -> Option<Arc<Drawing>> {
-        if let Some(known) = self.known(revision, pipeline) {
-            return Some(known);
+        if let Some((_, drawing)) = self.known(|made| Arc::ptr_eq(&made.pipeline, pipeline)) {
+            return Some(drawing);
         }
+        self.make(None, pipeline).await
+    }
+
+    /// Returns the pipeline of the manifest of a run, which has this digest, and its drawing.
+    /// `read` reads the pipeline, and is not awaited if that is known. `None` if making the drawing
+    /// has panicked.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub(super) async fn of_revision<E>(
+        &self,
+        revision: Digest,
+        read: impl Future<Output = Result<Pipeline, E>>,
+    ) -> Result<Option<(Arc<Pipeline>, Arc<Drawing>)>, E> {
+        if let Some(known) = self.known(|made| made.revision == Some(revision)) {
+            return Ok(Some(known));
+        }
+        let pipeline = Arc::new(read.await?);
+        Ok(self.make(Some(revision), &pipeline).await.map(|drawing| (pipeline, drawing)))
+    }
+
+    async fn make(&self, revision: Option<Digest>, pipeline: &Arc<Pipeline>) -> Option<Arc<Drawing>> {
         let of = Arc::clone(pipeline);
         let drawing = tokio::task::spawn_blocking(move || Arc::new(Drawing::of(Picture::of(&of)))).await.ok()?;
         let made = Made { revision, pipeline: Arc::clone(pipeline), drawing: Arc::clone(&drawing) };
@@ -74,15 +86,11 @@ impl Drawings {
         Some(drawing)
     }
 
-    fn known(&self, revision: Option<Digest>, pipeline: &Arc<Pipeline>) -> Option<Arc<Drawing>> {
+    fn known(&self, is_it: impl Fn(&Made) -> bool) -> Option<(Arc<Pipeline>, Arc<Drawing>)> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |made: &Made| match revision {
-            Some(_) => made.revision == revision,
-            None => Arc::ptr_eq(&made.pipeline, pipeline),
-        };
         let place = kept.iter().position(is_it)?;
         kept.get_mut(..=place)?.rotate_right(1);
-        kept.first().map(|made| Arc::clone(&made.drawing))
+        kept.first().map(|made| (Arc::clone(&made.pipeline), Arc::clone(&made.drawing)))
     }
 }
 
@@ -91,31 +99,38 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use super::{Drawings, KEPT};
+    use super::{Drawing, Drawings, KEPT};
     use crate::base::Digest;
     use crate::manifest::{Pipeline, parse_pinned};
 
-    fn pipeline(action: &str) -> Arc<Pipeline> {
+    fn pipeline(action: &str) -> Pipeline {
         let text =
             format!("manifest_version = 1\n[pipeline]\nname = \"p\"\n[actions.{action}]\ncomponent = \"a.wasm\"\n");
         let folder = Path::new("/nowhere");
-        Arc::new(parse_pinned(&text, folder, &folder.join("anacostia.toml"), &|_| None).unwrap())
+        parse_pinned(&text, folder, &folder.join("anacostia.toml"), &|_| None).unwrap()
+    }
+
+    /// Returns the drawing of the manifest of a run.
+    async fn of_run(drawings: &Drawings, revision: Digest, action: &str) -> Arc<Drawing> {
+        let read = async { Ok::<_, ()>(pipeline(action)) };
+        drawings.of_revision(revision, read).await.unwrap().unwrap().1
     }
 
     #[tokio::test]
     async fn a_drawing_is_made_once_and_is_that_of_its_manifest() {
         let drawings = Drawings::default();
-        let (in_force, old) = (pipeline("train"), pipeline("fit"));
+        let in_force = Arc::new(pipeline("train"));
         let (now, before) = (drawings.get(&in_force).await.unwrap(), Digest::of(b"old"));
-        let of_run = drawings.of_revision(before, &old).await.unwrap();
-        assert!(now.picture.place("train").is_some() && of_run.picture.place("fit").is_some());
-        // A manifest is read anew for each page, and its digest says that it is the same.
-        assert!(Arc::ptr_eq(&of_run, &drawings.of_revision(before, &pipeline("fit")).await.unwrap()));
+        let old = of_run(&drawings, before, "fit").await;
+        assert!(now.picture.place("train").is_some() && old.picture.place("fit").is_some());
+        // A manifest that is known is not read again.
+        let unread = async { Err("it was read") };
+        assert!(Arc::ptr_eq(&old, &drawings.of_revision(before, unread).await.unwrap().unwrap().1));
         assert!(Arc::ptr_eq(&now, &drawings.get(&in_force).await.unwrap()));
         // What is asked for stays, however many others there are.
         for number in 0..2 * KEPT {
             let other = Digest::of(&number.to_le_bytes());
-            drawings.of_revision(other, &old).await.unwrap();
+            of_run(&drawings, other, "fit").await;
             assert!(Arc::ptr_eq(&now, &drawings.get(&in_force).await.unwrap()));
         }
         assert_eq!(drawings.0.lock().unwrap().len(), KEPT);

@@ -198,6 +198,7 @@ fn what_is_no_query_over_the_views_is_refused_with_the_reason() {
         ("SELECT 1; SELECT 2", "there is more than one statement: pass one query".to_owned()),
         ("SELECT ?", "the query has a parameter, such as `?`: write the value itself".to_owned()),
         (" -- nothing", "the query is empty".to_owned()),
+        ("SELECT x'ff'", "a value is not text: show bytes with `hex(…)`".to_owned()),
         ("SELECT '{' ->> 'a'", "malformed JSON".to_owned()),
     ] {
         assert_eq!(refused(&app, query, &[]), why, "{query}");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::types::{FromSql, FromSqlError, ValueRef};
+use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Batch, Connection, ErrorCode};
 
 use super::open::connect_to_newest;
@@ -153,6 +153,8 @@ impl From<rusqlite::Error> for Wrong {
 
 impl SqliteViews {
     fn run(&self, sql: &str, sink: &mut dyn RowSink) -> std::result::Result<(), Wrong> {
+        // What an earlier query must not do says nothing about this one.
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut batch = Batch::new(&self.db, sql);
         let mut statement = batch.next()?.ok_or(Wrong::Statement("the query is empty"))?;
         if !matches!(batch.next(), Ok(None)) {
@@ -168,7 +170,8 @@ impl SqliteViews {
         }
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
-            let values = (0..width).map(|at| value(row.get_ref(at)?)).collect::<rusqlite::Result<Vec<_>>>()?;
+            let values =
+                (0..width).map(|at| value(row.get_ref(at)?)).collect::<std::result::Result<Vec<_>, Wrong>>()?;
             if sink.row(&values) == ControlFlow::Break(()) {
                 break;
             }
@@ -177,14 +180,15 @@ impl SqliteViews {
     }
 }
 
-fn value(value: ValueRef<'_>) -> rusqlite::Result<Value<'_>> {
+fn value(value: ValueRef<'_>) -> std::result::Result<Value<'_>, Wrong> {
     Ok(match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(value) => Value::Integer(value),
         ValueRef::Real(value) => Value::Real(value),
         // The views have no bytes. An expression can make some, which are shown if they are text.
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            Value::Text(std::str::from_utf8(bytes).map_err(FromSqlError::other)?)
-        }
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Value::Text(
+            std::str::from_utf8(bytes)
+                .map_err(|_| Wrong::Statement("a value is not text: show bytes with `hex(…)`"))?,
+        ),
     })
 }

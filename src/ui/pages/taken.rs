@@ -1,7 +1,5 @@
 //! What a run takes that a person starts, for the forms that ask before they start it.
 
-use std::fmt::Write as _;
-
 use crate::manifest::{Pipeline, ResourceSpec};
 use crate::model::Pending;
 use crate::ui::text;
@@ -38,12 +36,10 @@ pub(super) fn all(pipeline: &Pipeline) -> Option<String> {
         }
         _ => {
             let named = bounds.iter().take(NAMED).map(|(name, most)| format!("{most} of `{name}`"));
-            format!("It takes what is new: at most {}", named.collect::<Vec<_>>().join(", "))
+            let rest = if bounds.len() > NAMED { ", and as many of the others as their triggers allow" } else { "" };
+            format!("It takes what is new: at most {}{rest}", named.collect::<Vec<_>>().join(", "))
         }
     };
-    if bounds.len() > NAMED && !text.ends_with("each resource") {
-        let _ = write!(text, ", and as many of the others as their triggers allow");
-    }
     if !bounds.is_empty() {
         text.push_str(", the oldest first");
     }

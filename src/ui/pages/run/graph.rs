@@ -2,7 +2,6 @@
 //! node in this run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -14,8 +13,9 @@ use crate::graph::picture::{PictureKind, PictureNode};
 use crate::manifest::{Pipeline, ResourceSpec};
 use crate::model::{AccessKind, ActionState, RunAction, RunDetail};
 use crate::sandbox::Progress;
-use crate::scheduler::pipeline_of_run;
+use crate::scheduler::{View, pipeline_of_run};
 use crate::store::{PageRequest, StoreError};
+use crate::ui::drawings::Drawing;
 use crate::ui::page::{self, Result};
 use crate::ui::pages::graph::{self, GraphView};
 use crate::ui::pages::nodes::{self, NodeState};
@@ -62,17 +62,19 @@ async fn gather(pages: &Pages, name: &str) -> Result<(RunDetail, Content)> {
     let view = &pages.view;
     let detail = top::find(view, name).await?;
     let top = Top::gather(view, &detail, Tab::Graph).await?;
-    let (graph, missing) = match pipeline_of_run(view.store.as_ref(), &detail.run, &view.pipeline()).await {
-        Ok(pipeline) => (draw(pages, &detail, &Arc::new(pipeline)).await?, None),
+    let in_force = view.pipeline();
+    let read = pipeline_of_run(view.store.as_ref(), &detail.run, &in_force);
+    let (graph, missing) = match pages.drawings.of_revision(detail.run.revision, read).await {
+        Ok(Some((pipeline, drawing))) => (Some(draw(view, &detail, &pipeline, &drawing).await?), None),
+        Ok(None) => (None, None),
         Err(StoreError::Conflict(why)) => (None, Some(why)),
         Err(error) => return Err(error.into()),
     };
     Ok((detail, Content { top, graph, missing }))
 }
 
-async fn draw(pages: &Pages, detail: &RunDetail, pipeline: &Arc<Pipeline>) -> Result<Option<GraphView>> {
-    let (view, run) = (&pages.view, &detail.run);
-    let Some(drawing) = pages.drawings.of_revision(run.revision, pipeline).await else { return Ok(None) };
+async fn draw(view: &View, detail: &RunDetail, pipeline: &Pipeline, drawing: &Drawing) -> Result<GraphView> {
+    let run = &detail.run;
     let uses = view.store.lineage(run.id, PageRequest { cursor: None, limit: USES }).await?;
     let mut used: BTreeMap<String, Used> = BTreeMap::new();
     for edge in uses.items {
@@ -87,7 +89,7 @@ async fn draw(pages: &Pages, detail: &RunDetail, pipeline: &Arc<Pipeline>) -> Re
     let faces: Vec<NodeFace> = drawing.picture.nodes.iter().map(|node| scene.face(node)).collect();
     let is_running = |name: &str| scene.action(name).is_some_and(|it| it.state == ActionState::Running);
     let edges = nodes::edges(&drawing.picture, is_running, |_, _| 0);
-    Ok(Some(graph::view(&drawing, &faces, &edges, &format!("Graph of run {}", run.number))))
+    Ok(graph::view(drawing, &faces, &edges, &format!("Graph of run {}", run.number)))
 }
 
 impl Scene<'_> {
