@@ -111,10 +111,13 @@ pub fn copy(state: &Path, to: &Path) -> io::Result<Copied> {
 pub fn check(state: &Path) -> io::Result<Vec<String>> {
     let (components, mut wrong) = (open(state), Vec::new());
     for kept in components.list()? {
-        match fs::read(components.get(kept.digest)?) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            bytes if Digest::of(&bytes?) != kept.digest => wrong.push(damaged(kept.digest)),
-            _ => {}
+        let bytes = match fs::read(components.get(kept.digest)?) {
+            // Removed since they were listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            bytes => bytes?,
+        };
+        if Digest::of(&bytes) != kept.digest {
+            wrong.push(damaged(kept.digest));
         }
     }
     Ok(wrong)
