@@ -154,8 +154,11 @@ function askToLogIn() {
   leave();
   const link = document.createElement('a');
   const { pathname, search } = new URL(from, location.href);
-  link.href = pathname + search;
+  const hash = document.body.dataset.source ? '' : location.hash;
+  link.href = pathname + search + hash;
   link.textContent = 'log in again';
+  // A browser does not load the page for a link to a place in it.
+  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
   say('lost', 'logged out: ');
   live.append(link);
 }
