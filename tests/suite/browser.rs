@@ -151,9 +151,17 @@ reads = ["measurements-of-station-{number}"]
 }
 
 /// Four actions after each other, each with a folder before and after it: with the store, ten
-/// columns.
+/// columns. Its runs take params.
 fn chain() -> TestApp {
-    let mut manifest = "manifest_version = 1\n[pipeline]\nname = \"chain\"\n".to_owned();
+    let mut manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "chain"
+[pipeline.params_schema.properties]
+trees = { title = "Trees", type = "integer", minimum = 1 }
+model = { enum = ["forest", "boosted"] }
+"#
+    .to_owned();
     for number in 0..5 {
         let watch = number == 0;
         write!(manifest, "[resources.folder-{number}]\nkind = \"folder\"\npath = \"{number}\"\nwatch = {watch}\n")
@@ -236,6 +244,7 @@ fn every_screen_of_a_pipeline_with_runs() {
     run("pipeline.mjs", &[], &mut app, nothing);
     run("charts.mjs", &[], &mut app, nothing);
     run("nodes.mjs", &[], &mut app, nothing);
+    run("keyboard.mjs", &[], &mut app, nothing);
     run("run.mjs", &[], &mut app, start_run);
 }
 
@@ -268,7 +277,7 @@ fn every_screen_of_a_pipeline_with_three_hundred_nodes() {
 }
 
 #[test]
-fn a_graph_of_ten_columns_and_a_form_that_is_sent_twice() {
+fn a_graph_of_ten_columns_and_a_form_of_params() {
     let mut app = chain();
     app.start();
     run("starts.mjs", &[], &mut app, nothing);
