@@ -2,6 +2,9 @@
 //! a pipeline. The scripts are in `tests/browser`.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -117,6 +120,58 @@ fn with_runs() -> TestApp {
     trigger(&app, r#"[{"do":"progress","fraction":0.4,"message":"epoch 4 of 10"},{"do":"await_cancel"}]"#);
     wait_for_states(&app, 5, &["running", "running", "pending", "pending"]);
     app
+}
+
+/// How many lines the log of [`huge`] has, and which of them says "a needle".
+const LOG_LINES: (u64, u64) = (1_500_000, 90_000);
+
+/// Run 1 has an attempt that has logged a line, and then many more, of which the host is told
+/// nothing: it finds them when it starts again, as it finds those of an attempt that died with it.
+fn huge() -> TestApp {
+    let mut app = gate();
+    app.start();
+    trigger(&app, r#"[{"do":"log","message":"the first line"},{"do":"await_cancel"}]"#);
+    let first: Value = wait_for("the first line", || {
+        let (status, log) = app.try_get("/api/v1/runs/1/logs").ok()?;
+        (status == 200).then(|| log["items"].get(0).cloned()).flatten()
+    });
+    app.kill();
+    let attempt = first["attempt"].as_str().unwrap();
+    let bytes = write_log(&app.path("state/logs"), attempt, 2);
+    assert!(bytes > 300_000_000, "{bytes} bytes");
+    app.start();
+    assert_eq!(app.post("/api/v1/runs/1/cancel").0, 200);
+    wait_until("run 1 to be cancelled", || states(&app, 1)[0] == "cancelled");
+    app
+}
+
+/// Writes the lines of an attempt into the segments of a log, from this number on, and returns how
+/// many bytes they have.
+fn write_log(folder: &Path, attempt: &str, from: u64) -> u64 {
+    const SEGMENT_BYTES: u64 = 64 << 20;
+    let (last, needle) = LOG_LINES;
+    let (mut segment, mut in_segment, mut bytes) = (1, 0, 0);
+    let open = |segment: u64| {
+        let file = folder.join(format!("{segment:08}.jsonl"));
+        BufWriter::new(OpenOptions::new().append(true).create(true).open(file).unwrap())
+    };
+    let head = format!("{{\"t\":\"2026-03-01T12:00:00.000000Z\",\"attempt\":\"{attempt}\",\"n\":");
+    let mut file = open(segment);
+    for n in from..=last {
+        let text = if n == needle { "a needle" } else { "loss 0.123456789, accuracy 0.987654321" };
+        let line = format!(
+            "{head}{n},\"level\":\"info\",\"stream\":\"log\",\"text\":\"step {n} of a long training: {text}\"}}\n"
+        );
+        if in_segment > SEGMENT_BYTES {
+            (segment, in_segment) = (segment + 1, 0);
+            file = open(segment);
+        }
+        file.write_all(line.as_bytes()).unwrap();
+        in_segment += line.len() as u64;
+        bytes += line.len() as u64;
+    }
+    file.flush().unwrap();
+    bytes
 }
 
 /// 100 resources and 200 actions: each resource has an action that reads it, and one that follows.
@@ -274,6 +329,13 @@ fn every_screen_of_a_pipeline_with_three_hundred_nodes() {
     app.start();
     run("screens.mjs", &["large"], &mut app, nothing);
     run("large.mjs", &[], &mut app, nothing);
+}
+
+#[test]
+fn the_log_of_an_attempt_that_has_logged_very_much() {
+    let mut app = huge();
+    let (last, needle) = LOG_LINES;
+    run("huge.mjs", &[&last.to_string(), &needle.to_string()], &mut app, nothing);
 }
 
 #[test]

@@ -330,6 +330,7 @@ fn a_log_is_shown_from_its_end_and_searched_from_its_start() {
     };
     let last = scene.page("/runs/1/logs");
     assert_eq!(numbers(&last), (701..=1_200).collect::<Vec<_>>());
+    assert!(last.contains("aria-label=\"Lines of the log\" data-follow"), "it opens at its end: {last}");
     let link = |page: &str, text: &str| {
         let (before, _) = page.split_once(text)?;
         let href = before.rsplit("href=\"").next()?.split('"').next()?;
@@ -339,6 +340,15 @@ fn a_log_is_shown_from_its_end_and_searched_from_its_start() {
     assert_eq!(numbers(&earlier), (201..=700).collect::<Vec<_>>());
     let first = scene.page(&link(&last, "From the start").unwrap());
     assert_eq!(numbers(&first)[..2], [1, 2]);
+    assert!(!first.contains("data-follow"), "{first}");
+    // The address of a line opens a page that has the line, from wherever it was taken.
+    let found = scene.page("/runs/1/logs?find=of+many&level=warn");
+    for (page, n) in [(&last, 900), (&earlier, 300), (&first, 2), (&found, 400), (&found, 800), (&found, 1_200)] {
+        let (_, rest) = page.split_once(&format!("<li id=\"L{n}\"")).unwrap();
+        let href = rest.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+        let (address, _) = href.split_once(&format!("#L{n}")).unwrap();
+        assert!(numbers(&scene.page(address)).contains(&n), "{href}");
+    }
     assert_eq!(numbers(&scene.page("/runs/1/logs?level=warn")), [400, 800, 1_200]);
     assert_eq!(numbers(&scene.page("/runs/1/logs?find=LINE+77+of")), [77]);
     let none = scene.page("/runs/1/logs?find=%3Cscript%3E");
