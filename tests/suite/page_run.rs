@@ -161,6 +161,9 @@ fn a_failed_run_says_why_and_how_to_do_it_again() {
         "skipped: <code>train</code> failed",
         "The whole error",
         "train, attempt 1: failed after 100 ms",
+        // Only an action of the manifest in force has a page.
+        "<h3><a href=\"/actions/train\">train</a>",
+        "<h3><span>publish</span>",
     ] {
         assert!(page.contains(part), "`{part}` is not in {page}");
     }
