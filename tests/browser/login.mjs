@@ -49,7 +49,7 @@ test('a token is typed, and the page that was asked for opens', () => visiting(a
   await box(page.getByText('live', { exact: true }));
 }));
 
-test('the place in a page that was asked for is kept over the login, also after a wrong token', () => visiting(`${asked}#main`, { status: 401 }, async (page, visit) => {
+test('the place in a page that was asked for is kept over the login, also after a wrong token', () => visiting(`${asked}#L120`, { status: 401 }, async (page, visit) => {
   visit.expect(OVER);
   await page.locator('#token:focus').waitFor();
   await page.keyboard.type('a-guess-7f3a');
@@ -57,7 +57,7 @@ test('the place in a page that was asked for is kept over the login, also after 
   await box(page.getByRole('alert'));
   await logIn(page);
   const { pathname, search, hash } = new URL(page.url());
-  assert.equal(pathname + search + hash, `${asked}#main`);
+  assert.equal(pathname + search + hash, `${asked}#L120`);
 
   // A link of another site has no cookie, so the page is loaded once more, at its place.
   await page.goto('about:blank');

@@ -3,3 +3,7 @@
 // an answer keeps the fragment of the address to which it has sent the form.
 const form = document.querySelector('form[action$="/login"]');
 form.addEventListener('submit', () => { form.action = new URL(location.hash, form.action).href; });
+// The page is to be loaded again at once, and a browser does not do so for an address with a
+// fragment.
+const isNew = performance.getEntriesByType('navigation')[0].type !== 'reload';
+if (location.hash && isNew && document.querySelector('meta[http-equiv=refresh]')) location.reload();
