@@ -123,7 +123,7 @@ fn with_runs() -> TestApp {
 }
 
 /// How many lines the log of [`huge`] has, and which of them says "a needle".
-const LOG_LINES: (u64, u64) = (1_500_000, 90_000);
+const LOG_LINES: (u64, u64) = (1_500_000, 90_123);
 
 /// Run 1 has an attempt that has logged a line, and then many more, of which the host is told
 /// nothing: it finds them when it starts again, as it finds those of an attempt that died with it.
@@ -131,13 +131,14 @@ fn huge() -> TestApp {
     let mut app = gate();
     app.start();
     trigger(&app, r#"[{"do":"log","message":"the first line"},{"do":"await_cancel"}]"#);
-    let first: Value = wait_for("the first line", || {
+    // The second line is that of the wait.
+    let second: Value = wait_for("the second line", || {
         let (status, log) = app.try_get("/api/v1/runs/1/logs").ok()?;
-        (status == 200).then(|| log["items"].get(0).cloned()).flatten()
+        (status == 200).then(|| log["items"].get(1).cloned()).flatten()
     });
     app.kill();
-    let attempt = first["attempt"].as_str().unwrap();
-    let bytes = write_log(&app.path("state/logs"), attempt, 2);
+    let attempt = second["attempt"].as_str().unwrap();
+    let bytes = write_log(&app.path("state/logs"), attempt, 3);
     assert!(bytes > 300_000_000, "{bytes} bytes");
     app.start();
     assert_eq!(app.post("/api/v1/runs/1/cancel").0, 200);
