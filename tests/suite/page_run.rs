@@ -309,6 +309,7 @@ fn the_lineage_of_a_run_is_a_drawing_and_a_list() {
     let page = scene.page("/runs/1/artifacts");
     let more = "193 more inputs or outputs are in the list only. Only what is listed below is drawn";
     assert!(page.contains(more), "{page}");
+    assert!(page.contains("<summary>Show 150 more</summary>"), "{page}");
     // The next page of the list has a drawing of its own.
     let next = page.split("href=\"/runs/1/artifacts?uses=").nth(1).unwrap().split('"').next().unwrap();
     let page = scene.page(&format!("/runs/1/artifacts?uses={next}"));

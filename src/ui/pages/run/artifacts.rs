@@ -18,7 +18,7 @@ use crate::ui::pages::lineage::{self, LineageView};
 
 /// Inputs on a page of their list.
 const INPUTS: u32 = 50;
-/// Reads and writes on a page of their list. They are drawn too, and a drawing of few says little.
+/// Reads and writes on a page of their list, which shows the first of them at once. All are drawn.
 const USES: u32 = 200;
 
 #[derive(Debug, Serialize)]
