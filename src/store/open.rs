@@ -104,8 +104,8 @@ pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
     }
 }
 
-/// Opens a store to look after it, even while a host is running. `None` if nothing was ever recorded
-/// there.
+/// Opens a store to look after it, even while a host is running. `None` if nothing was ever
+/// recorded there.
 ///
 /// # Errors
 /// As [`open_read_only`].

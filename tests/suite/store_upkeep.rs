@@ -29,7 +29,7 @@ writes = ["out"]
 params = { steps = [
     { do = "copy", from = "inbox", to = "out", overwrite = true },
     { do = "metrics", name = "loss", values = [0.5, 0.25], first_step = 1 },
-    { do = "log", message = "copied", times = 3 },
+    { do = "log", message = "a line to keep", times = 3 },
 ] }
 "#;
 
@@ -135,7 +135,7 @@ fn a_backup_of_a_running_host_has_all_its_history_and_runs_on() {
     let runs = other.cli_json(&["runs", "list", "PATH", "--json"]);
     assert_eq!(runs["items"].as_array().unwrap().len(), 1);
     let log = other.cli(&["runs", "logs", "1", "PATH"]);
-    assert_eq!(String::from_utf8(log.stdout).unwrap().matches("copied").count(), 3);
+    assert_eq!(String::from_utf8(log.stdout).unwrap().matches("a line to keep").count(), 3);
     assert_eq!(store(&other, &["check", "PATH"]).0, 0);
     other.start();
     other.drop_file("inbox/c.csv", b"678");
