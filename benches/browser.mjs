@@ -1,9 +1,9 @@
 // Measures the pages of a host in Chromium: browser.mjs URL COUNT
 //
-// Prints two lines of JSON. The first, when a page is open that stays open: `paints`, the first
-// paints of COUNT pages, each in a browser context without a cache, in milliseconds; and `assets`,
-// how many bytes all kinds of pages load besides themselves, compressed as they are sent, if COUNT
-// is not 0. The second, when its input ends: when each run was first seen to have succeeded on the
+// Prints two lines of JSON. The first, when a page is open that stays open: a list of the first
+// paints of COUNT pages, each in a browser context without a cache, in milliseconds; and how many
+// bytes all kinds of pages load besides themselves, compressed as they are sent, if COUNT is not 0.
+// The second, when its input ends: when each run was first seen to have succeeded on the
 // open page, in milliseconds since 1970.
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -45,7 +45,7 @@ await page.goto(url);
 await page.locator('#live[data-state=live]').waitFor();
 await page.evaluate(watchRuns);
 const bytes = [...assets.values()].reduce((sum, size) => sum + size, 0);
-console.log(JSON.stringify({ paints, assets: bytes }));
+console.log(JSON.stringify([paints, bytes]));
 
 process.stdin.resume();
 await once(process.stdin, 'end');

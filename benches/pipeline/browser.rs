@@ -39,9 +39,7 @@ impl Browser {
         let stdout = process.stdout.take().context("the browser has no standard output")?;
         let lines = BufReader::new(stdout).lines();
         let mut browser = Self { process, lines, paints: Vec::new(), assets: 0.0 };
-        let opened = browser.next()?;
-        browser.paints = serde_json::from_value(opened["paints"].clone())?;
-        browser.assets = serde_json::from_value(opened["assets"].clone())?;
+        (browser.paints, browser.assets) = serde_json::from_value(browser.next()?)?;
         Ok(browser)
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     let failed: Value = serde_json::from_str(&host.text(&agent, "/api/v1/runs?state=failed&limit=1")?)?;
     let failed = failed.pointer("/items/0/number").context("no run has failed")?.to_string();
     let middle = runs / 2;
-    let compared = |count: usize| (0..count).map(|n| format!("&run={}", middle - n)).collect::<String>();
+    let compared = |count: usize| (0..count).map(|n| format!("run={}", middle - n)).collect::<Vec<_>>().join("&");
     let pages = [
         ("the pipeline", "/".to_owned()),
         ("runs", "/runs".to_owned()),
