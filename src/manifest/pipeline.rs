@@ -14,6 +14,7 @@ use super::condition::{Condition, TriggerSpec};
 use super::decider::Decider;
 use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
+use super::openlineage::OpenLineageSpec;
 use super::params_schema::ParamsSchema;
 use super::s3::S3Spec;
 use super::secret::SecretSource;
@@ -104,6 +105,8 @@ pub struct Pipeline {
     pub triggers: Vec<TriggerSpec>,
     /// `notify`, in the order of the file.
     pub notify: Vec<NotifySpec>,
+    /// `openlineage`, in the order of the file.
+    pub openlineage: Vec<OpenLineageSpec>,
 }
 
 impl Pipeline {

@@ -279,7 +279,16 @@ const KINDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
-    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
+    (
+        "ResourceKind",
+        &[
+            "manifest/mod.rs",
+            "manifest/pipeline.rs",
+            "manifest/dataset.rs",
+            "manifest/read/resource/",
+            "resource/open.rs",
+        ],
+    ),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/"]),
     ("S3Spec", &["manifest/", "resource/s3/"]),
     ("HttpSpec", &["manifest/", "resource/http/"]),
