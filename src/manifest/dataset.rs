@@ -1,5 +1,5 @@
-//! The names of artifacts in the conventions of OpenLineage, where there is one: by them, other tools
-//! know the same file, object or table.
+//! The names of artifacts in the conventions of OpenLineage, where there is one: by them, other
+//! tools know the same file, object or table.
 
 use reqwest::Url;
 
@@ -108,6 +108,8 @@ url = "postgres://me@db.example.com/books"
 [resources.local]
 kind = "sql"
 url = "sqlite:lab.db"
+[actions.a]
+component = "a.wasm"
 "#;
         let folder = Path::new("/work");
         let pipeline = parse_pinned(manifest, folder, &folder.join("anacostia.toml"), &|_| None).unwrap();

@@ -67,11 +67,11 @@ pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
     ChannelSpec, ComponentUse, FolderSpec, Join, LocalData, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec,
-    StoreSpec, TlsSpec, Trigger, UrlSource,
+    StoreSpec, TlsSpec, Trigger,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};
-pub use secret::SecretSource;
+pub use secret::{SecretSource, UrlSource};
 pub use sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec, TableNames};
 
 use crate::base::{ByteSize, bounds};

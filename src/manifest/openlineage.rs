@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::pipeline::UrlSource;
-use super::secret::SecretSource;
+use super::secret::{SecretSource, UrlSource};
 
 /// The namespace of jobs if the manifest gives none.
 pub const DEFAULT_NAMESPACE: &str = "anacostia";

@@ -17,7 +17,7 @@ use super::http::{HttpForm, HttpSpec};
 use super::openlineage::OpenLineageSpec;
 use super::params_schema::ParamsSchema;
 use super::s3::S3Spec;
-use super::secret::SecretSource;
+use super::secret::{SecretSource, UrlSource};
 use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::Digest;
 use crate::model::{Durability, NotifyCause};
@@ -566,15 +566,6 @@ impl ChannelSpec {
             Self::Email(_) => "email",
         }
     }
-}
-
-/// A URL, or the secret that holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UrlSource {
-    /// As written in the manifest.
-    Plain(String),
-    /// In a secret.
-    Secret(SecretSource),
 }
 
 /// How e-mail is sent.

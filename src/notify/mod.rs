@@ -1,5 +1,5 @@
-//! Floor 7: tells people and programs what happened: by webhook, Slack or e-mail, and as OpenLineage
-//! events (`openlineage`).
+//! Floor 7: tells people and programs what happened: by webhook, Slack or e-mail, and as
+//! OpenLineage events (`openlineage`).
 //!
 //! Notifications never delay a run. The scheduler does not know this module: a *follower* reads the
 //! events that are on record already, and records in one transaction which notifications follow

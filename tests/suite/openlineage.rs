@@ -30,19 +30,19 @@ name = "traced"
 kind = "folder"
 path = "raw"
 watch = true
-[resources.clean]
+[resources.tidy]
 kind = "folder"
-path = "clean"
+path = "tidy"
 [actions.clean]
 component = "worker.wasm"
 after = ["raw"]
 reads = ["raw"]
-writes = ["clean"]
-params = {{ steps = [{{ do = "copy", from = "raw", to = "clean", overwrite = true }}] }}
+writes = ["tidy"]
+params = {{ steps = [{{ do = "copy", from = "raw", to = "tidy", overwrite = true }}] }}
 [actions.train]
 component = "worker.wasm"
 after = ["clean"]
-reads = ["clean"]
+reads = ["tidy"]
 params = {{ steps = [{steps}] }}
 {receivers}
 "#
@@ -55,7 +55,7 @@ params = {{ steps = [{steps}] }}
 }
 
 const FILE: &str = "[openlineage.file]\npath = \"lineage/events.jsonl\"\nnamespace = \"tests\"\n";
-const DONE: &str = "{ do = \"done\", text = \"all is well\" }";
+const DONE: &str = "{ do = \"read\", from = \"tidy\" }";
 const FAILS: &str = "{ do = \"fail\", code = \"bad_input\", message = \"no column `species`\" }";
 
 fn endpoint(url: &str) -> String {
@@ -198,7 +198,7 @@ fn a_run_and_its_actions_are_told_with_what_they_read_and_wrote() {
     let [output] = &events[2]["outputs"].as_array().unwrap()[..] else { panic!("{:#}", events[2]) };
     let name = |path: &str| Value::from(fs::canonicalize(app.path(path)).unwrap().to_str().unwrap());
     assert_eq!((&input["namespace"], &input["name"]), (&"file".into(), &name("raw/a.csv")));
-    assert_eq!(output["name"], name("clean/a.csv"));
+    assert_eq!(output["name"], name("tidy/a.csv"));
     assert_eq!(events[4]["inputs"][0]["name"], output["name"]);
     for set in [input, output] {
         let facets = &set["facets"];
@@ -209,7 +209,7 @@ fn a_run_and_its_actions_are_told_with_what_they_read_and_wrote() {
     }
     assert_eq!(
         (&input["facets"]["dataSource"]["name"], &output["facets"]["dataSource"]["name"]),
-        (&"raw".into(), &"clean".into())
+        (&"raw".into(), &"tidy".into())
     );
     assert_eq!(input["inputFacets"]["inputStatistics"]["size"], 30);
     assert_eq!(output["outputFacets"]["outputStatistics"]["size"], 30);
@@ -226,7 +226,7 @@ fn failures_and_retries_are_told_with_the_reason_and_a_retry_is_another_run() {
     assert_eq!(events[2]["inputs"][0]["facets"]["schema"], Value::Null, "numbers are no names");
     // The host that sends the rest does not know what the first has sent.
     app.restart();
-    assert_eq!(app.post("/api/v1/runs/1/retry").0, 202);
+    assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
     let events = wait_for_events(&app, 10);
     assert_eq!(told(&events)[6..], ["traced START", "traced.train START", "traced.train FAIL", "traced FAIL"]);
     let id = |at: usize| &events[at]["run"]["runId"];
@@ -242,7 +242,7 @@ fn what_is_cancelled_is_told_as_aborted() {
     app.start();
     app.drop_file("raw/a.csv", b"a,b\n1,2\n");
     wait_for_events(&app, 4);
-    assert_eq!(app.post("/api/v1/runs/1/cancel").0, 202);
+    assert_eq!(app.post("/api/v1/runs/1/cancel").0, 200);
     let events = wait_for_events(&app, 6);
     assert_eq!(told(&events)[3..], ["traced.train START", "traced.train ABORT", "traced ABORT"]);
     check(&events);

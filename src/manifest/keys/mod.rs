@@ -91,10 +91,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             (
                 "openlineage",
                 &["lineage", "open_lineage", "marquez"],
-                nodes(
-                    "Who gets OpenLineage events, by name.",
-                    object("An endpoint, or a file.", &OPENLINEAGE, &[]),
-                ),
+                nodes("Who gets OpenLineage events, by name.", object("An endpoint, or a file.", &OPENLINEAGE, &[])),
             ),
         ],
     }

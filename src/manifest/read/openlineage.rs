@@ -2,8 +2,8 @@
 
 use super::super::keys;
 use super::super::openlineage::{DEFAULT_NAMESPACE, LineageTarget, OpenLineageSpec};
-use super::super::pipeline::UrlSource;
 use super::super::problem::{Problem, quoted};
+use super::super::secret::UrlSource;
 use super::super::tree::{At, Reader, Table};
 use super::UncheckedOpenLineage;
 use super::secrets::{secret_parameter, source};

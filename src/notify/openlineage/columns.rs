@@ -29,8 +29,8 @@ fn delimiter(path: &str) -> Option<u8> {
     if path.ends_with(".csv") { Some(b',') } else { path.ends_with(".tsv").then_some(b'\t') }
 }
 
-/// Returns the names in the first line. A line with an empty cell, a number or a cell twice is a row
-/// of data: to say nothing is better than to take data for names.
+/// Returns the names in the first line. A line with an empty cell, a number or a cell twice is a
+/// row of data: to say nothing is better than to take data for names.
 fn names(head: &[u8], delimiter: u8) -> Option<Vec<String>> {
     // Without its end, the last cell might be cut off.
     let end = head.iter().position(|byte| *byte == b'\n').or((head.len() < HEAD_BYTES).then_some(head.len()))?;

@@ -20,8 +20,8 @@ const GATHER: Duration = Duration::from_millis(50);
 /// After how many deliveries the cursor is recorded at the latest. A host that dies sends at most
 /// as many again.
 const RECORD_EVERY: u64 = 100;
-/// After how many events that lead to nothing the cursor is recorded, so that the next host does not
-/// begin far back.
+/// After how many events that lead to nothing the cursor is recorded, so that the next host does
+/// not begin far back.
 const RECORD_EVERY_READ: u64 = 10_000;
 
 /// Delivers to one receiver.

@@ -2,9 +2,9 @@
 //!
 //! A pipeline is a job, and each of its actions is one. A run of the pipeline is a run of its job.
 //! Each attempt of an action is a run of the action's job, with the pipeline's run as its parent: a
-//! run of OpenLineage starts once and ends once, and an attempt does. Their ids are those on record.
-//! A run that is retried has ended before, so from then on it is another run, whose id is made of
-//! the run and of the event of the retry: it is the same whenever it is sent.
+//! run of OpenLineage starts once and ends once, and an attempt does. Their ids are those on
+//! record. A run that is retried has ended before, so from then on it is another run, whose id is
+//! made of the run and of the event of the retry: it is the same whenever it is sent.
 
 use std::collections::HashMap;
 
