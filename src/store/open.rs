@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use super::lock::HostLock;
 use super::logs;
-use super::sqlite::{SqliteStore, SqliteViews, read_holder};
+use super::sqlite::{SqliteStore, SqliteUpkeep, SqliteViews, read_holder};
+use super::upkeep::Upkeep;
 use super::views::Views;
 use super::writable;
 use super::{Holder, HostLease, MetadataStore, Result, StoreError};
@@ -100,6 +101,18 @@ pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
         StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteViews::open(path)?))),
+    }
+}
+
+/// Opens a store to look after it, even while a host is running. `None` if nothing was ever
+/// recorded there.
+///
+/// # Errors
+/// As [`open_read_only`].
+pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
+    match spec {
+        StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
+        StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteUpkeep::open(path)?))),
     }
 }
 

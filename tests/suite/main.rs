@@ -92,6 +92,7 @@ mod simplest;
 mod space;
 mod sql;
 mod sql_views;
+mod store_upkeep;
 mod streams;
 mod support;
 mod triggers;

@@ -45,6 +45,7 @@ mod steps;
 mod tests;
 mod ticks;
 mod unfinished;
+mod upkeep;
 mod views;
 mod wal;
 mod writer;
@@ -79,6 +80,7 @@ use crate::model::{
 
 pub use open::read_holder;
 pub use steps::FAULT_POINTS;
+pub(super) use upkeep::SqliteUpkeep;
 pub(super) use views::SqliteViews;
 
 /// A store in a SQLite database. When it is dropped, it completes the waiting work, and closes the
