@@ -89,11 +89,7 @@ pub fn open(state: &Path) -> Arc<dyn ComponentStore> {
 pub fn copy(state: &Path, to: &Path) -> io::Result<Copied> {
     let (from, to, mut copied) = (open(state), open(to), Copied::default());
     for kept in from.list()? {
-        let bytes = match fs::read(from.get(kept.digest)?) {
-            // Removed since they were listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            bytes => bytes?,
-        };
+        let Some(bytes) = read(from.as_ref(), kept.digest)? else { continue };
         if Digest::of(&bytes) != kept.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, damaged(kept.digest)));
         }
@@ -111,16 +107,20 @@ pub fn copy(state: &Path, to: &Path) -> io::Result<Copied> {
 pub fn check(state: &Path) -> io::Result<Vec<String>> {
     let (components, mut wrong) = (open(state), Vec::new());
     for kept in components.list()? {
-        let bytes = match fs::read(components.get(kept.digest)?) {
-            // Removed since they were listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            bytes => bytes?,
-        };
+        let Some(bytes) = read(components.as_ref(), kept.digest)? else { continue };
         if Digest::of(&bytes) != kept.digest {
             wrong.push(damaged(kept.digest));
         }
     }
     Ok(wrong)
+}
+
+/// Returns the bytes of a component. `None` if it has been removed since it was listed.
+fn read(components: &dyn ComponentStore, digest: Digest) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(components.get(digest)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some),
+    }
 }
 
 fn damaged(digest: Digest) -> String {

@@ -50,7 +50,7 @@ fn copy(pipeline: &Pipeline, upkeep: &dyn Upkeep, to: &Path) -> anyhow::Result<B
     let parent = to.parent().context("it has no parent folder")?;
     let half = tempfile::Builder::new().prefix(".anacostia-backup-").tempdir_in(parent)?;
     let records = half.path().join(file_of(pipeline));
-    // Records first: the lines and components that they name are there already, and stay.
+    // Records first: the lines and components that they name are there already.
     upkeep.back_up(&records)?;
     let copied = Backup {
         records: fs::metadata(&records)?.len(),
