@@ -1,7 +1,7 @@
 //! OpenLineage events: the real binary, real runs, endpoints on sockets and files; every event fits
 //! the published schemas, and the reference client reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -245,6 +245,32 @@ fn what_is_cancelled_is_told_as_aborted() {
     assert_eq!(app.post("/api/v1/runs/1/cancel").0, 200);
     let events = wait_for_events(&app, 6);
     assert_eq!(told(&events)[3..], ["traced.train START", "traced.train ABORT", "traced ABORT"]);
+    check(&events);
+    read_by_the_reference_client(&app);
+}
+
+#[test]
+fn many_artifacts_are_told_in_several_events_before_the_end() {
+    let mut app = pipeline(DONE, FILE);
+    let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    let all_at_once = manifest.replace("watch = true", "watch = true\ntrigger.min_artifacts = 501");
+    fs::write(app.path("anacostia.toml"), all_at_once).unwrap();
+    for at in 0..501 {
+        app.drop_file(&format!("raw/{at}.csv"), format!("species,n{at}\n").as_bytes());
+    }
+    app.start();
+    let events = wait_for_events(&app, SUCCESS.len() + 1);
+    assert_eq!(told(&events)[1..4], ["traced.clean START", "traced.clean RUNNING", "traced.clean COMPLETE"]);
+    assert_eq!(events[2]["run"], events[3]["run"]);
+    let sets = |side: &str| {
+        let of = |event: &Value| event[side].as_array().unwrap().clone();
+        events[2..4].iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let (inputs, outputs) = (sets("inputs"), sets("outputs"));
+    let names: BTreeSet<&str> = inputs.iter().chain(&outputs).map(|set| set["name"].as_str().unwrap()).collect();
+    assert_eq!((inputs.len(), outputs.len(), names.len()), (501, 501, 1002));
+    let with_columns = |set: &&Value| set["facets"]["schema"] != Value::Null;
+    assert_eq!(inputs.iter().chain(&outputs).filter(with_columns).count(), 100);
     check(&events);
     read_by_the_reference_client(&app);
 }

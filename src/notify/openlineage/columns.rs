@@ -11,6 +11,11 @@ const HEAD_BYTES: usize = 64 << 10;
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Returns whether the name of an artifact says that it is such a table.
+pub(super) fn is_table(artifact: &Artifact) -> bool {
+    delimiter(&artifact.path).is_some()
+}
+
 /// Returns the names in the first line of an artifact whose name says that it is such a table.
 /// `None` if it is none, cannot be read any more, or its first line is not one of names.
 pub(super) async fn columns(view: &View, artifact: &Artifact) -> Option<Vec<String>> {

@@ -98,7 +98,14 @@ impl Emitter {
                 );
             }
             for event in events {
-                let bodies = self.writer.follow(&event).await.map_err(|error| error.to_string())?;
+                // It may read the first lines of artifacts, over a network perhaps.
+                let bodies = tokio::select! {
+                    bodies = self.writer.follow(&event) => bodies.map_err(|error| error.to_string())?,
+                    () = self.abandon.cancelled() => {
+                        self.record().await?;
+                        return Ok(false);
+                    }
+                };
                 for body in bodies {
                     fault::point("openlineage.derived");
                     if !self.deliver(&body).await {

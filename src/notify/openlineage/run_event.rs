@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::columns::columns;
+use super::columns::{columns, is_table};
 use super::dataset::dataset;
 use super::facets;
 use crate::base::bounds::MAX_PAGE;
@@ -23,7 +23,7 @@ use crate::store::{LineageEdge, PageRequest, StoreError};
 /// The most datasets of one event. The others are in events of type `RUNNING` before it.
 const MAX_DATASETS: usize = 1_000;
 /// The most tables of one attempt whose columns are read.
-const MAX_SCHEMAS: usize = 100;
+const MAX_TABLES: usize = 100;
 
 /// Writes the events for one receiver.
 pub(super) struct Writer {
@@ -98,7 +98,7 @@ impl Writer {
             return Ok(vec![head.event(kind, Datasets::default())]);
         }
         let mut events = Vec::new();
-        let (mut request, mut sets, mut schemas) =
+        let (mut request, mut sets, mut tables) =
             (PageRequest { cursor: None, limit: MAX_PAGE }, Datasets::default(), 0);
         loop {
             let page = self.view.store.lineage(run, request.clone()).await?;
@@ -106,8 +106,8 @@ impl Writer {
                 if sets.len() >= MAX_DATASETS {
                     events.push(head.event("RUNNING", std::mem::take(&mut sets)));
                 }
-                let columns = if schemas < MAX_SCHEMAS { columns(&self.view, &edge.artifact).await } else { None };
-                schemas += usize::from(columns.is_some());
+                tables += usize::from(is_table(&edge.artifact));
+                let columns = if tables > MAX_TABLES { None } else { columns(&self.view, &edge.artifact).await };
                 sets.add(edge.kind, dataset(&self.view.pipeline(), &self.namespace, edge, columns.as_deref()));
             }
             request.cursor = page.next_cursor;
