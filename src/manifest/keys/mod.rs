@@ -2,6 +2,7 @@
 //! allowed values. The reader uses these tables to find unknown keys and to suggest the right ones,
 //! and the JSON Schema is generated from them.
 
+mod openlineage;
 mod resource;
 mod section;
 mod server;
@@ -18,6 +19,7 @@ use super::schema::{
     strings, text, variables, with_default, with_example, without_default, words,
 };
 use super::settings::{self, ChannelKind};
+pub(super) use openlineage::OPENLINEAGE;
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
@@ -85,6 +87,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
                 "notify",
                 &["notifications", "alerts", "on_failure"],
                 nodes("Who is told about failed runs and other things, by name.", notify),
+            ),
+            (
+                "openlineage",
+                &["lineage", "open_lineage", "marquez"],
+                nodes("Who gets OpenLineage events, by name.", object("An endpoint, or a file.", &OPENLINEAGE, &[])),
             ),
         ],
     }
@@ -442,7 +449,7 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 26] {
+fn all() -> [&'static Keys; 27] {
     [
         &ROOT,
         &PIPELINE,
@@ -470,6 +477,7 @@ fn all() -> [&'static Keys; 26] {
         &WEBHOOK,
         &SLACK,
         &EMAIL,
+        &OPENLINEAGE,
     ]
 }
 
