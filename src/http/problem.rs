@@ -245,7 +245,8 @@ impl From<StoreError> for Problem {
             | StoreError::InUse { .. }
             | StoreError::StateInUse { .. }
             | StoreError::ReadOnly { .. }
-            | StoreError::Lost { .. } => Self::unavailable(detail),
+            | StoreError::Lost { .. }
+            | StoreError::TakenOver { .. } => Self::unavailable(detail),
             StoreError::Corrupt(_) => Self::internal(detail),
         }
     }

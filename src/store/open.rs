@@ -9,7 +9,7 @@ use super::lock::HostLock;
 use super::logs;
 use super::sqlite::{SqliteStore, read_holder};
 use super::writable;
-use super::{Holder, HostLease, MetadataStore, Result, StoreError};
+use super::{Holder, HostLease, Loss, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
 use crate::manifest::StoreSpec;
 use crate::model::Durability;
@@ -71,7 +71,7 @@ impl HostLease for WithState {
         })
     }
 
-    async fn lost(&self) -> String {
+    async fn lost(&self) -> Loss {
         // Whoever removes the folder with the lock also removes the log, which reports its own
         // loss.
         self.lease.lost().await

@@ -2,12 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::page;
 use super::sql::{Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::model::{Page, Tick, TickOutcome};
 use crate::store::write::MAX_TICKS;
-use crate::store::{PageRequest, TickQuery};
+use crate::store::{PageRequest, TickQuery, page};
 
 /// How many ticks are dropped at once, which keeps dropping rare and short.
 const PRUNE_BATCH: u64 = 1_000;

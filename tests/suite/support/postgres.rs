@@ -1,15 +1,6 @@
-//! A PostgreSQL server that the tests of this process share, with a database for each test.
-//!
-//! The server is that of `scripts/test-postgres`, which starts it and stops it when its standard
-//! input ends. This process holds the other end, so the server stops when the process ends,
-//! whether its tests pass, panic or are killed.
+//! Databases of the PostgreSQL server that the tests of this process share: one for each test.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::{SinkExt as _, pin_mut};
@@ -18,33 +9,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row};
 use tokio_util::bytes::Bytes;
 
-/// The server, and the script that runs it for as long as its standard input is open.
-struct Server {
-    port: u16,
-    /// Its certificate, as PEM.
-    certificate: String,
-    _script: Child,
-}
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-postgres");
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = made.cert.pem();
-        // The script copies both files before it prints the port.
-        let files = tempfile::tempdir().unwrap();
-        let [public, key] = ["server.crt", "server.key"].map(|name| files.path().join(name));
-        fs::write(&public, &certificate).unwrap();
-        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let mut command = Command::new(script);
-        let mut child = command.args([public, key]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().unwrap_or_else(|_| panic!("PostgreSQL does not start; see the output above"));
-        Server { port, certificate, _script: child }
-    })
-}
+use super::postgres_server::server;
 
 /// A database of its own for one test, with a connection to it. It is removed when this is dropped.
 pub(crate) struct Database {
