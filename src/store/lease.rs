@@ -67,8 +67,8 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// When it cannot be recorded.
     async fn announce(&self, address: &str) -> Result<()>;
 
-    /// Waits until the right is lost, and returns how. Returns within seconds of the loss, or of the
-    /// moment at which the store can be reached again. From then on nothing that this host writes is
-    /// certain to be kept, so the host stops.
+    /// Waits until the right is lost, and returns how. Returns within seconds of the loss, or of
+    /// the moment at which the store can be reached again. From then on nothing that this host
+    /// writes is certain to be kept, so the host stops.
     async fn lost(&self) -> Loss;
 }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use super::lock::HostLock;
 use super::logs;
-use super::sqlite::{SqliteStore, read_holder};
+use super::postgres::{self, PostgresStore};
+use super::sqlite::{self, SqliteStore};
 use super::writable;
 use super::{Holder, HostLease, Loss, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
@@ -24,14 +25,19 @@ pub struct HostStore {
 }
 
 /// Opens a store for writing, as its only host, and makes it if there is none. Raises the epoch.
-/// Blocks for some milliseconds.
+/// Blocks for some milliseconds if it is a file. One on a server may have a host that does not run
+/// any more; that takes some seconds to find out.
 ///
 /// # Errors
 /// [`StoreError::InUse`], with the name of the holder, if another host has it.
-pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<HostStore> {
+pub async fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<HostStore> {
     match spec {
         StoreSpec::Sqlite { path } => {
             let store = SqliteStore::open(path, durability, now)?;
+            Ok(HostStore { lease: Arc::clone(&store) as _, store })
+        }
+        StoreSpec::Postgres { url, password, schema } => {
+            let store = PostgresStore::open(url, password.as_ref(), schema, durability, now).await?;
             Ok(HostStore { lease: Arc::clone(&store) as _, store })
         }
     }
@@ -43,8 +49,8 @@ pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<
 /// # Errors
 /// As [`open`]; [`StoreError::StateInUse`], with the name of the holder, if a host with another
 /// store has the folder.
-pub fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
-    let HostStore { store, lease } = open(spec, durability, now)?;
+pub async fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
+    let HostStore { store, lease } = open(spec, durability, now).await?;
     let folder = state.join(logs::FOLDER);
     writable::make_folder(&folder)?;
     let lock = folder.join("host.lock");
@@ -83,10 +89,14 @@ impl HostLease for WithState {
 ///
 /// # Errors
 /// When it cannot be read, or another version of this program made it.
-pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>> {
+pub async fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>> {
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
         StoreSpec::Sqlite { path } => Ok(Some(SqliteStore::open_read_only(path)?)),
+        StoreSpec::Postgres { url, password, schema } => {
+            let store = PostgresStore::open_read_only(url, password.as_ref(), schema).await?;
+            Ok(store.map(|store| store as _))
+        }
     }
 }
 
@@ -95,15 +105,16 @@ pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>
 /// # Errors
 /// [`StoreError`] if it cannot be made.
 pub fn empty(folder: &Path, now: Timestamp) -> Result<Arc<dyn MetadataStore>> {
-    Ok(open(&StoreSpec::Sqlite { path: folder.join("empty.db") }, Durability::Normal, now)?.store)
+    Ok(SqliteStore::open(&folder.join("empty.db"), Durability::Normal, now)?)
 }
 
 /// The host that has a store open for writing; `None` if there is none.
 ///
 /// # Errors
 /// When that cannot be found out.
-pub fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
+pub async fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
     match spec {
-        StoreSpec::Sqlite { path } => read_holder(path),
+        StoreSpec::Sqlite { path } => sqlite::read_holder(path),
+        StoreSpec::Postgres { url, password, schema } => postgres::read_holder(url, password.as_ref(), schema).await,
     }
 }

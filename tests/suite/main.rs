@@ -69,6 +69,7 @@ mod page_trigger;
 mod pauses;
 mod penguins;
 mod polyglot;
+mod postgres_store;
 mod power_cut;
 mod programs;
 mod proxy;

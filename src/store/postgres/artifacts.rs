@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use tokio::try_join;
+
 use super::db::Db;
 use super::events;
-use super::sql::{Row, Value, Work, params};
+use super::sql::{Bind as _, Row, Value, Work, params};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{Artifact, ArtifactState, KnownPath, Page, Pending};
@@ -91,31 +93,20 @@ pub(super) struct Paths {
 impl Paths {
     /// Reads what is on record about these paths.
     pub(super) async fn read(db: &Db, resource: &str, paths: Vec<String>) -> Work<Self> {
-        let mut found = Self::default();
-        let sql = "SELECT a.path, a.seq, a.id, a.version, a.digest, a.size, a.state, a.reason, a.placed, a.stamp,
+        let current = "SELECT a.path, a.seq, a.id, a.version, a.digest, a.size, a.state, a.reason, a.placed, a.stamp,
             a.visible FROM unnest($2::text[]) p (path) JOIN artifacts a
             ON a.resource = $1 AND a.path = p.path COLLATE \"C\" AND a.ended IS NULL";
-        let values = params![resource, paths];
-        for row in db.rows(sql, &values).await? {
-            let version = CurrentVersion {
-                seq: row.get(1)?,
-                id: row.get(2)?,
-                version: row.get(3)?,
-                digest: row.get(4)?,
-                size: row.get(5)?,
-                state: row.get(6)?,
-                reason: row.get(7)?,
-                placed: row.get(8)?,
-                stamp: row.get(9)?,
-                visible: row.get(10)?,
-            };
-            found.current.insert(row.get(0)?, version);
-        }
-        let sql = "SELECT p.path, greatest(
+        let highest = "SELECT p.path, greatest(
             (SELECT max(a.version) FROM artifacts a WHERE a.resource = $1 AND a.path = p.path COLLATE \"C\"),
             (SELECT max(o.version) FROM old_places o WHERE o.resource = $1 AND o.path = p.path COLLATE \"C\"))
             FROM unnest($2::text[]) p (path)";
-        for row in db.rows(sql, &values).await? {
+        let values = params![resource, paths];
+        let (current, highest) = try_join!(db.rows(current, &values), db.rows(highest, &values))?;
+        let mut found = Self::default();
+        for row in current {
+            found.current.insert(row.get(0)?, current_version(&row)?);
+        }
+        for row in highest {
             if let Some(highest) = row.get::<Option<u64>>(1)? {
                 found.highest.insert(row.get(0)?, highest);
             }
@@ -143,6 +134,21 @@ impl Paths {
         self.highest.insert(path.to_owned(), version.version.max(self.highest(path)));
         self.current.insert(path.to_owned(), version);
     }
+}
+
+fn current_version(row: &Row) -> Work<CurrentVersion> {
+    Ok(CurrentVersion {
+        seq: row.get(1)?,
+        id: row.get(2)?,
+        version: row.get(3)?,
+        digest: row.get(4)?,
+        size: row.get(5)?,
+        state: row.get(6)?,
+        reason: row.get(7)?,
+        placed: row.get(8)?,
+        stamp: row.get(9)?,
+        visible: row.get(10)?,
+    })
 }
 
 /// A version to put on record.
@@ -304,12 +310,9 @@ pub(super) async fn inputs_after(db: &Db, run: RunId, after: i64, limit: usize) 
         " FROM given g JOIN artifacts a ON a.seq = g.artifact
           WHERE g.run = (SELECT number FROM runs WHERE id = $1) AND g.artifact > $2 ORDER BY g.artifact LIMIT $3"
     );
-    let mut found = Vec::new();
-    for sql in [claimed, given] {
-        for row in db.rows(sql, &params![run, after, limit]).await? {
-            found.push(numbered(&row)?);
-        }
-    }
+    let values = params![run, after, limit];
+    let (claimed, given) = try_join!(db.rows(claimed, &values), db.rows(given, &values))?;
+    let mut found = claimed.iter().chain(&given).map(numbered).collect::<Work<Vec<_>>>()?;
     found.sort_by_key(|(seq, _)| *seq);
     found.truncate(limit);
     Ok(found)
@@ -387,11 +390,12 @@ async fn select(db: &Db, query: &ArtifactQuery, given: bool, before: i64, limit:
         term("a.state = ?", Value::Text(state.as_str().to_owned()));
     }
     term(&format!("{key} < ?"), Value::Int(before));
+    values.push(limit.bind());
     let sql = format!(
-        // The limit is part of the text, because the planner should know it.
-        "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {limit}",
+        "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT ${}",
         artifact_columns!(),
         terms.join(" AND "),
+        values.len()
     );
     db.rows(&sql, &values).await?.iter().map(numbered).collect()
 }

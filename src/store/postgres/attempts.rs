@@ -1,4 +1,5 @@
-//! Attempts: the check of the fencing token before each of their writes, their end, and their lists.
+//! Attempts: the check of the fencing token before each of their writes, their end, and their
+//! lists.
 
 use serde_json::json;
 

@@ -2,14 +2,14 @@
 //! server costs more than most statements.
 //!
 //! A statement whose answer is not needed is only noted ([`Db::later`]). The next one whose answer
-//! is needed takes all noted ones along, in their order, and so does the end of the transaction. The
-//! server executes them one after the other; the first error is the result.
+//! is needed takes all noted ones along, in their order, and so does the end of the transaction.
+//! The server executes them one after the other; the first error is the result.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use deadpool_postgres::{ClientWrapper, Object};
 use futures_util::{TryStreamExt as _, pin_mut};
@@ -36,12 +36,15 @@ type Answer = Result<(Vec<Row>, u64), tokio_postgres::Error>;
 pub(super) struct Db {
     client: Option<Object>,
     later: Mutex<Vec<Noted>>,
+    /// Held while statements are sent. Several may be asked at once, with `try_join!`, and what was
+    /// noted before comes before all of them.
+    sending: tokio::sync::Mutex<()>,
 }
 
 impl Db {
     /// Uses a connection for single statements, or for a transaction if `begin` begins one.
     pub(super) fn new(client: Object, begin: Option<&'static str>) -> Self {
-        let db = Self { client: Some(client), later: Mutex::default() };
+        let db = Self { client: Some(client), later: Mutex::default(), sending: tokio::sync::Mutex::default() };
         if let Some(begin) = begin {
             db.later(begin, &[]);
         }
@@ -100,32 +103,41 @@ impl Db {
         self.client.as_deref().ok_or_else(|| Fail::Connection("the connection is closed".to_owned()))
     }
 
-    /// Sends what is noted, and this statement.
+    /// Sends what is noted, and this statement, and returns the answer to it.
     async fn send(&self, sql: &str, values: &[Value]) -> Work<(Vec<Row>, u64)> {
-        self.later(sql.to_owned(), values);
-        Ok(self.flush().await?.unwrap_or_default())
-    }
-
-    /// Sends what is noted. Returns the answer to the last one.
-    async fn flush(&self) -> Work<Option<(Vec<Row>, u64)>> {
-        let noted = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(number) = noted.iter().flat_map(|it| &it.values).find_map(too_large) {
+        let sending = self.sending.lock().await;
+        let mut all = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        all.push(Noted { sql: sql.to_owned().into(), values: values.to_vec() });
+        if let Some(number) = all.iter().flat_map(|it| &it.values).find_map(too_large) {
             return Err(Fail::invalid(format!("{number} is too large: numbers are at most {}", i64::MAX)));
         }
         let client = self.client()?;
-        let mut last = None;
-        for group in noted.chunks(TOGETHER) {
-            let mut prepared = Vec::with_capacity(group.len());
-            for it in group {
-                prepared.push(client.prepare_cached(&it.sql).await?);
-            }
-            let requests = group.iter().zip(&prepared).map(|(it, statement)| run(client, statement, &it.values));
-            for answer in in_order(requests.collect()).await {
-                last = Some(answer?);
-            }
+        let mut prepared = Vec::with_capacity(all.len());
+        for it in &all {
+            #[cfg(test)]
+            super::plans::note(&it.sql);
+            prepared.push(client.prepare_cached(&it.sql).await?);
         }
-        Ok(last)
+        let groups = all.chunks(TOGETHER).len();
+        for (at, (noted, statements)) in all.chunks(TOGETHER).zip(prepared.chunks(TOGETHER)).enumerate() {
+            let mut requests = Vec::with_capacity(noted.len());
+            for (it, statement) in noted.iter().zip(statements) {
+                requests.push(run(client, statement, &it.values));
+            }
+            let mut group = Group::send(requests).await;
+            if at + 1 == groups {
+                // All is sent: a statement that another future sends now comes after it.
+                drop(sending);
+                return group.answers().await?.pop().ok_or_else(no_answer);
+            }
+            group.answers().await?;
+        }
+        Err(no_answer())
     }
+}
+
+fn no_answer() -> Fail {
+    Fail::Connection("the server did not answer".to_owned())
 }
 
 impl Drop for Db {
@@ -151,20 +163,36 @@ async fn run(client: &ClientWrapper, statement: &Statement, values: &[Value]) ->
     Ok((rows, answer.rows_affected().unwrap_or(0)))
 }
 
-/// Waits for all futures. Polls them in their order, so the requests are sent in this order.
-async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut waiting: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    poll_fn(|context| {
+/// Requests that were sent together.
+struct Group<F: Future>(Vec<(Pin<Box<F>>, Option<F::Output>)>);
+
+impl<T, F: Future<Output = Result<T, tokio_postgres::Error>>> Group<F> {
+    /// Sends requests in this order.
+    async fn send(requests: Vec<F>) -> Self {
+        let mut group = Self(requests.into_iter().map(|request| (Box::pin(request), None)).collect());
+        poll_fn(|context| {
+            group.poll(context);
+            Poll::Ready(())
+        })
+        .await;
+        group
+    }
+
+    /// Waits for the answers. Returns the first error, if there is one.
+    async fn answers(&mut self) -> Result<Vec<T>, tokio_postgres::Error> {
+        poll_fn(|context| if self.poll(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.0.drain(..).filter_map(|(_, answer)| answer).collect()
+    }
+
+    /// Polls all requests without an answer, in their order. Returns whether none is left.
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
         let mut is_done = true;
-        for (future, output) in waiting.iter_mut().filter(|(_, output)| output.is_none()) {
-            match future.as_mut().poll(context) {
-                Poll::Ready(value) => *output = Some(value),
+        for (request, answer) in self.0.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            match request.as_mut().poll(context) {
+                Poll::Ready(value) => *answer = Some(value),
                 Poll::Pending => is_done = false,
             }
         }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    waiting.into_iter().filter_map(|(_, output)| output).collect()
+        is_done
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::attempts::{Fenced, at_work};
 use super::db::Db;
 use super::events::{NewEvent, emit};
-use super::sql::{Row, Value, Work, params};
+use super::sql::{Bind as _, Row, Value, Work, params};
 use super::writer::Tx;
 use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, EventKind, Facts, Fence, MetricRecord, Page, ParamRecord, RunTag};
@@ -80,10 +80,11 @@ async fn list<T>(
         term("t.state =", Value::Text(AttemptState::Succeeded.as_str().to_owned()));
     }
     let limit = page::limit(request);
+    values.push((limit + 1).bind());
     let sql = format!(
-        "SELECT {columns} FROM {table} f {joins} WHERE {} ORDER BY f.seq DESC LIMIT {}",
+        "SELECT {columns} FROM {table} f {joins} WHERE {} ORDER BY f.seq DESC LIMIT ${}",
         terms.join(" AND "),
-        limit + 1
+        values.len()
     );
     let rows = db.rows(&sql, &values).await?;
     let items: Work<Vec<_>> = rows.iter().map(|row| Ok((row.get(0)?, item(row)?))).collect();

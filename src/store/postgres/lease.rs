@@ -1,30 +1,30 @@
 //! One host for each store: a lease in the table `host`, which ends by the server's clock unless
 //! the host renews it.
 //!
-//! The lease says who may write; the epoch in `meta` makes sure of it. A host that takes over raises
-//! the epoch, and from then on every transaction of the host before it is refused, however late it
-//! notices. So a lease that has ended, because the server or the network was away, costs nothing
-//! if nobody has taken it: the host renews it and goes on.
+//! The lease says who may write; the epoch in `meta` makes sure of it. A host that takes over
+//! raises the epoch, and from then on every transaction of the host before it is refused, however
+//! late it notices. So a lease that has ended, because the server or the network was away, costs
+//! nothing if nobody has taken it: the host renews it and goes on.
 //!
 //! A thread with its own connection renews the lease, so neither a busy runtime nor a long
 //! transaction is in its way.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio::sync::{oneshot, watch};
 use tokio_postgres::{Client, Row};
 
 use super::connect::{Place, Use, no_connection};
-use super::db::Db;
 use super::events::{NewEvent, emit};
+use super::holder::describe;
 use super::sql::{Work, params};
 use super::writer::{Counters, Tx};
 use crate::base::Timestamp;
 use crate::model::{Durability, EventKind};
-use crate::store::{Holder, Result, StoreError};
+use crate::store::{Holder, Loss, Result, StoreError};
 
 /// How long a lease is valid after it was renewed, in seconds of the server.
 const VALID_SECS: i64 = 5;
@@ -34,34 +34,27 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const RENEW_WITHIN: Duration = Duration::from_secs(3);
 /// How long a host that ends tries to give the lease back.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+/// After this time without a renewal, a lease has ended whatever the server's clock says: someone
+/// may have set it back.
+const STALE_AFTER: Duration = Duration::from_secs(10);
 /// How often a starting host looks whether the lease of another one is renewed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-/// Returns the description of this process as the holder of a store.
-pub(super) fn this_host(now: Timestamp) -> Holder {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let machine = machine.map(|name| name.trim().to_owned());
-    Holder { pid: std::process::id(), started_at: now, listen: None, machine }
-}
-
-/// Describes the holder on record, for people.
-pub(super) fn describe(holder: Option<&str>) -> String {
-    let holder = holder.and_then(|text| serde_json::from_str::<Holder>(text).ok());
-    holder.map_or_else(|| "another host".to_owned(), |holder| holder.to_string())
-}
 
 /// Takes the lease, and raises the epoch. If another host has the lease, waits until it is renewed
 /// or has ended, which takes a few seconds at most.
 pub(super) async fn take(pool: &Pool, place: &Place, holder: &Holder, now: Timestamp) -> Result<(u64, Counters)> {
-    let mut seen: Option<String> = None;
+    // The end of the other host's lease when this one first looked, and when that was.
+    let mut seen: Option<(String, Instant)> = None;
     loop {
-        let attempt = try_take(pool, holder, now).await;
+        let stale = seen.as_ref().filter(|(_, since)| since.elapsed() > STALE_AFTER).map(|(until, _)| until.as_str());
+        let attempt = try_take(pool, holder, stale, now).await;
         match attempt.map_err(|fail| place.name(fail.into_store("raise the epoch")))? {
             Attempt::Taken(epoch, counters) => return Ok((epoch, counters)),
-            Attempt::Held { holder, until } if seen.as_ref().is_some_and(|before| *before != until) => {
+            Attempt::Held { holder, until } if seen.as_ref().is_some_and(|(before, _)| *before != until) => {
                 return Err(StoreError::InUse { store: place.to_string(), holder: describe(holder.as_deref()) });
             }
-            Attempt::Held { until, .. } => seen = Some(until),
+            Attempt::Held { until, .. } if seen.is_none() => seen = Some((until, Instant::now())),
+            Attempt::Held { .. } => {}
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -73,11 +66,13 @@ enum Attempt {
     Held { holder: Option<String>, until: String },
 }
 
-async fn try_take(pool: &Pool, holder: &Holder, now: Timestamp) -> Work<Attempt> {
+/// Takes the lease if it is free, has ended, or ends at `stale`.
+async fn try_take(pool: &Pool, holder: &Holder, stale: Option<&str>, now: Timestamp) -> Work<Attempt> {
     let client = pool.get().await.map_err(no_connection)?;
     let mut tx = Tx::begin(client, true).await?;
-    let sql = "SELECT until > clock_timestamp(), holder, until::text FROM host WHERE one FOR UPDATE";
-    let row = tx.db.one(sql, &[]).await?;
+    let sql = "SELECT until > clock_timestamp() AND until::text IS DISTINCT FROM $1, holder, until::text
+        FROM host WHERE one FOR UPDATE";
+    let row = tx.db.one(sql, &params![stale]).await?;
     if row.get::<Option<bool>>(0)? == Some(true) {
         let held = Attempt::Held { holder: row.get(1)?, until: row.get(2)? };
         tx.db.undo().await;
@@ -93,19 +88,6 @@ async fn try_take(pool: &Pool, holder: &Holder, now: Timestamp) -> Work<Attempt>
         until = clock_timestamp() + $3::bigint * interval '1 second' WHERE one";
     tx.db.later(sql, &params![epoch, serde_json::to_string(holder)?, VALID_SECS]);
     Ok(Attempt::Taken(epoch, tx.commit().await?))
-}
-
-/// The host that has the lease now; `None` if there is none.
-pub(super) async fn holder(db: &Db) -> Work<Option<Holder>> {
-    let sql = "SELECT holder FROM host WHERE one AND until > clock_timestamp()";
-    let text: Option<String> = db.row(sql, &[]).await?.map(|row| row.get(0)).transpose()?.flatten();
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
-}
-
-/// Records what this host says about itself.
-pub(super) async fn announce(db: &Db, epoch: u64, holder: &Holder) -> Work<()> {
-    let sql = "UPDATE host SET holder = $2 WHERE one AND epoch = $1";
-    db.execute(sql, &params![epoch, serde_json::to_string(holder)?]).await.map(drop)
 }
 
 /// A lease that is renewed until this is dropped, and given back then.
@@ -131,13 +113,13 @@ impl Lease {
         Ok(Self { lost, stop: Mutex::new(Some((stop, thread))) })
     }
 
-    /// Waits until another host has the lease, and says so.
-    pub(super) async fn lost(&self) -> String {
+    /// Waits until another host has the lease of this store, or the thread has ended unasked.
+    pub(super) async fn lost(&self, place: &Place) -> Loss {
         let mut lost = self.lost.clone();
-        // Fails when the thread has ended without a loss: then the store is being closed.
-        match lost.wait_for(Option::is_some).await.map(|by| by.clone()) {
-            Ok(Some(by)) => by,
-            _ => std::future::pending().await,
+        let by = lost.wait_for(Option::is_some).await.ok().and_then(|by| by.clone());
+        match by {
+            Some(by) => Loss::Host { store: place.to_string(), by },
+            None => Loss::Files("the thread that renews the lease panicked, which is a bug in Anacostia,".to_owned()),
         }
     }
 }

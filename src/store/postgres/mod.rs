@@ -1,17 +1,17 @@
 //! The PostgreSQL store: a schema in a database on a server.
 //!
-//! One connection writes ([`writer`]: a transaction for each write, one after the other), a few read
-//! ([`Place::pool`]: snapshots), and one host has the store at a time ([`lease`]). Every method of the
-//! trait is a function over one transaction, in the module of its subject, which has the name that
-//! it has in the SQLite store. This file only passes them to the connections.
+//! One connection writes ([`writer`]: a transaction for each write, one after the other), a few
+//! read ([`Place::pool`]: snapshots), and one host has the store at a time ([`lease`]). Every
+//! method of the trait is a function over one transaction, in the module of its subject, which has
+//! the name that it has in the SQLite store. This file only passes them to the connections.
 //!
 //! Once a method has returned, its write survives the death of this process. With
 //! [`Durability::Full`] the server syncs every commit; with [`Durability::Normal`] it does so only
 //! for the epoch and for commits that ask for it ([`Intent::synced`]), so the others of the last
 //! moments may be lost if its machine loses power.
 //!
-//! If the connection is lost, methods return [`StoreError::Unavailable`], and the next call connects
-//! again.
+//! If the connection is lost, methods return [`StoreError::Unavailable`], and the next call
+//! connects again.
 //!
 //! [`Durability::Full`]: crate::model::Durability::Full
 //! [`Durability::Normal`]: crate::model::Durability::Normal
@@ -25,6 +25,7 @@ mod connect;
 mod db;
 mod events;
 mod facts;
+mod holder;
 mod lease;
 mod marks;
 mod migrations;
@@ -32,6 +33,8 @@ mod needed;
 mod notifications;
 mod open;
 mod pauses;
+#[cfg(test)]
+mod plans;
 mod publish;
 mod record;
 mod requests;
@@ -131,25 +134,35 @@ impl PostgresStore {
         writing.writer.write(step, synced, work).await
     }
 
+    /// Does `work` on one snapshot of the database.
     async fn read<T: Send>(
         &self,
         doing: &'static str,
         work: impl for<'d> FnOnce(&'d Db) -> BoxFuture<'d, Work<T>> + Send,
     ) -> Result<T> {
-        self.snapshot_of(work).await.map_err(|fail| fail.into_store(doing))
+        self.reading(Some(READ), work).await.map_err(|fail| fail.into_store(doing))
     }
 
-    /// Does `work` on one snapshot of the database.
-    async fn snapshot_of<T: Send>(
+    /// Does `work` that is one statement, and so needs no transaction.
+    async fn look<T: Send>(
         &self,
+        doing: &'static str,
+        work: impl for<'d> FnOnce(&'d Db) -> BoxFuture<'d, Work<T>> + Send,
+    ) -> Result<T> {
+        self.reading(None, work).await.map_err(|fail| fail.into_store(doing))
+    }
+
+    async fn reading<T: Send>(
+        &self,
+        begin: Option<&'static str>,
         work: impl for<'d> FnOnce(&'d Db) -> BoxFuture<'d, Work<T>> + Send,
     ) -> Work<T> {
         let client = self.readers.get().await.map_err(no_connection)?;
-        let db = Db::new(client, Some(READ));
+        let db = Db::new(client, begin);
         let found = AssertUnwindSafe(work(&db)).catch_unwind().await;
         let found = found.unwrap_or_else(|payload| Err(Fail::panicked(&*payload)));
         if found.is_ok() {
-            db.end(Some("COMMIT")).await?;
+            db.end(begin.map(|_| "COMMIT")).await?;
         } else {
             db.undo().await;
         }
@@ -168,7 +181,7 @@ impl HostLease for PostgresStore {
         };
         let announce = async {
             let db = Db::new(writing.writer.pool.get().await.map_err(no_connection)?, None);
-            lease::announce(&db, self.epoch, &holder).await?;
+            holder::announce(&db, self.epoch, &holder).await?;
             db.end(None).await
         };
         announce.await.map_err(|fail: Fail| fail.into_store("note the address in the lease"))
@@ -176,18 +189,18 @@ impl HostLease for PostgresStore {
 
     async fn lost(&self) -> Loss {
         let Some(writing) = &self.writing else { return std::future::pending().await };
-        Loss::Host { store: self.place.to_string(), by: writing.lease.lost().await }
+        writing.lease.lost(&self.place).await
     }
 }
 
 #[async_trait]
 impl GuestRecords for PostgresStore {
     async fn open_intents(&self) -> Result<Vec<PublishedOutput>> {
-        self.read("read what is being published", work!(db => attempts::open_intents(db).await)).await
+        self.look("read what is being published", work!(db => attempts::open_intents(db).await)).await
     }
 
     async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>> {
-        self.read("read an artifact", work!(db => artifacts::one(db, id).await)).await
+        self.look("read an artifact", work!(db => artifacts::one(db, id).await)).await
     }
 
     async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>> {
@@ -207,12 +220,12 @@ impl GuestRecords for PostgresStore {
 
     async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
         let resource = resource.to_owned();
-        self.read("list what waits in a resource", work!(db => artifacts::waiting(db, &resource, &page).await)).await
+        self.look("list what waits in a resource", work!(db => artifacts::waiting(db, &resource, &page).await)).await
     }
 
     async fn present_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
         let resource = resource.to_owned();
-        self.read("list what lies in a resource", work!(db => artifacts::present(db, &resource, &page).await)).await
+        self.look("list what lies in a resource", work!(db => artifacts::present(db, &resource, &page).await)).await
     }
 
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
@@ -251,11 +264,11 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn revision(&self, digest: Digest) -> Result<Option<Revision>> {
-        self.read("read a manifest", work!(db => settings::revision(db, digest).await)).await
+        self.look("read a manifest", work!(db => settings::revision(db, digest).await)).await
     }
 
     async fn paused(&self) -> Result<bool> {
-        self.read("read whether it is paused", work!(db => settings::paused(db).await)).await
+        self.look("read whether it is paused", work!(db => settings::paused(db).await)).await
     }
 
     async fn set_paused(&self, paused: bool, now: Timestamp) -> Result<()> {
@@ -273,7 +286,7 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn paused_nodes(&self) -> Result<Vec<Pause>> {
-        self.read("read what is paused", work!(db => pauses::all(db).await)).await
+        self.look("read what is paused", work!(db => pauses::all(db).await)).await
     }
 
     async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded> {
@@ -283,12 +296,12 @@ impl MetadataStore for PostgresStore {
 
     async fn cursor(&self, resource: &str) -> Result<Option<String>> {
         let resource = resource.to_owned();
-        self.read("read a resource's cursor", work!(db => settings::cursor(db, &resource).await)).await
+        self.look("read a resource's cursor", work!(db => settings::cursor(db, &resource).await)).await
     }
 
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>> {
         let resource = resource.to_owned();
-        self.read("read what is in a resource", work!(db => artifacts::known(db, &resource, &page).await)).await
+        self.look("read what is in a resource", work!(db => artifacts::known(db, &resource, &page).await)).await
     }
 
     async fn needed(&self, resource: &str, page: PageRequest) -> Result<Page<Digest>> {
@@ -372,7 +385,7 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn awaiting_approval(&self, page: PageRequest) -> Result<Page<AwaitingApproval>> {
-        self.read("list what waits for approval", work!(db => approvals::awaiting(db, &page).await)).await
+        self.look("list what waits for approval", work!(db => approvals::awaiting(db, &page).await)).await
     }
 
     async fn take_over(&self, _now: Timestamp) -> Result<Vec<UnfinishedRun>> {
@@ -392,7 +405,7 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn count_inputs(&self, run: RunId) -> Result<u64> {
-        self.read("count the inputs of a run", work!(db => runs::count_inputs(db, run).await)).await
+        self.look("count the inputs of a run", work!(db => runs::count_inputs(db, run).await)).await
     }
 
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>> {
@@ -400,15 +413,15 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn run_summary(&self, id: RunId) -> Result<Option<Run>> {
-        self.read("read a run", work!(db => run_rows::find(db, id).await)).await
+        self.look("read a run", work!(db => run_rows::find(db, id).await)).await
     }
 
     async fn count_runs(&self, state: RunState) -> Result<u64> {
-        self.read("count runs", work!(db => runs::count(db, state).await)).await
+        self.look("count runs", work!(db => runs::count(db, state).await)).await
     }
 
     async fn run_by_number(&self, number: u64) -> Result<Option<RunId>> {
-        self.read("read a run", work!(db => Ok(run_rows::by_number(db, number).await?.map(|run| run.id)))).await
+        self.look("read a run", work!(db => Ok(run_rows::by_number(db, number).await?.map(|run| run.id)))).await
     }
 
     async fn lineage(&self, run: RunId, page: PageRequest) -> Result<Page<LineageEdge>> {
@@ -416,11 +429,11 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>> {
-        self.read("read who used an artifact", work!(db => attempts::uses(db, artifact, &page).await)).await
+        self.look("read who used an artifact", work!(db => attempts::uses(db, artifact, &page).await)).await
     }
 
     async fn writer(&self, artifact: ArtifactId) -> Result<Option<ArtifactUse>> {
-        self.read("read who wrote an artifact", work!(db => attempts::writer(db, artifact).await)).await
+        self.look("read who wrote an artifact", work!(db => attempts::writer(db, artifact).await)).await
     }
 
     async fn resource_accesses(&self, resource: &str, limit: u32) -> Result<Vec<ResourceAccess>> {
@@ -454,11 +467,11 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>> {
-        self.read("list ticks", work!(db => ticks::list(db, &query, &page).await)).await
+        self.look("list ticks", work!(db => ticks::list(db, &query, &page).await)).await
     }
 
     async fn trigger_marks(&self) -> Result<Vec<TriggerMark>> {
-        self.read("read the marks of triggers", work!(db => marks::all(db).await)).await
+        self.look("read the marks of triggers", work!(db => marks::all(db).await)).await
     }
 
     async fn set_trigger_marks(&self, marks: Vec<TriggerMark>) -> Result<()> {
@@ -466,11 +479,11 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn ended_runs(&self, state: RunState, after: u64, before: u64, limit: u32) -> Result<Vec<EndedRun>> {
-        self.read("read which runs have ended", work!(db => marks::ended(db, state, after, before, limit).await)).await
+        self.look("read which runs have ended", work!(db => marks::ended(db, state, after, before, limit).await)).await
     }
 
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>> {
-        self.read("read events", work!(db => events::after(db, after, run, limit).await)).await
+        self.look("read events", work!(db => events::after(db, after, run, limit).await)).await
     }
 
     async fn oldest_event(&self) -> Result<u64> {
@@ -484,7 +497,7 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn notified(&self) -> Result<Option<u64>> {
-        self.read("read which events were examined", work!(db => notifications::cursor(db).await)).await
+        self.look("read which events were examined", work!(db => notifications::cursor(db).await)).await
     }
 
     async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()> {
@@ -492,7 +505,7 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn told_outages(&self) -> Result<Vec<(String, String)>> {
-        self.read("read who was told about outages", work!(db => notifications::told_outages(db).await)).await
+        self.look("read who was told about outages", work!(db => notifications::told_outages(db).await)).await
     }
 
     async fn note_reachable(&self, resource: &str) -> Result<()> {
@@ -506,7 +519,7 @@ impl MetadataStore for PostgresStore {
 
     async fn waiting_notifications(&self, name: &str, limit: u32) -> Result<Vec<Notification>> {
         let name = name.to_owned();
-        self.read("list notifications to deliver", work!(db => notifications::waiting(db, &name, limit).await)).await
+        self.look("list notifications to deliver", work!(db => notifications::waiting(db, &name, limit).await)).await
     }
 
     async fn last_notification(
@@ -516,7 +529,7 @@ impl MetadataStore for PostgresStore {
         resource: Option<&str>,
     ) -> Result<Option<Notification>> {
         let (name, resource) = (name.to_owned(), resource.map(str::to_owned));
-        self.read(
+        self.look(
             "read the last notification",
             work!(db => notifications::last(db, &name, cause, resource.as_deref()).await),
         )
@@ -524,7 +537,7 @@ impl MetadataStore for PostgresStore {
     }
 
     async fn notifications(&self, query: NotificationQuery, page: PageRequest) -> Result<Page<Notification>> {
-        self.read("list notifications", work!(db => notifications::list(db, &query, &page).await)).await
+        self.look("list notifications", work!(db => notifications::list(db, &query, &page).await)).await
     }
 
     async fn unfinished_logs(&self) -> Result<Vec<LogRange>> {

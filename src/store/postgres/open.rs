@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::connect::{Place, Use};
 use super::db::Db;
+use super::holder;
 use super::lease::{self, Lease};
 use super::migrations::{self, SCRIPTS, Standing};
 use super::writer::Writer;
@@ -35,7 +36,7 @@ impl PostgresStore {
         let client = place.first(&pool).await?;
         migrations::migrate(&client, &place).await?;
         drop(client);
-        let holder = lease::this_host(now);
+        let holder = holder::this_host(now);
         let (epoch, counters) = lease::take(&pool, &place, &holder, now).await?;
         let lease = Lease::keep(place.clone(), epoch)?;
         let (newest, told) = watch::channel(counters.event);
@@ -50,8 +51,8 @@ impl PostgresStore {
     /// [`crate::store::MetadataStore::newest_event`] stays where it was at opening.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the server cannot be reached; [`StoreError::Corrupt`] if it is
-    /// not a store, or has another version.
+    /// [`StoreError::Unavailable`] if the server cannot be reached; [`StoreError::Corrupt`] if it
+    /// is not a store, or has another version.
     pub async fn open_read_only(url: &str, password: Option<&SecretSource>, schema: &str) -> Result<Option<Arc<Self>>> {
         let place = Place::of(url, password, schema).await?;
         let readers = place.pool(Use::Read)?;
@@ -91,5 +92,5 @@ pub async fn read_holder(url: &str, password: Option<&SecretSource>, schema: &st
         return Ok(None);
     }
     let db = Db::new(client, None);
-    lease::holder(&db).await.map_err(|fail| place.name(fail.into_store("read who has it")))
+    holder::on_record(&db).await.map_err(|fail| place.name(fail.into_store("read who has it")))
 }

@@ -1,6 +1,7 @@
 //! Records the observations of resources.
 
 use serde_json::json;
+use tokio::try_join;
 
 use super::artifacts::{self, Change, CurrentVersion, NOT_VISIBLE, NewVersion, Paths, end, pending_as_of};
 use super::events::{NewEvent, emit};
@@ -14,8 +15,8 @@ use crate::store::{Batch, Recorded};
 /// Records a batch of observations, in order. A repeat returns the first answer.
 pub(super) async fn record(tx: &mut Tx, resource: &str, batch: &Batch, now: Timestamp) -> Work<Recorded> {
     let Batch { id, seen, as_of, cursor } = batch;
-    let before = recorded_before(tx, resource, *id).await?;
-    let paths = Paths::read(&tx.db, resource, paths_of(seen)).await?;
+    let paths = Paths::read(&tx.db, resource, paths_of(seen));
+    let (before, paths) = try_join!(recorded_before(tx, resource, *id), paths)?;
     let mut recorder = Recorder { tx, paths, resource, as_of: *as_of, now, new: 0, change: Change::default() };
     let mut outdated = Vec::new();
     for (at, observation) in seen.iter().enumerate() {

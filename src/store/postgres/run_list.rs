@@ -263,13 +263,15 @@ async fn walk(
     let outer = if query.sort.by_duration() { by } else { format!("r.number{direction}") };
     let sql = format!(
         "SELECT {}, r.duration FROM (SELECT r.*, {fits} AS fits {walk} LIMIT {MAX_RUNS_LOOKED_AT}) r
-        WHERE r.fits ORDER BY {outer} LIMIT {enough}",
-        run_fields!()
+        WHERE r.fits ORDER BY {outer} LIMIT ${}",
+        run_fields!(),
+        values.0.len() + 1
     );
     let key = |row: &Row, duration: usize| -> Work<Key> {
         Ok(Key((if query.sort.by_duration() { row.get(duration)? } else { 0 }, row.get(0)?)))
     };
-    let rows = db.rows(&sql, &values.0).await?;
+    let with_limit: Vec<Value> = values.0.iter().cloned().chain([enough.bind()]).collect();
+    let rows = db.rows(&sql, &with_limit).await?;
     let found = rows.iter().map(|row| Ok((key(row, 14)?, run(row)?))).collect::<Work<Vec<_>>>()?;
     if found.len() == enough {
         return Ok(Walked { found, given_up: None });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
+use tokio::try_join;
 
 use super::artifacts::{self, pending_as_of};
 use super::db::Db;
@@ -39,8 +40,7 @@ pub(super) async fn count(db: &Db, state: RunState) -> Work<u64> {
 /// One run with its actions and attempts.
 pub(super) async fn progress(db: &Db, id: RunId) -> Work<Option<RunDetail>> {
     let Some(run) = find(db, id).await? else { return Ok(None) };
-    let actions = actions(db, run.number).await?;
-    let attempts = attempts::of_run(db, &run).await?;
+    let (actions, attempts) = try_join!(actions(db, run.number), attempts::of_run(db, &run))?;
     Ok(Some(RunDetail { run, actions, attempts }))
 }
 
@@ -48,9 +48,10 @@ pub(super) async fn progress(db: &Db, id: RunId) -> Work<Option<RunDetail>> {
 async fn actions(db: &Db, number: u64) -> Work<Vec<RunAction>> {
     let sql = "SELECT position, name, state, reason, attempts, tries, crashes, retry_at, skipped_rest
         FROM run_actions WHERE run = $1";
-    let mut approvals = approvals::of_run(db, number).await?;
+    let values = params![number];
+    let (mut approvals, rows) = try_join!(approvals::of_run(db, number), db.rows(sql, &values))?;
     let mut actions: Vec<(u64, RunAction)> = Vec::new();
-    for row in db.rows(sql, &params![number]).await? {
+    for row in rows {
         actions.push((row.get(0)?, action(&row, &mut approvals)?));
     }
     actions.sort_by_key(|(position, _)| *position);
@@ -75,10 +76,13 @@ fn action(row: &Row, approvals: &mut BTreeMap<String, Vec<Approval>>) -> Work<Ru
 /// Creates a run and claims its inputs; `None` if a claim finds too few. A repeat returns the first
 /// answer.
 pub(super) async fn create(tx: &mut Tx, new: NewRun, now: Timestamp) -> Work<Option<CreatedRun>> {
-    if let Some(run) = find(&tx.db, new.id).await? {
+    let known = "SELECT 1 FROM revisions WHERE digest = $1";
+    let digest = params![new.revision];
+    let (run, is_known) = try_join!(find(&tx.db, new.id), tx.db.exists(known, &digest))?;
+    if let Some(run) = run {
         return created_before(tx, run, new).await.map(Some);
     }
-    if !tx.db.exists("SELECT 1 FROM revisions WHERE digest = $1", &params![new.revision]).await? {
+    if !is_known {
         return Err(Fail::invalid(format!("manifest {} is not on record; register it before its runs", new.revision)));
     }
     for (index, claim) in new.claims.iter().enumerate() {

@@ -18,8 +18,8 @@ use crate::store::{Batch, GuestRecords as _, HostLease as _, Loss, MetadataStore
 #[expect(dead_code, reason = "only the tests of TLS need the certificate")]
 mod postgres_server;
 
-/// A schema of its own for one test. The server, and with it the schema, is removed when the process
-/// ends.
+/// A schema of its own for one test. The server, and with it the schema, is removed when the
+/// process ends.
 pub(super) struct Schema {
     name: String,
 }
@@ -31,12 +31,17 @@ impl Schema {
     }
 
     /// The URL of the database. The connections of the store have the name of the schema.
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!(
             "postgres://postgres@127.0.0.1:{}/postgres?application_name={}",
             postgres_server::server().port,
             self.name
         )
+    }
+
+    /// The name of the schema.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     async fn try_host(&self) -> Result<Arc<PostgresStore>> {
@@ -149,9 +154,15 @@ async fn a_host_that_another_one_has_taken_over_is_told_and_writes_nothing() {
     let schema = Schema::new();
     let old = schema.host().await;
     record(&old, "a").await.unwrap();
-    // As if the old host had been cut off for so long that its lease has ended.
-    schema.execute("UPDATE host SET until = now() - interval '1 second'").await;
-    let new = schema.host().await;
+    // As if the old host had been cut off for so long that its lease has ended. It may renew the
+    // lease in between.
+    let new = loop {
+        schema.execute("UPDATE host SET until = now() - interval '1 second'").await;
+        match schema.try_host().await {
+            Err(StoreError::InUse { .. }) => {}
+            opened => break opened.unwrap(),
+        }
+    };
     let error = record(&old, "b").await.unwrap_err();
     let by = format!("process {} on ", std::process::id());
     let said = error.to_string();
@@ -176,6 +187,14 @@ async fn a_lease_that_is_not_renewed_ends_within_seconds() {
     let store = schema.host().await;
     assert_eq!(store.epoch(), 2);
     assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_not_renewed_ends_even_if_the_clock_of_the_server_was_set_back() {
+    let schema = Schema::new();
+    drop(schema.host().await);
+    schema.execute("UPDATE host SET holder = '{}', until = now() + interval '1 hour'").await;
+    assert_eq!(schema.host().await.epoch(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,7 +231,7 @@ async fn a_write_or_a_read_that_panics_is_undone_and_the_store_goes_on() {
                 Box::pin(async move {
                     tx.db.later("INSERT INTO claims VALUES (gen_random_uuid(), 1)", &[]);
                     tx.at.event += 1;
-                    tx.db.execute("UPDATE meta SET paused = true", &[]).await?;
+                    tx.db.execute("UPDATE meta SET paused = true WHERE one", &[]).await?;
                     panic!("no luck")
                 })
             })

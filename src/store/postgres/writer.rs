@@ -1,8 +1,8 @@
 //! The one connection that writes.
 //!
 //! Each write is a transaction that begins by locking the row of `meta`. So transactions of all
-//! hosts follow one another, none waits for two locks, and the counters in that row are dense and in
-//! the order of the commits. The row also has the epoch: a host whose epoch is not on record any
+//! hosts follow one another, none waits for two locks, and the counters in that row are dense and
+//! in the order of the commits. The row also has the epoch: a host whose epoch is not on record any
 //! more is refused, whatever it wants to write.
 //!
 //! Callers wait for the connection in the order in which they come. A write is a task of its own,
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::connect::{Place, no_connection};
 use super::db::Db;
+use super::holder;
 use super::sql::{Fail, Work, params};
 use crate::base::fault;
 use crate::store::steps::Step;
@@ -126,7 +127,7 @@ impl Writer {
         let client = self.pool.get().await.map_err(no_connection)?;
         let mut tx = Tx::begin(client, synced).await?;
         if tx.epoch != self.epoch {
-            let error = StoreError::TakenOver { store: self.place.to_string(), by: holder_of(&tx.db).await? };
+            let error = StoreError::TakenOver { store: self.place.to_string(), by: holder::last(&tx.db).await? };
             tx.db.undo().await;
             return Err(error.into());
         }
@@ -152,11 +153,4 @@ impl Writer {
             is_newer
         });
     }
-}
-
-/// Describes the host that has the store, for people.
-async fn holder_of(db: &Db) -> Work<String> {
-    let holder = db.row("SELECT holder FROM host WHERE one", &[]).await?;
-    let holder: Option<String> = holder.map(|row| row.get(0)).transpose()?.flatten();
-    Ok(super::lease::describe(holder.as_deref()))
 }
