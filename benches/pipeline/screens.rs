@@ -40,6 +40,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
         ("failed runs", "/runs?state=failed".to_owned()),
         ("the longest runs", "/runs?sort=longest".to_owned()),
         ("a run", format!("/runs/{middle}")),
+        ("… its graph", format!("/runs/{middle}/graph")),
         ("… its logs", format!("/runs/{middle}/logs")),
         ("… its artifacts", format!("/runs/{middle}/artifacts")),
         ("… its events", format!("/runs/{middle}/events")),

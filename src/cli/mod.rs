@@ -30,6 +30,7 @@ mod runtime;
 mod schema;
 mod show;
 mod sources;
+mod sql;
 mod trigger;
 mod triggers;
 mod writer;
@@ -85,6 +86,8 @@ enum Verb {
     Artifacts(artifacts::Verb),
     /// Show notifications: what was sent, to whom, and whether it arrived
     Notifications(notifications::Args),
+    /// Ask the records with SQL
+    Sql(sql::Args),
     /// Free disk space that is no longer needed
     Gc(gc::Args),
     /// Print the JSON Schema of `anacostia.toml`, for editors
@@ -137,6 +140,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Notifications(args) => notifications::notifications(args),
+        Verb::Sql(args) => sql::sql(&args),
         Verb::Gc(args) => gc::gc(&args),
         Verb::Schema(args) => schema::schema(&args),
         Verb::Component(verb) => component::component(verb),

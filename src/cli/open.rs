@@ -10,7 +10,7 @@ use super::runtime::runtime;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
-use crate::store::{self, Holder, HostStore, MetadataStore};
+use crate::store::{self, Holder, HostStore, MetadataStore, Views};
 
 /// Opens the store and the state folder for a host. Fails, with the name of the holder, if another
 /// one has either.
@@ -26,13 +26,21 @@ pub(crate) async fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<H
 /// Opens the store to look at it, also beside a host. `path` is the PATH that leads to the
 /// pipeline.
 pub(crate) async fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn MetadataStore>, Failure> {
-    store::open_read_only(&pipeline.store).await?.ok_or_else(|| {
-        let run = if path == "." { String::new() } else { format!(" {path}") };
-        Failure::usage(format!(
-            "nothing is on record yet: {} does not exist; start the pipeline with `anacostia run{run}`",
-            pipeline.store.location()
-        ))
-    })
+    store::open_read_only(&pipeline.store).await?.ok_or_else(|| nothing_yet(pipeline, path))
+}
+
+/// Opens the views of the store, also beside a host. `path` is the PATH that leads to the pipeline.
+/// Not for work on a runtime.
+pub(crate) fn views(pipeline: &Pipeline, path: &str) -> Result<Box<dyn Views>, Failure> {
+    store::open_views(&pipeline.store)?.ok_or_else(|| nothing_yet(pipeline, path))
+}
+
+fn nothing_yet(pipeline: &Pipeline, path: &str) -> Failure {
+    let run = if path == "." { String::new() } else { format!(" {path}") };
+    Failure::usage(format!(
+        "nothing is on record yet: {} does not exist; start the pipeline with `anacostia run{run}`",
+        pipeline.store.location()
+    ))
 }
 
 /// Returns the folders of compiled code: the user's, and the fallback if that is not writable.

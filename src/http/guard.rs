@@ -167,6 +167,9 @@ impl Guard {
 }
 
 /// Checks the bearer token.
+///
+/// Wrong tokens are not bounded. A bound that lets the right one pass would stop no guessing; one
+/// that does not would let a program with an old token shut out all others at its address.
 fn bearer(given: Option<&str>, expected: &Digest) -> Result<()> {
     let wrong = || Problem::unauthorized("send `Authorization: Bearer <token>`");
     let (scheme, token) = given.and_then(|given| given.split_once(' ')).ok_or_else(wrong)?;

@@ -3,8 +3,9 @@
 //! [`router`] builds the routes; [`serve`] accepts connections. A handler turns a request into a
 //! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
 //! module each: `guard` and `login` (access), `query` (parameters of the address), `base_path`,
-//! `problem` (errors and their status codes), `server` and `idle` (bounds on connections), `etag`,
-//! `encoding` and `request_id` (what every answer gets), `tls`, `openapi` (the document of routes).
+//! `problem` (errors and their status codes), `server`, `idle` and `patience` (bounds on
+//! connections), `etag`, `encoding` and `request_id` (what every answer gets), `tls`, `openapi`
+//! (the document of routes).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving all JSON from the model's types, because a run in the form
@@ -20,6 +21,7 @@ mod hosts;
 mod idle;
 mod login;
 mod openapi;
+mod patience;
 mod problem;
 mod query;
 mod readers;
@@ -48,6 +50,7 @@ use crate::scheduler::View;
 use problem::{Problem, nearest, shown};
 
 pub use login::{Login, LoginForm};
+pub use patience::Patience;
 pub use server::{serve, serve_routers};
 pub use tls::{Tls, TlsError};
 
@@ -69,6 +72,8 @@ pub struct ServeOptions {
     /// Recorder of what the parts of the host count through the `metrics` facade, for `/metrics`;
     /// see [`count_metrics`].
     pub recorder: Option<PrometheusHandle>,
+    /// How long it waits for clients.
+    pub patience: Patience,
 }
 
 /// Exports what is counted through the `metrics` facade at `/metrics`. Call it once per process.
@@ -91,6 +96,7 @@ struct App {
     /// The newest events, for all of them.
     recent: Arc<events::Recent>,
     started_at: Timestamp,
+    patience: Patience,
     stop: CancellationToken,
 }
 
@@ -104,6 +110,7 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
         event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
         recent,
         started_at: crate::base::Clock::now(&crate::base::SystemClock),
+        patience: options.patience,
         stop,
     };
     let routes = api::routes().with_state(app).merge(options.pages.clone()).fallback(async move |request: Request| {

@@ -2,8 +2,8 @@
 //!
 //! At the maximum number of connections, the one that has been idle for longest makes room for the
 //! next client. If none is idle, further clients wait in the system's queue. A connection is closed
-//! if the client sends nothing for [`HEAD_TIMEOUT`], or reads nothing of its answer for
-//! [`STALL_TIMEOUT_MS`].
+//! if the client does not send a request, or does not read its answer, for as long as [`Patience`]
+//! says.
 
 use std::io;
 use std::sync::Arc;
@@ -25,21 +25,16 @@ use tokio_util::sync::CancellationToken;
 use super::idle::{IdleConnections, Seat};
 use super::login::Peer;
 use super::tls::Tls;
-use super::{MAX_EVENT_CLIENTS, ServeOptions, router};
+use super::{MAX_EVENT_CLIENTS, Patience, ServeOptions, router};
 use crate::base::fault;
 use crate::scheduler::View;
 
 /// Maximum number of connections at once.
 const MAX_CONNECTIONS: usize = MAX_EVENT_CLIENTS + 256;
-/// How long a request's head may take to arrive, and how long a connection may stay open between
-/// requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Maximum number of bytes that are read ahead, and that wait to be sent, for each connection.
 const BUFFER_BYTES: usize = 64 << 10;
-/// How long a client may read nothing of what is sent to it, in milliseconds.
-const STALL_TIMEOUT_MS: u32 = 60_000;
 /// How long open requests may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long a connection may take to close when another one needs its place.
@@ -57,9 +52,9 @@ pub async fn serve(
     options: ServeOptions,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let tls = options.tls.clone();
+    let (tls, patience) = (options.tls.clone(), options.patience);
     let router = router(view, options, listener.local_addr()?, stop.clone());
-    serve_routers(listener, tls, watch::Sender::new(router).subscribe(), stop).await;
+    serve_routers(listener, tls, patience, watch::Sender::new(router).subscribe(), stop).await;
     Ok(())
 }
 
@@ -68,6 +63,7 @@ pub async fn serve(
 pub async fn serve_routers(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    patience: Patience,
     routers: watch::Receiver<Router>,
     stop: CancellationToken,
 ) {
@@ -78,7 +74,7 @@ pub async fn serve_routers(
         fault::panic_point("http.accept");
         let seat = idle.add(number);
         number += 1;
-        let serving = Serving { router: routers.borrow().clone(), stop: stop.clone(), seat };
+        let serving = Serving { router: routers.borrow().clone(), patience, stop: stop.clone(), seat };
         connections.spawn(connection(stream, tls.clone(), serving, place));
         while connections.try_join_next().is_some() {}
     }
@@ -132,6 +128,7 @@ async fn place(places: &Arc<Semaphore>, idle: &IdleConnections) -> Option<OwnedS
 /// What a connection needs to be served.
 struct Serving {
     router: Router,
+    patience: Patience,
     stop: CancellationToken,
     seat: Arc<Seat>,
 }
@@ -140,12 +137,12 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, serving: Serving, 
     // Both improve the connection, but it works without them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_TIMEOUT_MS);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, in_millis(serving.patience.stall));
     let peer = stream.peer_addr().ok().map(|peer| Peer(peer.ip().to_canonical()));
     let Some(tls) = tls else { return serving.serve(stream, peer).await };
     let handshake = async { tls.acceptor().await.accept(stream).await };
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(HEAD_TIMEOUT, handshake) => shaken,
+        shaken = tokio::time::timeout(serving.patience.head, handshake) => shaken,
         () = serving.stop.cancelled() => return,
         () = serving.seat.asked_to_leave() => return,
     };
@@ -156,9 +153,15 @@ async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, serving: Serving, 
     }
 }
 
+/// Returns the time as the system takes it, which counts from 1: 0 would be its own default.
+#[cfg(target_os = "linux")]
+fn in_millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
 impl Serving {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Option<Peer>) {
-        let Self { router, stop, seat } = self;
+        let Self { router, patience, stop, seat } = self;
         let router = TowerToHyperService::new(router);
         let service = service_fn(|mut request: Request<Incoming>| {
             if let Some(peer) = peer {
@@ -169,7 +172,7 @@ impl Serving {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(patience.head)
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::action::RunWhen;
+use super::action::{Limits, RunWhen};
 use super::condition::{AfterRun, Missed};
 use super::http::HttpMethod;
 use super::pipeline::Join;
@@ -154,6 +154,26 @@ pub(super) const HTTP_BODY: RangeInclusive<u64> = 1..=1 << 40;
 pub(super) const HTTP_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
 /// `limits.http_wait`.
 pub(super) const HTTP_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(1);
+
+impl Limits {
+    /// Returns the most that a manifest can set each limit to.
+    #[must_use]
+    pub fn most() -> Self {
+        let number = |most: &u64| u32::try_from(*most).unwrap_or(u32::MAX);
+        Self {
+            memory_bytes: *MEMORY.end(),
+            cpu: *TIME.end(),
+            wall: *TIME.end(),
+            output_bytes: *OUTPUT.end(),
+            log_bytes: *LOG.end(),
+            handles: number(HANDLES.end()),
+            metric_names: number(METRIC_NAMES.end()),
+            http_body_bytes: *HTTP_BODY.end(),
+            http_requests: number(HTTP_REQUESTS.end()),
+            http_wait: *HTTP_WAIT.end(),
+        }
+    }
+}
 
 /// Headers of a request that the host itself writes or that concern the connection. Secrets cannot
 /// be put there.

@@ -59,7 +59,7 @@ pub use kept_components::KeptComponents;
 pub use parts::Parts;
 pub use preview::preview_triggers;
 pub use reload::ReloadError;
-pub use retry_from::{actions_from, graph_of_run};
+pub use retry_from::{actions_from, graph_of_run, pipeline_of_run};
 pub use run_diff::diff_runs;
 pub use space::{GivenBack, Space};
 pub use supervise::supervise;

@@ -38,16 +38,22 @@ pub async fn actions_from(
 /// # Errors
 /// See [`actions_from`].
 pub async fn graph_of_run(store: &dyn MetadataStore, run: &Run, in_force: &Pipeline) -> Result<Graph> {
+    Ok(Graph::of(&pipeline_of_run(store, run, in_force).await?))
+}
+
+/// Returns the pipeline of the manifest that a run began with.
+///
+/// # Errors
+/// See [`actions_from`].
+pub async fn pipeline_of_run(store: &dyn MetadataStore, run: &Run, in_force: &Pipeline) -> Result<Pipeline> {
     let (revision, number) = (run.revision, run.number);
     let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
     let record = store.revision(revision).await?.ok_or_else(missing)?;
     let variable = |name: &str| std::env::var(name).ok();
-    let pipeline = parse_pinned(&record.manifest, &in_force.folder, &in_force.file, &variable)
-        .map_err(|problems| {
+    parse_pinned(&record.manifest, &in_force.folder, &in_force.file, &variable).map_err(|problems| {
         StoreError::Conflict(format!(
             "the manifest of run #{number} cannot be read here: set the variable that it names, or start the host, which \
              may have it, and ask again: {problems}"
         ))
-    })?;
-    Ok(Graph::of(&pipeline))
+    })
 }

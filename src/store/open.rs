@@ -7,8 +7,9 @@ use async_trait::async_trait;
 
 use super::lock::HostLock;
 use super::logs;
-use super::postgres::{self, PostgresStore};
-use super::sqlite::{self, SqliteStore};
+use super::postgres::{self, PostgresStore, PostgresViews};
+use super::sqlite::{self, SqliteStore, SqliteViews};
+use super::views::Views;
 use super::writable;
 use super::{Holder, HostLease, Loss, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
@@ -96,6 +97,22 @@ pub async fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataS
         StoreSpec::Postgres { url, password, schema } => {
             let store = PostgresStore::open_read_only(url, password.as_ref(), schema).await?;
             Ok(store.map(|store| store as _))
+        }
+    }
+}
+
+/// Opens the views of a store, even while a host is running. `None` if nothing was ever recorded
+/// there. Blocks, and is not for work on a runtime.
+///
+/// # Errors
+/// As [`open_read_only`].
+pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
+    match spec {
+        StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
+        StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteViews::open(path)?))),
+        StoreSpec::Postgres { url, password, schema } => {
+            let views = PostgresViews::open(url, password.as_ref(), schema)?;
+            Ok(views.map(|views| Box::new(views) as _))
         }
     }
 }

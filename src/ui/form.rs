@@ -21,7 +21,11 @@ pub(super) const UNREADABLE: &str = "the form could not be read";
 
 /// Reads a form. It is written like the query of an address.
 pub(super) async fn read<T: DeserializeOwned>(body: Body) -> Option<T> {
-    let bytes = tokio::time::timeout(FORM_TIMEOUT, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
+    read_within(FORM_TIMEOUT, body).await
+}
+
+async fn read_within<T: DeserializeOwned>(time: Duration, body: Body) -> Option<T> {
+    let bytes = tokio::time::timeout(time, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
     let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
     Some(Query::<T>::try_from_uri(&uri).ok()?.0)
 }
@@ -33,6 +37,11 @@ pub(super) fn lead_to(path: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Bytes;
+    use futures_util::stream::pending;
+
     use super::*;
 
     #[tokio::test]
@@ -42,5 +51,7 @@ mod tests {
         let large = format!("a={}", "x".repeat(MAX_FORM_BYTES));
         assert!(read::<Vec<(String, String)>>(Body::from(large)).await.is_none());
         assert!(read::<Vec<(String, String)>>(Body::from(vec![0xff])).await.is_none());
+        let silent = Body::from_stream(pending::<Result<Bytes, Infallible>>());
+        assert!(read_within::<Vec<(String, String)>>(Duration::from_millis(1), silent).await.is_none());
     }
 }

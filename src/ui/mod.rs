@@ -31,8 +31,9 @@ mod tone;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -43,7 +44,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 33] = [
+const TEMPLATES: [(&str, &str); 35] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -55,6 +56,7 @@ const TEMPLATES: [(&str, &str); 33] = [
     ("chart.html", include_str!("templates/chart.html")),
     ("charts_head.html", include_str!("templates/charts_head.html")),
     ("graph.html", include_str!("templates/graph.html")),
+    ("lineage.html", include_str!("templates/lineage.html")),
     ("trigger.html", include_str!("templates/trigger.html")),
     ("api.html", include_str!("templates/api.html")),
     ("action.html", include_str!("templates/action.html")),
@@ -67,6 +69,7 @@ const TEMPLATES: [(&str, &str); 33] = [
     ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
     ("artifact.html", include_str!("templates/artifact.html")),
     ("compare.html", include_str!("templates/compare.html")),
+    ("run_graph.html", include_str!("templates/run_graph.html")),
     ("run_events.html", include_str!("templates/run_events.html")),
     ("run_logs.html", include_str!("templates/run_logs.html")),
     ("run_metrics.html", include_str!("templates/run_metrics.html")),
@@ -78,6 +81,9 @@ const TEMPLATES: [(&str, &str); 33] = [
     ("trigger_page.html", include_str!("templates/trigger_page.html")),
     ("settings.html", include_str!("templates/settings.html")),
 ];
+
+/// Seconds after which a page that could not be made is loaded again.
+const RELOAD_SECS: &str = "5";
 
 /// State that the pages share.
 #[derive(Clone)]
@@ -115,6 +121,7 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/runs/metrics", get(pages::metrics::show))
         .route("/runs/compare", get(pages::compare::show))
         .route("/runs/{run}", get(pages::run::overview::show))
+        .route("/runs/{run}/graph", get(pages::run::graph::show))
         .route("/runs/{run}/logs", get(pages::run::logs::show))
         .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))
         .route("/runs/{run}/metrics", get(pages::run::metrics::show))
@@ -127,7 +134,20 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/api", get(pages::api::show))
         .route("/assets/{name}", get(assets::show))
         .fallback(missing)
+        .layer(from_fn(loaded_again))
         .with_state(pages))
+}
+
+/// Has the browser load a page again that could not be made, because the records could not be read:
+/// it comes by itself once they can. The answer to a form is not loaded again, because its address
+/// is none of a page.
+async fn loaded_again(request: Request, next: Next) -> Response {
+    let is_read = request.method() == Method::GET;
+    let mut response = next.run(request).await;
+    if is_read && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(RELOAD_SECS));
+    }
+    response
 }
 
 /// Returns the router of a host that starts: every address is a page that loads itself again until

@@ -393,7 +393,8 @@ impl Frame {
         frame.warnings = view.store.warnings();
         frame.state = Some(match (frame.paused, frame.not_ready.is_empty()) {
             (true, _) => ("stop", "paused"),
-            (false, false) => ("wait", "starting"),
+            (false, false) if is_starting(view, &frame.not_ready) => ("wait", "starting"),
+            (false, false) => ("wait", "not ready"),
             (false, true) => ("ok", "running"),
         });
         let first = PageRequest { cursor: None, limit: COUNTED_APPROVALS };
@@ -405,6 +406,14 @@ impl Frame {
         }
         Ok(frame)
     }
+}
+
+/// Returns whether these are the reasons of a host that starts: each is about a resource that is
+/// scanned for the first time.
+fn is_starting(view: &View, reasons: &[String]) -> bool {
+    let (pipeline, seen) = (view.pipeline(), view.control.watches());
+    let unseen = pipeline.resources.iter().filter(|it| it.watch && !seen.contains_key(&it.name)).count();
+    unseen == reasons.len()
 }
 
 impl PauseRow {

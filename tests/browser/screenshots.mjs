@@ -1,6 +1,6 @@
 // Takes a picture of each screen, wide and narrow, light and dark. scripts/screenshots starts it.
 //
-//   screenshots.mjs FOLDER
+//   screenshots.mjs FOLDER STATE
 import path from 'node:path';
 import { test } from 'node:test';
 
@@ -9,8 +9,8 @@ import { SCREENS } from './table.mjs';
 
 const SIZES = { wide: { width: 1440, height: 900 }, narrow: { width: 390, height: 844 } };
 
-const folder = process.argv[2];
-for (const [name, { penguins: place }, status] of SCREENS) {
+const [folder, state] = process.argv.slice(2);
+for (const [name, { [state]: place }, status] of SCREENS) {
   if (!place) continue;
   test(name, async () => {
     for (const [size, viewport] of Object.entries(SIZES)) {

@@ -1,7 +1,8 @@
 // The screens. A new one is one line: its name, and for each state of a pipeline in which it is
 // looked at, its address and texts that are seen on it; and the status of the answer if it is not
-// 200. screens.mjs checks them in the states `empty`, `full`, `large` and `token`;
-// scripts/screenshots takes pictures in the state `penguins`.
+// 200. screens.mjs checks them in the states `empty`, `full`, `runs`, `large` and `token`: `runs`
+// has the pages of the runs of the pipeline that is `full`. scripts/screenshots takes pictures in
+// the states `penguins` and `guarded`, which has a token.
 export const SCREENS = [
   ['pipeline', {
     empty: ['/', 'No runs yet.'],
@@ -10,11 +11,17 @@ export const SCREENS = [
     penguins: ['/'],
   }],
   ['runs', { empty: ['/runs'], full: ['/runs', 'failed', 'cancelled', 'running'], penguins: ['/runs'] }],
-  ['run', { full: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
-  ['run-logs', { full: ['/runs/4/logs', 'one line of many'], penguins: ['/runs/30/logs'] }],
-  ['run-events', { full: ['/runs/4/events', 'Events'], penguins: ['/runs/29/events'] }],
-  ['run-artifacts', { full: ['/runs/1/artifacts', 'Read and written'], penguins: ['/runs/29/artifacts'] }],
-  ['run-metrics', { full: ['/runs/1/metrics', 'loss'], penguins: ['/runs/29/metrics?before=3'] }],
+  ['run', { runs: ['/runs/1', 'succeeded', 'train'], penguins: ['/runs/1'] }],
+  ['run-failed', { runs: ['/runs/2', 'bill_length_mm', 'Retry', 'skipped:'], penguins: ['/runs/30', 'Retry'] }],
+  ['run-cancelled', { runs: ['/runs/3', 'It was cancelled', 'not reached: the run was cancelled'] }],
+  ['run-waiting', { runs: ['/runs/4', 'awaiting approval', 'Attempt 2', 'Approve'] }],
+  ['run-running', { runs: ['/runs/5', 'running', 'epoch 4 of 10', 'Cancel'] }],
+  ['run-graph', { runs: ['/runs/4/graph', 'awaiting approval', 'Each node leads to'], penguins: ['/runs/29/graph'] }],
+  ['run-failed-log', { runs: ['/runs/2/logs', 'reads the rows', 'failed'] }],
+  ['run-logs', { runs: ['/runs/4/logs', 'one line of many'], penguins: ['/runs/30/logs'] }],
+  ['run-events', { runs: ['/runs/4/events', 'Events'], penguins: ['/runs/29/events'] }],
+  ['run-artifacts', { runs: ['/runs/1/artifacts', 'Read and written', 'Lineage'], penguins: ['/runs/29/artifacts'] }],
+  ['run-metrics', { runs: ['/runs/1/metrics', 'loss'], penguins: ['/runs/29/metrics?before=3'] }],
   ['metrics', {
     empty: ['/runs/metrics', 'No run has recorded a metric.'],
     full: ['/runs/metrics', 'loss'],
@@ -36,9 +43,9 @@ export const SCREENS = [
   }],
   ['not-found', { full: ['/no-such-page', 'Not found'], penguins: ['/no-such-page'] }, 404],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired', 'Select a mark'], penguins: ['/resources/raw'] }],
-  ['trigger', { empty: ['/triggers/yearly', 'cron @yearly', 'What the trigger decided'] }],
+  ['trigger', { empty: ['/triggers/yearly', 'cron @yearly', 'What the trigger decided'], penguins: ['/triggers/yearly'] }],
   ['artifact', { full: ['artifact:raw', 'Lineage', 'Used by'], penguins: ['artifact:models'] }],
   ['api', { empty: ['/api', 'Starts a run.', 'OpenAPI 3.1'], penguins: ['/api'] }],
   ['action', { empty: ['/actions/train', 'not run yet'], full: ['/actions/train', 'bill_length_mm', 'as WIT'], penguins: ['/actions/train'] }],
-  ['login', { token: ['/runs?state=failed', 'gate asks for its token.'] }, 401],
+  ['login', { token: ['/runs?state=failed', 'gate asks for its token.'], guarded: ['/', 'penguins asks for its token.'] }, 401],
 ];

@@ -100,7 +100,10 @@ fn with_runs() -> TestApp {
     wait_for_states(&app, 1, &waits);
     assert_eq!(app.post("/api/v1/runs/1/actions/publish/approve").0, 200);
     wait_for_states(&app, 1, &["succeeded"; 4]);
-    trigger(&app, r#"[{"do":"fail","message":"<script>alert(2)</script> no such column: bill_length_mm"}]"#);
+    trigger(
+        &app,
+        r#"[{"do":"log","message":"reads the rows"},{"do":"fail","message":"<script>alert(2)</script> no such column: bill_length_mm"}]"#,
+    );
     wait_for_states(&app, 2, &["failed", "failed", "skipped", "skipped"]);
     trigger(&app, r#"[{"do":"done"}]"#);
     wait_for_states(&app, 3, &waits);
@@ -178,6 +181,34 @@ params = {{ steps = [] }}
     app
 }
 
+/// A resource that takes uploads, whose action tries to write to it, which it may not.
+fn inbox() -> TestApp {
+    let manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "inbox"
+[resources.inbox]
+kind = "http"
+push = true
+watch = true
+[triggers.yearly]
+cron = "@yearly"
+[actions.look]
+component = "worker.wasm"
+after = ["inbox"]
+reads = ["inbox"]
+params = { steps = [{ do = "expect", code = "denied", step = { do = "write", to = "inbox", path = "x" } }] }
+"#;
+    TestApp::new(manifest).with_guest("worker")
+}
+
+/// For scripts that ask for runs: starts one with these steps of all actions, and returns its
+/// number.
+fn start_run(app: &mut TestApp, steps: &str) -> String {
+    trigger(app, steps);
+    app.get("/api/v1/runs?limit=1")["items"][0]["number"].to_string()
+}
+
 /// For scripts that ask for nothing.
 fn nothing(_: &mut TestApp, what: &str) -> String {
     panic!("a script asks for {what}")
@@ -201,9 +232,18 @@ fn every_screen_of_an_empty_pipeline() {
 fn every_screen_of_a_pipeline_with_runs() {
     let mut app = with_runs();
     run("screens.mjs", &["full"], &mut app, nothing);
+    run("screens.mjs", &["runs"], &mut app, nothing);
     run("pipeline.mjs", &[], &mut app, nothing);
     run("charts.mjs", &[], &mut app, nothing);
     run("nodes.mjs", &[], &mut app, nothing);
+    run("run.mjs", &[], &mut app, start_run);
+}
+
+#[test]
+fn files_are_uploaded_and_moments_are_counted_down_to() {
+    let mut app = inbox();
+    app.start();
+    run("inbox.mjs", &[], &mut app, nothing);
 }
 
 #[test]
@@ -211,7 +251,12 @@ fn the_login_of_a_pipeline_with_a_token() {
     let mut app = gate_with(&format!("[server]\ntoken_sha256 = \"{}\"\n", Digest::of(TOKEN.as_bytes())));
     app.start();
     run("screens.mjs", &["token"], &mut app, nothing);
-    run("login.mjs", &[TOKEN], &mut app, nothing);
+    app.keep_address();
+    run("login.mjs", &[TOKEN], &mut app, |app, what| {
+        assert_eq!(what, "restart the host");
+        app.restart();
+        "done".to_owned()
+    });
 }
 
 #[test]

@@ -199,14 +199,20 @@ fn files_that_a_build_writes_do_not_trigger_a_build() {
     );
     let app = app(&command, READ);
     let (mut session, _) = ready(&app);
-    let at_start = builds(&app);
-    for number in 1..=3 {
+    let save = |session: &mut DevSession, number| {
         fs::write(app.path("src/a.wasm"), variant(number)).unwrap();
         assert_eq!(session.next("swapped")["digest"], digest(number));
+    };
+    // The first build may be followed by one more, because `src/made.rs` is new then. That one is
+    // over, or is the one of this save, when the save is swapped in.
+    save(&mut session, 1);
+    let at_start = builds(&app);
+    assert!(at_start <= 3, "{at_start} builds");
+    // More than the builds in a row after which changes are taken to be made by builds.
+    for number in 2..=6 {
+        save(&mut session, number);
     }
-    // The first build could be followed by one more, because `src/made.rs` was new then.
-    assert!(at_start <= 2, "{at_start} builds");
-    assert_eq!(builds(&app) - at_start, 3, "one build for each save");
+    assert_eq!(builds(&app) - at_start, 5, "one build for each save");
     assert_eq!(session.count("sources_keep_changing"), 0);
 }
 

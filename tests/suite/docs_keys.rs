@@ -23,7 +23,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 }
 
 /// Returns the rows of the table whose first heading is `heading`.
-fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+pub(crate) fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     let is_heading = |line: &&str| cells(line).is_some_and(|cells| cells[0] == heading);
     let rows = text.lines().skip_while(|line| !is_heading(line)).skip(2);
     let rows: Vec<_> = rows.map_while(cells).collect();
@@ -32,7 +32,7 @@ fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
 }
 
 /// Returns the texts in backticks.
-fn quoted(cell: &str) -> Vec<&str> {
+pub(crate) fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 

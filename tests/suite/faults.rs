@@ -335,7 +335,8 @@ fn a_full_disk_makes_the_host_unready_until_there_is_room() {
     let why = "Z: the metadata store failed to record what a resource saw: database or disk is full";
     assert!(reason.ends_with(why), "{reason}");
     let page = app.page();
-    assert!(page.contains("<strong>Not ready yet.</strong>") && page.contains(why), "{page}");
+    assert!(page.contains("<strong>Not ready.</strong>") && page.contains(why), "{page}");
+    assert!(page.contains("</svg> not ready</span>") && !page.contains("starting"), "{page}");
     let run = "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001";
     let asked = Instant::now();
     let (status, body, retry_after) = put(&app, run);
@@ -397,7 +398,7 @@ fn an_attempt_whose_log_cannot_be_written_is_handed_back() {
     let reasons = [format!("no attempt starts: {why}")];
     assert_eq!(not_ready(&app), reasons);
     assert_eq!(app.get("/api/v1/pipeline")["host"]["reasons"], serde_json::json!(reasons));
-    assert!(app.page().contains("<strong>Not ready yet.</strong>"));
+    assert!(app.page().contains("<strong>Not ready.</strong>"));
 
     fs::remove_file(&full).unwrap();
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));

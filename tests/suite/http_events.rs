@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use anacostia::base::RunId;
-use anacostia::http::MAX_EVENT_CLIENTS;
+use anacostia::http::{MAX_EVENT_CLIENTS, Patience};
 
 use crate::http_support::Server;
 
@@ -225,6 +226,19 @@ fn a_thousand_clients_cost_the_store_no_more_than_one() {
     // Requests are answered as before, and whoever has not read yet has missed nothing.
     assert_eq!(server.get("/api/v1/runs").status, 200);
     assert_eq!(ids(&stuck.messages(wanted.len())), wanted);
+}
+
+#[test]
+fn a_stream_without_messages_shows_that_it_is_still_there() {
+    let server = Server::patient(Patience { heartbeat: Duration::from_millis(50), ..Patience::default() });
+    let mut client = Client::open(&server, "", None);
+    client.messages(1);
+    for _ in 0..3 {
+        assert_eq!([client.line(), client.line()], [": still here", ""].map(|line| Some(line.to_owned())));
+    }
+    // Between two of them events come as always.
+    server.store.add_event(3, None);
+    assert_eq!(ids(&client.messages(1)), ["3-1"]);
 }
 
 /// Many systems let a process have 1,024 open files at first. Here both ends are in one process.

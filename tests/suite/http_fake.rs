@@ -40,6 +40,9 @@ pub(crate) struct FakeStore {
     pub(crate) inputs: Mutex<BTreeMap<RunId, Vec<Artifact>>>,
     pub(crate) artifacts: Mutex<Vec<Artifact>>,
     pub(crate) ticks: Mutex<Vec<Tick>>,
+    pub(crate) revisions: Mutex<Vec<Revision>>,
+    pub(crate) lineage: Mutex<Vec<LineageEdge>>,
+    pub(crate) accesses: Mutex<Vec<ResourceAccess>>,
     pub(crate) awaiting: Mutex<Vec<AwaitingApproval>>,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) paused: Mutex<bool>,
@@ -58,6 +61,9 @@ impl Default for FakeStore {
             inputs: Mutex::default(),
             artifacts: Mutex::default(),
             ticks: Mutex::default(),
+            revisions: Mutex::default(),
+            lineage: Mutex::default(),
+            accesses: Mutex::default(),
             awaiting: Mutex::default(),
             pending: Mutex::default(),
             paused: Mutex::default(),
@@ -222,8 +228,8 @@ impl MetadataStore for FakeStore {
         Ok(Vec::new())
     }
 
-    async fn lineage(&self, _run: RunId, _page: PageRequest) -> Stored<Page<LineageEdge>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
+    async fn lineage(&self, _run: RunId, request: PageRequest) -> Stored<Page<LineageEdge>> {
+        page(&self.lineage.lock().unwrap(), &request)
     }
     async fn action_attempts(&self, action: &str, request: PageRequest) -> Stored<Page<ActionAttempt>> {
         let runs = self.runs.lock().unwrap();
@@ -236,8 +242,8 @@ impl MetadataStore for FakeStore {
     async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
-    async fn resource_accesses(&self, _resource: &str, _limit: u32) -> Stored<Vec<ResourceAccess>> {
-        Ok(Vec::new())
+    async fn resource_accesses(&self, _resource: &str, limit: u32) -> Stored<Vec<ResourceAccess>> {
+        Ok(self.accesses.lock().unwrap().iter().take(limit as usize).cloned().collect())
     }
     async fn writer(&self, _artifact: ArtifactId) -> Stored<Option<ArtifactUse>> {
         Ok(None)
@@ -267,8 +273,9 @@ impl MetadataStore for FakeStore {
     async fn register_revision(&self, _: NewRevision, _: Timestamp) -> Stored<()> {
         read_only()
     }
-    async fn revision(&self, _: Digest) -> Stored<Option<Revision>> {
-        read_only()
+    async fn revision(&self, digest: Digest) -> Stored<Option<Revision>> {
+        self.check()?;
+        Ok(self.revisions.lock().unwrap().iter().find(|revision| revision.digest == digest).cloned())
     }
     async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
         read_only()

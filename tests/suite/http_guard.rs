@@ -96,6 +96,12 @@ fn a_configured_token_is_required_on_every_route() {
     }
     let right = [("Authorization", "bearer open sesame")];
     assert_eq!(server.send("GET", "/api/v1/runs", &right, b"").status, 200);
+    // However many wrong ones came before, also for people: see docs/HTTP.md.
+    for _ in 0..20 {
+        assert_eq!(server.send("GET", "/api/v1/runs", &[("Authorization", "Bearer nonsense")], b"").status, 401);
+    }
+    assert_eq!(server.send("GET", "/api/v1/runs", &right, b"").status, 200);
+    assert_eq!(server.send("POST", "/login", &[], b"token=open+sesame").status, 303);
     // They tell nothing about the pipeline, and the page with the form needs the assets.
     assert_eq!(["/healthz", "/assets/plain.css", "/login"].map(|path| server.get(path).status), [200; 3]);
 }

@@ -106,10 +106,39 @@ fn a_store_that_does_not_answer_is_said_on_every_page() {
     for path in ["/", "/runs", "/runs/1", "/approvals", "/runs/metrics"] {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{path}");
+        assert_eq!(answer.header("refresh"), "5", "the page comes by itself once there is one: {path}");
         let page = answer.text();
         assert!(page.contains("The records cannot be read at the moment"), "{path}: {page}");
         assert!(page.contains("the disk is gone") && page.contains("aria-label=\"Main\""), "{path}: {page}");
     }
+    // The address of a form has no page that could be loaded again.
+    let sent = server.send("POST", "/runs/1/cancel", &[], b"");
+    assert_eq!((sent.status, sent.header("refresh")), (503, ""), "{}", sent.text());
+    *server.store.failing.lock().unwrap() = false;
+    assert_eq!(server.get("/runs").header("refresh"), "");
+}
+
+#[test]
+fn a_host_starts_only_until_it_has_seen_its_resources() {
+    let server = Server::start();
+    let chip = |what: &str| {
+        let page = server.get("/").text();
+        assert!(page.contains(&format!("</svg> {what}</span>")), "{what}: {page}");
+        page
+    };
+    chip("running");
+    *server.control.reasons.lock().unwrap() = vec!["nothing can be recorded since 03:00: disk full".to_owned()];
+    let page = chip("not ready");
+    assert!(!page.contains("starting") && page.contains("nothing can be recorded since 03:00: disk full"), "{page}");
+    // The first scan of its only watched resource is all that is missing.
+    let seen = std::mem::take(&mut *server.control.watches.lock().unwrap());
+    *server.control.reasons.lock().unwrap() = vec!["raw is being scanned".to_owned()];
+    chip("starting");
+    server.control.reasons.lock().unwrap().push("the disk is full".to_owned());
+    chip("not ready");
+    *server.control.watches.lock().unwrap() = seen;
+    server.control.reasons.lock().unwrap().clear();
+    chip("running");
 }
 
 #[test]

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
-use anacostia::http::{Login, ServeOptions, Tls};
+use anacostia::http::{Login, MAX_BODY_BYTES, Patience, ServeOptions, Tls};
 use anacostia::manifest::{
-    ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, TlsSpec, Trigger,
+    ComponentInfo, FolderSpec, HttpForm, HttpSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, TlsSpec,
+    Trigger,
 };
 use anacostia::model::{
     Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
 };
 use anacostia::resource::{
-    Capabilities, Content, ObservationSink, Outage, Reader, Resource, ResourceError, Status, Waiting, Writer,
+    Capabilities, Content, ObservationSink, Outage, Reader, Resource, ResourceError, Status, Upload, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, InForce, Inputs, SlotUse, View};
@@ -33,6 +34,7 @@ pub(crate) struct FakeControl {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) reasons: Mutex<Vec<String>>,
+    pub(crate) watches: Mutex<BTreeMap<String, Status>>,
     /// The runs that end.
     pub(crate) ends: tokio::sync::broadcast::Sender<RunId>,
 }
@@ -103,7 +105,7 @@ impl Control for FakeControl {
         self.ends.subscribe()
     }
     fn watches(&self) -> BTreeMap<String, Status> {
-        BTreeMap::from([("raw".to_owned(), Status::Watching)])
+        self.watches.lock().unwrap().clone()
     }
     fn waiting(&self) -> BTreeMap<String, Waiting> {
         BTreeMap::new()
@@ -129,6 +131,15 @@ impl Control for FakeControl {
 pub(crate) struct FakeResource {
     pub(crate) contents: Mutex<BTreeMap<String, Vec<u8>>>,
     pub(crate) changes_at: Mutex<Option<u64>>,
+    /// Each reader that is open holds one more of it.
+    readers: Arc<()>,
+}
+
+impl FakeResource {
+    /// Returns how many readers are open.
+    pub(crate) fn open_readers(&self) -> usize {
+        Arc::strong_count(&self.readers) - 1
+    }
 }
 
 fn changed(path: &str) -> ResourceError {
@@ -160,7 +171,8 @@ impl Resource for FakeResource {
         if Some(Digest::of(&bytes)) != content.digest {
             return Err(changed(&content.path));
         }
-        Ok(Box::new(FakeReader { bytes, changes_at: *self.changes_at.lock().unwrap() }))
+        let (changes_at, open) = (*self.changes_at.lock().unwrap(), self.readers.clone());
+        Ok(Box::new(FakeReader { bytes, changes_at, _open: open }))
     }
     async fn create(&self, _: AttemptId, _: ArtifactId, path: &str, _: bool) -> Result<Box<dyn Writer>, ResourceError> {
         Err(changed(path))
@@ -177,11 +189,34 @@ impl Resource for FakeResource {
     async fn discard(&self, _: AttemptId) -> Result<(), ResourceError> {
         Ok(())
     }
+    async fn receive(&self, _: &str) -> Result<Box<dyn Upload>, ResourceError> {
+        Ok(Box::new(FakeUpload))
+    }
+}
+
+/// An upload that comes to nothing.
+struct FakeUpload;
+
+#[async_trait]
+impl Upload for FakeUpload {
+    fn max_bytes(&self) -> u64 {
+        MAX_BODY_BYTES as u64
+    }
+    async fn write(&mut self, _: &[u8]) -> Result<(), ResourceError> {
+        Ok(())
+    }
+    fn digest(&self) -> Digest {
+        Digest::of(b"")
+    }
+    async fn finish(self: Box<Self>) -> Result<(), ResourceError> {
+        Err(changed("an upload"))
+    }
 }
 
 struct FakeReader {
     bytes: Vec<u8>,
     changes_at: Option<u64>,
+    _open: Arc<()>,
 }
 
 #[async_trait]
@@ -333,6 +368,24 @@ impl Server {
         Self::build(store.clone(), store, logs, with_token(token), options)
     }
 
+    /// Starts a server that waits for clients for this long. Other programs upload to `raw`.
+    pub(crate) fn patient(patience: Patience) -> Self {
+        let store = Arc::new(FakeStore::default());
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs::open(folder.path(), u64::MAX).unwrap();
+        let mut pipeline = a_pipeline();
+        pipeline.resources[0].kind = ResourceKind::Http(HttpSpec {
+            form: HttpForm::Push,
+            headers: BTreeMap::new(),
+            query: BTreeMap::new(),
+            max_body: 1,
+            keep: 0,
+            max_kept: 1,
+            timeout: Duration::from_secs(30),
+        });
+        Self::build(store.clone(), store, logs, pipeline, ServeOptions { patience, ..ServeOptions::default() })
+    }
+
     /// Starts a server below a path, with a token.
     pub(crate) fn below(base_path: &str, token: Option<&str>) -> Self {
         let store = Arc::new(FakeStore::default());
@@ -369,6 +422,7 @@ impl Server {
             store: fake.clone(),
             calls: Mutex::default(),
             reasons: Mutex::default(),
+            watches: Mutex::new(BTreeMap::from([("raw".to_owned(), Status::Watching)])),
             ends: tokio::sync::broadcast::Sender::new(2),
         });
         let resource = Arc::new(FakeResource::default());

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
@@ -97,6 +98,15 @@ fn each(kind: &str) -> Vec<(String, Vec<u8>)> {
         .collect();
     found.sort();
     found
+}
+
+#[test]
+fn the_command_in_the_help_makes_the_digest_of_a_token() {
+    let diagnostic = fs::read_to_string(manifests("invalid").join("listen-malformed.snap")).unwrap();
+    let command = diagnostic.split_once("help: the digest of a token: ").unwrap().1.trim();
+    let output = Command::new("sh").args(["-c", command]).env("TOKEN", "open sesame").output().unwrap();
+    let printed: Digest = String::from_utf8(output.stdout).unwrap().trim_end().parse().unwrap();
+    assert_eq!(printed, Digest::of(b"open sesame"));
 }
 
 #[test]

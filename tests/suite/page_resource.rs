@@ -1,5 +1,10 @@
 //! The page of a resource: what is in it, what its trigger decided, and the forms that steer.
 
+use anacostia::base::AttemptId;
+use anacostia::model::Denial;
+use anacostia::store::{AccessSum, ResourceAccess};
+
+use crate::http_support::Server;
 use crate::support::app::TestApp;
 use crate::support::pages::{has, html, new_run, obeys, page, submit, submit_from};
 use crate::support::wait::{wait_for, wait_until};
@@ -115,6 +120,58 @@ fn forms_pause_resume_and_trigger() {
         assert_eq!((status, location.as_str()), (303, "/runs/1"));
     }
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+}
+
+#[test]
+fn a_form_says_how_much_the_run_takes_that_it_starts() {
+    let one = PIPELINE
+        .replace("trigger = { min_artifacts = 2 }", "trigger = { max_artifacts = 1, quiet_for = \"1h\" }")
+        .replace("[actions.look]", "[actions.look]\nparams = { steps = [] }");
+    let mut app = TestApp::new(&one).with_guest("worker");
+    std::fs::create_dir(app.path("raw")).unwrap();
+    app.start();
+    let bounds = "It takes what is new: at most 1 of <code>raw</code>, ";
+    has(&page(&app, "/"), &["Start a run on what is new", bounds, "the oldest first."]);
+    for name in ["a.csv", "b.csv", "c.csv"] {
+        app.drop_file(&format!("raw/{name}"), b"a");
+    }
+    let says = "It takes the oldest 1 of 3 artifacts, whatever the trigger waits for.";
+    let html =
+        wait_for("three artifacts to wait", || Some(page(&app, "/resources/raw")).filter(|it| it.contains(says)));
+    let form = format!("id={}", new_run(&html, "/resources/raw/trigger"));
+    assert_eq!(submit(&app, "/resources/raw/trigger", &form).0, 303);
+    app.wait_for_runs(1);
+    assert_eq!(app.get_all("/api/v1/runs/1/inputs").len(), 1, "the run takes what the form has said");
+    let says = "It takes the oldest 1 of 2 artifacts,";
+    wait_until("two artifacts to be left", || page(&app, "/resources/raw").contains(says));
+}
+
+#[test]
+fn the_access_log_says_that_it_goes_on_and_shows_calls_that_were_denied() {
+    let server = Server::start();
+    let access = |run_number: u64| ResourceAccess {
+        run_number,
+        attempt_id: AttemptId::new(),
+        action: "train".to_owned(),
+        attempt: 1,
+        ended_at: None,
+        read: AccessSum { artifacts: 2, bytes: 20 },
+        wrote: AccessSum::default(),
+        denied: vec![Denial {
+            call: "resources.create".to_owned(),
+            target: "raw".to_owned(),
+            message: "<b>raw</b> is not granted".to_owned(),
+        }],
+    };
+    let row = |html: &str, run: u64| html.contains(&format!("class=\"number\"><a href=\"/runs/{run}\">{run}</a></th>"));
+    *server.store.accesses.lock().unwrap() = (1..=15).rev().map(access).collect();
+    let html = server.get("/resources/raw").text().replace("&#x2f;", "/");
+    has(&html, &["resources.create: &lt;b&gt;raw&lt;/b&gt; is not granted", "2 artifacts, 20 B"]);
+    assert!(row(&html, 1) && row(&html, 15) && !html.contains("newest attempts that used it"), "{html}");
+    server.store.accesses.lock().unwrap().insert(0, access(16));
+    let html = server.get("/resources/raw").text().replace("&#x2f;", "/");
+    has(&html, &["These are the 15 newest attempts that used it."]);
+    assert!(row(&html, 16) && row(&html, 2) && !row(&html, 1), "{html}");
 }
 
 #[test]

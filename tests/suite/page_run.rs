@@ -5,13 +5,41 @@ use std::time::Duration;
 
 use anacostia::base::{AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    ActionState, Approval, ArtifactState, Attempt, AttemptState, ErrorInfo, LogLevel, LogLine, LogPosition, LogStream,
-    RunAction, RunDetail, RunState, Usage,
+    AccessKind, ActionState, Approval, ArtifactState, Attempt, AttemptState, ErrorInfo, Event, EventKind, LogLevel,
+    LogLine, LogPosition, LogStream, RunAction, RunDetail, RunState, Usage,
 };
 use anacostia::store::logs::{self, LogStore};
+use anacostia::store::{LineageEdge, Revision};
 
 use crate::http_fake::FakeStore;
 use crate::http_support::{Answer, Server, a_run, an_artifact};
+
+/// The manifest of the runs, which is another one than that in force.
+const MANIFEST: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "old"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.models]
+kind = "folder"
+path = "models"
+[actions.prepare]
+component = "prepare.wasm"
+after = ["raw"]
+reads = ["raw"]
+[actions.train]
+component = "train.wasm"
+after = ["prepare"]
+reads = ["raw"]
+writes = ["models"]
+[actions.publish]
+component = "publish.wasm"
+after = ["train"]
+reads = ["models"]
+"#;
 
 fn start() -> Timestamp {
     Timestamp::from_micros(1_772_366_400_000_000)
@@ -63,6 +91,7 @@ fn failed_run() -> RunDetail {
 /// A server over a store with this run, and the log of its attempts.
 struct Scene {
     server: Server,
+    store: Arc<FakeStore>,
     logs: Arc<dyn LogStore>,
     detail: RunDetail,
     _folder: tempfile::TempDir,
@@ -74,7 +103,27 @@ impl Scene {
         let logs = logs::open(folder.path(), u64::MAX).unwrap();
         let store = Arc::new(FakeStore::default());
         store.runs.lock().unwrap().push(detail.clone());
-        Self { server: Server::over(store, logs.clone()), logs, detail, _folder: folder }
+        let scene = Self { server: Server::over(store.clone(), logs.clone()), store, logs, detail, _folder: folder };
+        scene.began_with(MANIFEST);
+        scene
+    }
+
+    /// Says with which manifest the run began.
+    fn began_with(&self, manifest: &str) {
+        *self.store.revisions.lock().unwrap() = vec![Revision {
+            digest: self.detail.run.revision,
+            manifest: manifest.to_owned(),
+            components: Vec::new(),
+            registered_at: start(),
+        }];
+    }
+
+    /// Records that an attempt has used a new artifact of a resource.
+    fn uses(&self, attempt: usize, kind: AccessKind, resource: &str, path: &str) {
+        let Attempt { id: attempt_id, action, .. } = self.detail.attempts[attempt].clone();
+        let mut artifact = an_artifact(path, b"1", ArtifactState::Current);
+        resource.clone_into(&mut artifact.resource);
+        self.store.lineage.lock().unwrap().push(LineageEdge { attempt_id, action, kind, artifact, bytes: 1 });
     }
 
     fn log(&self, attempt: usize, n: u64, level: LogLevel, text: &str) {
@@ -130,7 +179,7 @@ fn a_run_is_found_by_number_and_by_id_and_all_its_pages_have_one_head() {
     let scene = Scene::of(failed_run());
     let id = scene.detail.run.id;
     for name in ["1".to_owned(), id.to_string()] {
-        for tab in ["", "/logs", "/artifacts", "/metrics", "/events"] {
+        for tab in ["", "/graph", "/logs", "/artifacts", "/metrics", "/events"] {
             let page = scene.page(&format!("/runs/{name}{tab}"));
             assert!(page.contains("<h1>Run 1</h1>"), "{tab}: {page}");
             assert_eq!(page.matches("aria-current=\"page\"").count(), 1, "{tab}");
@@ -141,6 +190,121 @@ fn a_run_is_found_by_number_and_by_id_and_all_its_pages_have_one_head() {
         let answer = scene.server.get(missing);
         assert!(answer.status == 404 && !answer.text().contains("<b>"), "{missing}");
     }
+}
+
+#[test]
+fn the_graph_of_a_run_is_that_of_its_manifest_with_what_became_of_each_node() {
+    let scene = Scene::of(failed_run());
+    scene.uses(0, AccessKind::Read, "raw", "a.csv");
+    scene.uses(1, AccessKind::Read, "raw", "<b>no</b>.csv");
+    let page = scene.page("/runs/1/graph");
+    for part in [
+        "<svg class=\"graph\" role=\"group\" aria-label=\"Graph of run 1\"",
+        "<a class=\"node action ok\" href=\"/runs/1#action-prepare\"",
+        "<a class=\"node action bad\" href=\"/runs/1#action-train\"",
+        "<a class=\"node action skip\" href=\"/runs/1#action-publish\"",
+        "<title>action prepare: succeeded, ",
+        "<title>action publish: skipped, `train` failed</title>",
+        "<title>resource raw: 2 read</title>",
+        "<title>resource models: not used</title>",
+        "href=\"/runs/1/artifacts\"",
+        "<a class=\"node store ok\" href=\"/runs/1/events\"",
+        // The same as a list.
+        "<th scope=\"row\" data-label=\"Node\"><a href=\"/runs/1#action-train\">train</a></th>",
+        "<td data-label=\"Leads to\"><a href=\"/runs/1/artifacts\">models</a></td>",
+        "data-live=\"graph\"",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+    // A run that has ended does not change by itself, and no data waits in it.
+    assert!(!page.contains("data-poll") && !page.contains("data waits"), "{page}");
+    // Wide and narrow windows have a drawing each.
+    assert_eq!(page.matches("<svg class=\"graph\"").count(), 2);
+    // What its nodes lead to is on the page of the run.
+    let overview = scene.page("/runs/1");
+    for action in ["prepare", "train", "publish"] {
+        assert!(overview.contains(&format!("id=\"action-{action}\"")), "{overview}");
+    }
+}
+
+#[test]
+fn the_graph_of_a_run_shows_what_runs_now_and_what_was_not_reached() {
+    let mut detail = failed_run();
+    detail.run = a_run(1, RunState::Running);
+    detail.actions[1] = RunAction { attempts: 2, ..action("train", ActionState::Running) };
+    detail.actions[2] = action("publish", ActionState::Cancelled);
+    detail.attempts[1] = Attempt { ended_at: None, ..attempt("train", 2, AttemptState::Running) };
+    let page = Scene::of(detail).page("/runs/1/graph");
+    for part in [
+        "<title>action train: running, attempt 2</title>",
+        "<title>action publish: not reached</title>",
+        "<title>resource raw: nothing on record</title>",
+        "<path class=\"edge reads busy\"",
+        "<path class=\"edge writes busy\"",
+        "data-live=\"graph\" data-poll=\"2000\"",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_leaves_the_graph_out_and_says_why() {
+    let scene = Scene::of(failed_run());
+    scene.began_with(&MANIFEST.replace("\"raw\"\nwatch", "\"${NOT_SET_ANYWHERE}\"\nwatch"));
+    let page = scene.page("/runs/1/graph");
+    assert!(page.contains("There is no graph here: the manifest of run #1 cannot be read here: set the variable"));
+    assert!(page.contains("NOT_SET_ANYWHERE") && !page.contains("<svg class=\"graph\""), "{page}");
+}
+
+#[test]
+fn the_time_axis_keeps_what_an_action_waited_for() {
+    let mut detail = failed_run();
+    let run_id = Some(detail.run.id);
+    detail.attempts[1].started_at = start().after(Duration::from_millis(50));
+    let scene = Scene::of(detail);
+    let record = |ms: u64, state: &str, reason: Option<&str>| {
+        scene.store.events.lock().unwrap().push(Event {
+            seq: ms,
+            epoch: 1,
+            time: start().after(Duration::from_millis(ms)),
+            kind: EventKind::ActionState,
+            v: 1,
+            run_id,
+            action: Some("train".to_owned()),
+            attempt: None,
+            artifact_id: None,
+            data: serde_json::json!({ "state": state, "reason": reason }),
+        });
+    };
+    record(10, "ready", Some("waits for <b>no</b> gpu (1 of 1 in use)"));
+    assert!(!scene.page("/runs/1").contains("gpu"), "it may wait still, which its state says");
+    record(50, "running", None);
+    let page = scene.page("/runs/1");
+    assert!(page.contains("<title>waited 40 ms for &lt;b&gt;no&lt;/b&gt; gpu (1 of 1 in use)</title>"), "{page}");
+}
+
+#[test]
+fn the_lineage_of_a_run_is_a_drawing_and_a_list() {
+    let scene = Scene::of(failed_run());
+    assert!(!scene.page("/runs/1/artifacts").contains("id=\"lineage\""));
+    scene.uses(0, AccessKind::Read, "raw", "in/a.csv");
+    scene.uses(1, AccessKind::Wrote, "models", "m.onnx");
+    let page = scene.page("/runs/1/artifacts");
+    let log = |attempt: usize| format!("/runs/1/logs?attempt={}", scene.detail.attempts[attempt].id);
+    for part in [
+        "<h2 id=\"lineage\">Lineage</h2>",
+        "<svg class=\"graph\" role=\"group\" aria-label=\"Lineage\"",
+        "<title>in/a.csv in raw, version 1, current, 1 B</title>",
+        &format!("<a class=\"node action ok\" href=\"{}\"", log(0)),
+        &format!("<a class=\"node action ok\" href=\"{}\"", log(1)),
+        "models/m.onnx version 1</a>",
+    ] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+    assert!(!page.contains("Only the first uses are here"), "{page}");
+    (0..200).for_each(|number| scene.uses(0, AccessKind::Read, "raw", &format!("{number}.csv")));
+    let page = scene.page("/runs/1/artifacts");
+    assert!(page.contains("193 more inputs or outputs are in the list only. Only the first uses are here"), "{page}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The Python client in `clients/python`: its own tests against a host, with and without pandas,
-//! and its types, which come from `/openapi.json`.
+//! its types, which come from `/openapi.json`, and its wheel.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -59,6 +59,9 @@ fn run(arguments: &[&str]) {
         return;
     }
     assert!(status.success(), "{arguments:?} ended with {status}:\n{said}");
+    if arguments[0] == "build" {
+        assert!(said.contains("is built, installed and imported"), "{said}");
+    }
     // Each of its tests has run, except those for the other case of pandas.
     if matches!(arguments[0], "plain" | "pandas") {
         assert!(said.contains("\nOK"), "{said}");
@@ -85,4 +88,9 @@ fn the_types_are_those_of_the_document_and_the_client_uses_them_rightly() {
     }
     run(&["types", app.url(), "--check"]);
     run(&["mypy"]);
+}
+
+#[test]
+fn the_wheel_is_built_and_works_where_it_is_installed() {
+    run(&["build"]);
 }

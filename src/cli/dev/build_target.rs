@@ -21,8 +21,10 @@ pub(super) struct BuildTarget {
     pub(super) roots: Vec<PathBuf>,
     /// The sources as they were when they were last built, or found up to date.
     pub(super) seen: Fingerprint,
-    /// The sources right after a build that failed.
-    pub(super) failed: Option<Fingerprint>,
+    /// The sources right after the last build.
+    pub(super) after: Option<Fingerprint>,
+    /// Whether the last build failed.
+    pub(super) failed: bool,
     /// Why it has to be built even if its sources have not changed.
     pub(super) due: Option<String>,
 }
@@ -38,9 +40,17 @@ impl BuildTarget {
     /// tried again.
     pub(super) fn changes(&self, now: &Fingerprint) -> Vec<PathBuf> {
         match now.differences(&self.seen) {
-            same if same.is_empty() => self.failed.as_ref().map(|after| now.written(after)).unwrap_or_default(),
+            same if same.is_empty() && self.failed => {
+                self.after.as_ref().map(|after| now.written(after)).unwrap_or_default()
+            }
             differences => differences,
         }
+    }
+
+    /// Returns whether nothing was saved since the last build: all changes came while it was
+    /// running, and it may have made them.
+    pub(super) fn changed_while_building(&self, now: &Fingerprint) -> bool {
+        self.after.as_ref().is_some_and(|after| now.differences(after).is_empty())
     }
 }
 
@@ -66,9 +76,9 @@ pub(super) fn targets(
         let known = of_component().find(|target| command(target) == own).or_else(|| of_component().next());
         // Taken before the check of what is up to date, so that a save in between leads to one
         // build too many rather than to none.
-        let (seen, failed) = match known {
-            Some(target) if target.roots == roots => (target.seen.clone(), target.failed.clone()),
-            _ => (Fingerprint::take(&roots, products, &Fingerprint::default(), &mut |_| {}), None),
+        let (seen, after, failed) = match known {
+            Some(target) if target.roots == roots => (target.seen.clone(), target.after.clone(), target.failed),
+            _ => (Fingerprint::take(&roots, products, &Fingerprint::default(), &mut |_| {}), None, false),
         };
         let due = match (used.build, known) {
             (None, _) => None,
@@ -78,7 +88,7 @@ pub(super) fn targets(
             (Some(build), None) => reason(&used, build, products)?,
         };
         let actions = vec![used.name.to_owned()];
-        all.push(BuildTarget { actions, job, component: used.file.to_owned(), roots, seen, failed, due });
+        all.push(BuildTarget { actions, job, component: used.file.to_owned(), roots, seen, after, failed, due });
     }
     Ok(all)
 }

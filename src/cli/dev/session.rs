@@ -19,8 +19,8 @@ use crate::cli::sources::Products;
 use crate::manifest::Pipeline;
 use crate::scheduler::{Host, ReloadError};
 
-/// After this many builds in a row without a pause, sources that still change are taken to be
-/// written by the builds.
+/// After this many builds in a row without a pause, sources that still change while a build is
+/// running are taken to be written by it.
 const MAX_BUILDS_IN_A_ROW: usize = 3;
 
 /// The components of a host, by action.
@@ -169,8 +169,8 @@ impl Session {
     }
 
     /// Returns the targets to build, with the changed files and the current sources. With `enough`,
-    /// targets are not built again because of further changes: they have been built too often in a
-    /// row.
+    /// targets are not built again because of what changed during their build: they have been built
+    /// too often in a row.
     fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Fingerprint)>, Failure> {
         let fingerprints = self.look();
         let mut due = Vec::new();
@@ -183,9 +183,9 @@ impl Session {
             }
             let mut changed: Vec<String> =
                 target.changes(&now).iter().map(|path| short(&self.pipeline.folder, path)).collect();
-            if enough && !changed.is_empty() && target.due.is_none() {
+            if enough && !changed.is_empty() && target.due.is_none() && target.changed_while_building(&now) {
                 DevEvent::SourcesKeepChanging { action: target.name(), changed }.report(self.options.json)?;
-                target.failed = target.failed.is_some().then(|| now.clone());
+                target.after = Some(now.clone());
                 target.seen = now;
                 continue;
             }
@@ -225,7 +225,8 @@ impl Session {
         let after = self.look().into_iter().nth(at).unwrap_or_default();
         let Some(target) = self.targets.get_mut(at) else { return Ok(None) };
         target.seen.take_over_locks(&after);
-        target.failed = result.is_err().then_some(after);
+        target.failed = result.is_err();
+        target.after = Some(after);
         match result {
             Ok(took) => Ok(Some(Built { target: at, changed, took_ms: Some(millis(took)) })),
             Err(error) => {
@@ -248,7 +249,7 @@ impl Session {
         let json = self.options.json;
         let changed: Vec<String> =
             edited.iter().chain(built.iter().flat_map(|built| &built.changed)).cloned().collect();
-        if host.is_none() && self.targets.iter().any(|target| target.failed.is_some()) {
+        if host.is_none() && self.targets.iter().any(|target| target.failed) {
             DevEvent::Waiting.report(json)?;
             return Ok(None);
         }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
-use crate::http::{self, Login, LoginForm, ServeOptions, Tls};
+use crate::http::{self, Login, LoginForm, Patience, ServeOptions, Tls};
 use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use crate::ui;
@@ -81,7 +81,8 @@ impl Server {
         let (login, tls) = (login(pipeline)?, tls(pipeline)?);
         let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages, login.clone()));
         let ended = CancellationToken::new();
-        let (serving, guard) = (http::serve_routers(listener, tls, router, stop.clone()), ended.clone().drop_guard());
+        let (serving, guard) =
+            (http::serve_routers(listener, tls, Patience::default(), router, stop.clone()), ended.clone().drop_guard());
         let task = tokio::spawn(async move {
             let _guard = guard;
             serving.await;
@@ -92,7 +93,8 @@ impl Server {
     /// Answers all requests for this host from now on.
     pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
         let pages = ui::router(view.clone(), http::document()).map_err(|error| Failure::Work(error.into()))?;
-        let options = ServeOptions { recorder: Some(recorder), pages, login: self.login.clone(), tls: None };
+        let options =
+            ServeOptions { recorder: Some(recorder), pages, login: self.login.clone(), ..ServeOptions::default() };
         let _starting = self.routers.send_replace(http::router(view, options, self.bound, self.stop.clone()));
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! narrow to be useful. Words and numbers are never cut. Without a terminal
 //! the width is unlimited, and nothing is cut.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use anstyle::Style;
@@ -109,7 +110,7 @@ impl std::fmt::Display for Cell {
 /// blanks separate them, and no line ends in blanks.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    columns: Vec<(&'static str, Column)>,
+    columns: Vec<(Cow<'static, str>, Column)>,
     rows: Vec<Vec<Cell>>,
     indent: usize,
 }
@@ -117,7 +118,14 @@ pub(crate) struct Table {
 impl Table {
     /// Creates a table with these columns.
     pub(crate) fn new(columns: &[(&'static str, Column)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new(), indent: 0 }
+        let columns = columns.iter().map(|(name, column)| (Cow::Borrowed(*name), *column)).collect();
+        Self { columns, rows: Vec::new(), indent: 0 }
+    }
+
+    /// Creates a table whose columns are named by somebody else.
+    pub(crate) fn with_names(columns: impl IntoIterator<Item = (String, Column)>) -> Self {
+        let columns = columns.into_iter().map(|(name, column)| (Cow::Owned(plain(&name)), column)).collect();
+        Self { columns, rows: Vec::new(), indent: 0 }
     }
 
     /// Each line starts with this many blanks.
@@ -153,7 +161,7 @@ impl Table {
 
     /// The width of each column; 0 if it is left out.
     fn widths(&self, width: usize) -> Vec<usize> {
-        let natural = |(at, (name, _)): (usize, &(&str, Column))| {
+        let natural = |(at, (name, _)): (usize, &(Cow<'static, str>, Column))| {
             let widest = self.rows.iter().filter_map(|row| row.get(at)).map(Cell::width).max().unwrap_or(0);
             if widest == 0 { 0 } else { widest.max(name.width()) }
         };

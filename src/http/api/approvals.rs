@@ -66,7 +66,7 @@ async fn decide(
     verdict: Verdict,
 ) -> Result<Json<RunBody>> {
     Query::parse(uri, &[])?;
-    let DecisionBody { by, note } = read(headers, body).await?;
+    let DecisionBody { by, note } = read(app, headers, body).await?;
     let detail = find_progress(&app.view, &run).await?;
     if !detail.actions.iter().any(|known| known.name == action) {
         let problem = format!("run {} has no action `{}`", detail.run.number, shown(&action));

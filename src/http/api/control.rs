@@ -1,7 +1,5 @@
 //! Control: starting, cancelling and retrying runs, and pausing the pipeline.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
@@ -19,9 +17,6 @@ use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
 use crate::http::{App, MAX_BODY_BYTES};
 use crate::scheduler::{Inputs, actions_from};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The body of `PUT /api/v1/runs/{id}`. An empty body counts as an empty object.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -60,7 +55,7 @@ pub(super) async fn start(
     let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
         Problem::bad_request(format!("`{}` is not an id for a run: generate a UUID of version 7", shown(&id)))
     })?;
-    let StartBody { params, rerun_of, inputs } = read(&headers, body).await?;
+    let StartBody { params, rerun_of, inputs } = read(&app, &headers, body).await?;
     let inputs = match (rerun_of, inputs) {
         (None, None) => Inputs::New,
         (Some(old), None) => Inputs::Of(find_run(&app.view, &old).await?),
@@ -101,7 +96,7 @@ pub(super) async fn trigger(
     if !resource.watch {
         return Err(Problem::conflict(format!("`{name}` is not watched, so it has no new artifacts")));
     }
-    let ParamsBody { params } = read(&headers, body).await?;
+    let ParamsBody { params } = read(&app, &headers, body).await?;
     let (id, inputs) = (RunId::new(), Inputs::NewIn(name));
     let run = app.view.control.start(id, params.map(Into::into), inputs).await?;
     let body = RunBody::read(app.view.store.as_ref(), run).await?;
@@ -109,11 +104,8 @@ pub(super) async fn trigger(
 }
 
 /// Reads a small JSON object. An empty body counts as an empty object.
-pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Body) -> Result<T> {
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
-        .await
-        .map_err(|_| Problem::body_too_slow())?
-        .map_err(|_| Problem::body_too_large(MAX_BODY_BYTES))?;
+pub(super) async fn read<T: DeserializeOwned + Default>(app: &App, headers: &HeaderMap, body: Body) -> Result<T> {
+    let bytes = read_bytes(app, body).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
@@ -131,6 +123,14 @@ pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, bod
         None => serde_json::from_str(text).map_err(|why| unusable(&why)),
         Some(number) => Err(unusable(&format!("{number} does not fit into 64 bits: write it as a string"))),
     }
+}
+
+/// Reads a small body, within its bounds of time and size.
+async fn read_bytes(app: &App, body: Body) -> Result<Bytes> {
+    tokio::time::timeout(app.patience.body, to_bytes(body, MAX_BODY_BYTES))
+        .await
+        .map_err(|_| Problem::body_too_slow())?
+        .map_err(|_| Problem::body_too_large(MAX_BODY_BYTES))
 }
 
 /// `POST /api/v1/runs/{id}/cancel`
@@ -161,7 +161,7 @@ pub(super) async fn retry(
 ) -> Result<Json<RunBody>> {
     Query::parse(&uri, &[])?;
     let id = find_run(&app.view, &id).await?;
-    let RetryBody { from } = read(&headers, body).await?;
+    let RetryBody { from } = read(&app, &headers, body).await?;
     let again = actions_from(app.view.store.as_ref(), id, from.as_deref(), &app.view.pipeline()).await?;
     let run = app.view.control.retry(id, again).await?.ok_or_else(|| no_run(id))?;
     Ok(Json(RunBody::read(app.view.store.as_ref(), run).await?))
@@ -184,9 +184,9 @@ pub(super) struct StateBody {
 }
 
 /// `POST /api/v1/pipeline/pause`
-pub(super) async fn pause(State(app): State<App>, uri: Uri, body: Bytes) -> Result<Json<StateBody>> {
+pub(super) async fn pause(State(app): State<App>, uri: Uri, body: Body) -> Result<Json<StateBody>> {
     Query::parse(&uri, &[])?;
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !matches!(read_bytes(&app, body).await?.trim_ascii(), b"" | b"{}") {
         return Err(Problem::bad_request(
             "a pause of the pipeline takes no body: only a resource or an action is paused with a reason",
         ));

@@ -94,7 +94,7 @@ pub(super) async fn pause_action(
 }
 
 async fn pause(app: &App, kind: NodeKind, name: String, headers: &HeaderMap, body: Body) -> Result<Json<PauseBody>> {
-    let ReasonBody { reason } = read(headers, body).await?;
+    let ReasonBody { reason } = read(app, headers, body).await?;
     let reason = Pause::reason(&reason.unwrap_or_default()).map_err(Problem::bad_request)?;
     let pause = app.view.control.pause_node(kind, &name, reason).await?;
     Ok(Json(PauseBody::new(kind, name, Some(&pause))))

@@ -20,8 +20,6 @@ use crate::resource::{Upload, check_path};
 use crate::scheduler::View;
 use crate::store::{ArtifactQuery, PageRequest};
 
-/// How long a client may send nothing.
-const SILENCE: Duration = Duration::from_secs(30);
 /// How long it may take to put an upload on record.
 const RECORDING: Duration = Duration::from_secs(10);
 /// How many versions of a path are searched for the one that was uploaded. Newer ones exist only if
@@ -44,7 +42,7 @@ pub(super) async fn take(
     let resource = app.view.resources.get(&name).cloned().ok_or_else(|| no_resource(&name))?;
     let before = newest(&app.view, &name, path).await?;
     let mut upload = resource.receive(path).await?;
-    read(&headers, body, upload.as_mut()).await?;
+    read(&headers, body, upload.as_mut(), app.patience.upload).await?;
     let digest = upload.digest();
     if let Some(announced) = announced.filter(|announced| *announced != digest) {
         return Err(Problem::digest_mismatch(format!(
@@ -89,7 +87,8 @@ fn announced(headers: &HeaderMap) -> Result<Option<Digest>> {
     read.map(Some).map_err(|_| wrong("X-Content-SHA256", "64 hexadecimal digits"))
 }
 
-async fn read(headers: &HeaderMap, body: Body, upload: &mut dyn Upload) -> Result<()> {
+/// Reads the body. `silence` is how long the client may send nothing.
+async fn read(headers: &HeaderMap, body: Body, upload: &mut dyn Upload, silence: Duration) -> Result<()> {
     let most = upload.max_bytes();
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > most) {
@@ -97,7 +96,7 @@ async fn read(headers: &HeaderMap, body: Body, upload: &mut dyn Upload) -> Resul
     }
     let (mut pieces, mut size) = (body.into_data_stream(), 0_u64);
     loop {
-        let piece = tokio::time::timeout(SILENCE, pieces.next()).await.map_err(|_| Problem::body_too_slow())?;
+        let piece = tokio::time::timeout(silence, pieces.next()).await.map_err(|_| Problem::body_too_slow())?;
         let Some(piece) = piece else { return Ok(()) };
         let piece = piece.map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
         size += piece.len() as u64;

@@ -46,9 +46,6 @@ const PAGE: u32 = 256;
 /// of a processor that the clients take from the actions, however many there are and however much
 /// happens. For a thousand it is 20 ms, for a few it is nothing.
 const PACE: Duration = Duration::from_micros(20);
-/// After this time without a message a comment is sent, so that both ends notice a broken
-/// connection.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// `GET /api/v1/events`
 pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
@@ -116,6 +113,8 @@ struct Follower {
     newest: watch::Receiver<u64>,
     /// The first message to send.
     greeting: Option<String>,
+    /// After how long without a message a comment is sent.
+    heartbeat: Duration,
     heartbeat_at: Instant,
     /// When the next page may be sent.
     not_before: Instant,
@@ -152,7 +151,8 @@ impl Follower {
             seq,
             newest,
             greeting: Some(greeting),
-            heartbeat_at: now + HEARTBEAT,
+            heartbeat: app.patience.heartbeat,
+            heartbeat_at: now + app.patience.heartbeat,
             not_before: now,
             stop: app.stop,
             _place: place,
@@ -175,7 +175,7 @@ impl Follower {
                 match self.read(newest).await {
                     Ok(text) if text.is_empty() => {}
                     Ok(text) => {
-                        self.heartbeat_at = Instant::now() + HEARTBEAT;
+                        self.heartbeat_at = Instant::now() + self.heartbeat;
                         return Some(text);
                     }
                     Err(error) => {
@@ -191,7 +191,7 @@ impl Follower {
                 () = self.stop.cancelled() => return None,
                 changed = self.newest.changed() => changed.ok()?,
                 () = tokio::time::sleep_until(self.heartbeat_at) => {
-                    self.heartbeat_at = Instant::now() + HEARTBEAT;
+                    self.heartbeat_at = Instant::now() + self.heartbeat;
                     return Some(": still here\n\n".to_owned());
                 }
             }

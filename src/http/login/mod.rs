@@ -187,7 +187,7 @@ async fn enter(
     body: Body,
 ) -> Response {
     let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Extension(Peer(address))| address);
-    let Some(sent) = read(body).await else {
+    let Some(sent) = read(FORM_TIMEOUT, body).await else {
         let form = LoginForm { next: "/", refusal: Some("The form could not be read."), reload: false };
         return login.show(StatusCode::BAD_REQUEST, &form);
     };
@@ -207,8 +207,8 @@ struct Sent {
     next: String,
 }
 
-async fn read(body: Body) -> Option<Sent> {
-    let bytes = tokio::time::timeout(FORM_TIMEOUT, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
+async fn read(time: Duration, body: Body) -> Option<Sent> {
+    let bytes = tokio::time::timeout(time, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
     let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
     Some(Query::<Sent>::try_from_uri(&uri).ok()?.0)
 }
@@ -244,7 +244,20 @@ pub(super) fn is_same(one: &Digest, other: &Digest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::own_path;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use axum::body::{Body, Bytes};
+    use futures_util::stream::pending;
+
+    use super::{FORM_TIMEOUT, own_path, read};
+
+    #[tokio::test]
+    async fn a_form_that_does_not_arrive_is_given_up() {
+        assert!(read(FORM_TIMEOUT, Body::from("token=t&next=%2F")).await.is_some());
+        let silent = Body::from_stream(pending::<Result<Bytes, Infallible>>());
+        assert!(read(Duration::from_millis(1), silent).await.is_none());
+    }
 
     #[test]
     fn a_login_leads_to_this_server_only() {

@@ -270,7 +270,7 @@ fn digest_of_token(reader: &mut Reader<'_>, text: &At<String>) -> Option<Digest>
         reader.complain(
             Problem::new("`token_sha256` is not a digest: it must be `sha256:` and 64 hexadecimal digits")
                 .at(&text.span, "here")
-                .help("the digest of a token: printf %s \"$TOKEN\" | sha256sum"),
+                .help("the digest of a token: echo \"sha256:$(printf %s \"$TOKEN\" | sha256sum | cut -c -64)\""),
         );
     }
     digest

@@ -254,7 +254,9 @@ fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'
         let met = if counted.overdue { String::new() } else { reasons(&more.seen, true) };
         join(", ", [counted.reason, met])
     } else if counted.ready || counted.waiting {
-        join(", ", [counted.reason, waits_for])
+        // How many of them a run takes is said of one that could start.
+        let all = look.waits.filter(|_| counted.ready).map(|waits| artifacts(waits.pending.count));
+        join(", ", [all.unwrap_or(counted.reason), waits_for])
     } else {
         counted.reason
     };
@@ -299,7 +301,8 @@ fn counted(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) ->
     if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
         && now >= end
     {
-        let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
+        let reason =
+            format!("{}, the oldest of which has waited for {}", taken(trigger, pending.count), TimeSpan(wait));
         return Evaluation::ready(reason, true);
     }
     if pending.count < trigger.min_artifacts {
@@ -317,7 +320,15 @@ fn counted(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) ->
         let reason = format!("{}, waits until none has arrived for {span}", artifacts(pending.count));
         return Evaluation::not_ready(reason, Some(until));
     }
-    Evaluation::ready(artifacts(pending.count), false)
+    Evaluation::ready(taken(trigger, pending.count), false)
+}
+
+/// Says how many of the new artifacts a run takes: `3 new artifacts`, or `2 of 3 new artifacts`.
+fn taken(trigger: &Trigger, count: u64) -> String {
+    match trigger.max_artifacts.filter(|most| *most < count) {
+        Some(most) => format!("{most} of {}", artifacts(count)),
+        None => artifacts(count),
+    }
 }
 
 /// Returns what each configured condition on the new artifacts sees.
@@ -413,6 +424,18 @@ mod tests {
         assert_eq!(seen(&trigger, waiting(2, 500, 0, 0), 9), (false, "2 of 3 artifacts".into(), None));
         assert_eq!(seen(&trigger, waiting(3, 99, 0, 0), 9), (false, "99 of 100 bytes".into(), None));
         assert_eq!(seen(&trigger, waiting(3, 100, 0, 0), 9), (true, "3 new artifacts".into(), None));
+    }
+
+    #[test]
+    fn a_run_that_takes_a_part_says_how_many() {
+        let trigger = Trigger { max_artifacts: Some(1), max_wait: Some(Duration::from_secs(12)), ..Trigger::default() };
+        assert_eq!(seen(&trigger, waiting(1, 0, 0, 0), 9).1, "1 new artifact");
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 0), 9).1, "1 of 2 new artifacts");
+        let reason = "1 of 2 new artifacts, the oldest of which has waited for 12s";
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 0), 12).1, reason);
+        let trigger = Trigger { max_artifacts: Some(2), quiet_for: Duration::from_secs(20), ..trigger };
+        let reason = "3 new artifacts, waits until none has arrived for 20s";
+        assert_eq!(seen(&trigger, waiting(3, 0, 0, 0), 9).1, reason, "no run could start");
     }
 
     #[test]

@@ -514,7 +514,7 @@ mod tests {
         let burst = waiting(5, 100, 0, 0);
         assert_eq!(
             together("{ max_artifacts = 2 }", burst, 0),
-            ["raw: 5 new artifacts", "raw: 3 new artifacts", "raw: 1 new artifact"]
+            ["raw: 2 of 5 new artifacts", "raw: 2 of 3 new artifacts", "raw: 1 new artifact"]
         );
         assert_eq!(together("{ max_artifacts = 1 }", burst, 3).len(), 2, "as many as there are slots");
         assert_eq!(together("{ min_artifacts = 1 }", burst, 0), ["raw: 5 new artifacts"]);

@@ -402,7 +402,7 @@ fn each_group_of_artifacts_has_its_own_run() {
     world.arrive(6, 10);
     world.read_groups(&artifacts, 10);
     let fire = world.fire(10).unwrap();
-    assert_eq!((fire.trigger.as_str(), fire.partition.as_deref()), ("raw: day=2: 4 new artifacts", Some("day=2")));
+    assert_eq!((fire.trigger.as_str(), fire.partition.as_deref()), ("raw: day=2: 3 of 4 new artifacts", Some("day=2")));
     let claim = &fire.claims[0];
     assert_eq!(
         (claim.only.as_deref(), claim.at_least),

@@ -33,6 +33,11 @@ const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET join_colla
     SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = 0; SET lock_timeout = 0;
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;";
 
+/// The settings for queries of people. Whoever reads the rows may take any time.
+const QUERY_SETTINGS: &str = "SET search_path TO pg_temp; SET timezone TO 'UTC';
+    SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0; SET jit = off;
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;";
+
 /// A schema in a database on a server.
 #[derive(Clone)]
 pub(super) struct Place {
@@ -60,6 +65,9 @@ impl fmt::Display for Place {
 pub(super) enum Use {
     Write(Durability),
     Read,
+    /// Queries of people, whose plans are the server's business. Names are those of temporary
+    /// views.
+    Query,
 }
 
 impl Place {
@@ -93,6 +101,7 @@ impl Place {
 
     fn settings(&self, purpose: Use) -> String {
         let purpose = match purpose {
+            Use::Query => return QUERY_SETTINGS.to_owned(),
             Use::Write(Durability::Full) => "SET default_transaction_read_only = off; SET synchronous_commit = on;",
             Use::Write(Durability::Normal) => "SET default_transaction_read_only = off; SET synchronous_commit = off;",
             Use::Read => "SET default_transaction_read_only = on;",

@@ -54,6 +54,18 @@ pub(super) async fn look(client: &Client, place: &Place) -> Result<Standing> {
     }
 }
 
+/// Returns whether there is a store in a schema. Refuses one that has to be migrated first.
+pub(super) async fn is_newest(client: &Client, place: &Place) -> Result<bool> {
+    match look(client, place).await? {
+        Standing::Ours(version) if version == SCRIPTS.len() => Ok(true),
+        Standing::Ours(version) => Err(place.name(StoreError::Corrupt(format!(
+            "its schema has version {version}, and this anacostia needs {}; run `anacostia run` once to migrate it",
+            SCRIPTS.len()
+        )))),
+        Standing::Missing | Standing::Empty => Ok(false),
+    }
+}
+
 /// Brings a schema to the newest version, in one transaction. Hosts that start at the same time
 /// wait for each other.
 pub(super) async fn migrate(client: &Client, place: &Place) -> Result<()> {

@@ -48,6 +48,7 @@ mod sql;
 mod tests;
 mod ticks;
 mod unfinished;
+mod views;
 mod writer;
 
 use std::panic::AssertUnwindSafe;
@@ -79,6 +80,7 @@ use crate::model::{
 };
 
 pub use open::read_holder;
+pub(super) use views::PostgresViews;
 
 /// Begins a transaction that reads: one snapshot for all of its statements.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

@@ -9,13 +9,13 @@ use super::connect::{Place, Use};
 use super::db::Db;
 use super::holder;
 use super::lease::{self, Lease};
-use super::migrations::{self, SCRIPTS, Standing};
+use super::migrations::{self, Standing};
 use super::writer::Writer;
 use super::{PostgresStore, Writing};
 use crate::base::Timestamp;
 use crate::manifest::SecretSource;
 use crate::model::Durability;
-use crate::store::{Holder, Result, StoreError};
+use crate::store::{Holder, Result};
 
 impl PostgresStore {
     /// Opens the store in the schema `schema` of the database at `url` for reading and writing, as
@@ -57,15 +57,8 @@ impl PostgresStore {
         let place = Place::of(url, password, schema).await?;
         let readers = place.pool(Use::Read)?;
         let client = place.first(&readers).await?;
-        match migrations::look(&client, &place).await? {
-            Standing::Ours(version) if version == SCRIPTS.len() => {}
-            Standing::Ours(version) => {
-                return Err(place.name(StoreError::Corrupt(format!(
-                    "its schema has version {version}, and this anacostia needs {}; run `anacostia run` once to migrate it",
-                    SCRIPTS.len()
-                ))));
-            }
-            Standing::Missing | Standing::Empty => return Ok(None),
+        if !migrations::is_newest(&client, &place).await? {
+            return Ok(None);
         }
         let db = Db::new(client, None);
         let counted = db.one("SELECT epoch, event FROM meta WHERE one", &[]).await;

@@ -77,25 +77,7 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is not a
     /// store, or has another version.
     pub fn open_read_only(path: &Path) -> Result<Arc<Self>> {
-        let db = connect_to_read(path)?;
-        match migrations::look(&db).map_err(|error| name(error, path))? {
-            Standing::Ours(version) if version == SCRIPTS.len() => {}
-            Standing::Ours(version) => {
-                return Err(name(
-                    StoreError::Corrupt(format!(
-                        "its schema has version {version}, and this anacostia needs {}; run `anacostia run` once to migrate it",
-                        SCRIPTS.len()
-                    )),
-                    path,
-                ));
-            }
-            Standing::Empty => {
-                return Err(name(
-                    StoreError::Corrupt("nothing is in it yet; start `anacostia run` once".to_owned()),
-                    path,
-                ));
-            }
-        }
+        let db = connect_to_newest(path)?;
         let (epoch, counters) = counters(&db).map_err(|fail| fail.into_store("read the counters"))?;
         // There is no sender: the value does not change.
         let (_, told) = watch::channel(counters.event);
@@ -119,6 +101,23 @@ impl SqliteStore {
         }
         Ok(Arc::new(store))
     }
+}
+
+/// Opens a connection for reading to a database whose schema is that of this version.
+///
+/// # Errors
+/// As [`SqliteStore::open_read_only`].
+pub(super) fn connect_to_newest(path: &Path) -> Result<Connection> {
+    let db = connect_to_read(path)?;
+    let why = match migrations::look(&db).map_err(|error| name(error, path))? {
+        Standing::Ours(version) if version == SCRIPTS.len() => return Ok(db),
+        Standing::Ours(version) => format!(
+            "its schema has version {version}, and this anacostia needs {}; run `anacostia run` once to migrate it",
+            SCRIPTS.len()
+        ),
+        Standing::Empty => "nothing is in it yet; start `anacostia run` once".to_owned(),
+    };
+    Err(name(StoreError::Corrupt(why), path))
 }
 
 /// Opens a connection for reading, even if this user may not write.

@@ -21,7 +21,8 @@ async function refresh() {
   clearTimeout(timer);
   try {
     const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' } });
-    if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    if (answer.status === 401) askToLogIn();
+    else if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
   } catch {
     // The host is gone for now; the stream says when it is back.
   }
@@ -138,9 +139,25 @@ function follow() {
     if (stream !== source || stream.readyState !== EventSource.CLOSED) return;
     source = undefined;
     retry = setTimeout(follow, retryAfter);
+    // The browser does not tell the status of the answer. That of the page says whether the session
+    // is over.
+    refresh();
   };
   stream.onmessage = refresh;
   stream.addEventListener('reset', refresh);
+}
+
+// The session is over: by its age, with the host, or by a logout in another window. What the page
+// shows and what was typed stays. The host answers the link with the form for the token, which
+// leads back to this page.
+function askToLogIn() {
+  leave();
+  const link = document.createElement('a');
+  const { pathname, search } = new URL(from, location.href);
+  link.href = pathname + search;
+  link.textContent = 'log in again';
+  say('lost', 'logged out: ');
+  live.append(link);
 }
 
 function leave() {

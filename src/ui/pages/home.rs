@@ -13,6 +13,7 @@ use super::graph::{self, GraphView};
 use super::headline::{self, Headline, RunBars};
 use super::nodes::Now;
 use super::params_form::ParamsForm;
+use super::taken;
 use super::triggers::TriggerCard;
 use crate::base::{ByteSize, Clock as _, RunId, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
@@ -41,6 +42,8 @@ struct Home {
     params: ParamsForm,
     /// The id of the run that the form starts.
     new_run: String,
+    /// What that run takes; `None` if no resource is watched.
+    takes: Option<String>,
     /// Whether the form that starts a run is open.
     is_run_open: bool,
     /// Where to put the first file, and what a run needs: for each watched resource.
@@ -113,6 +116,7 @@ async fn gather(pages: &Pages, sent: &Sent) -> Result<Home> {
         runs: run_rows(view, page.items, at).await?,
         params: ParamsForm::of(&pipeline, &sent.params),
         new_run: RunId::new().to_string(),
+        takes: taken::all(&pipeline),
         is_run_open: sent.is_open,
         places: watched.map(|resource| place_row(view, resource)).collect(),
     })

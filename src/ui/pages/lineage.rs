@@ -1,4 +1,4 @@
-//! The lineage of an artifact on its page: a drawing, and the same as a list.
+//! The lineage of an artifact or of a run on its page: a drawing, and the same as a list.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::base::{ArtifactId, ByteSize};
 use crate::graph::layout::Layout;
 use crate::graph::picture::{Link, Picture, PictureEdge, PictureKind, PictureNode};
-use crate::model::{AccessKind, Artifact, Lineage, LineageAttempt};
+use crate::model::{AccessKind, Artifact, Lineage, LineageAttempt, LineageLink, Run};
 use crate::scheduler::View;
-use crate::store::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
+use crate::store::{LineageEdge, LineageSide, MAX_LINEAGE_DEPTH, PageRequest, walk_lineage};
 use crate::ui::drawings::Drawing;
 use crate::ui::page::{Params, Refusal, Result};
 use crate::ui::svg::graph::{NodeFace, draw};
@@ -20,6 +20,8 @@ use crate::ui::tone;
 const DEPTH: u32 = 2;
 /// Most artifacts of one attempt that are drawn, of those to which nothing else is connected.
 const MAX_LEAVES: usize = 6;
+/// Most reads and writes of a run that are shown.
+const USES: u32 = 200;
 
 /// What the page shows of a lineage.
 #[derive(Debug, Serialize)]
@@ -33,6 +35,15 @@ pub(super) struct LineageView {
     longer: Option<String>,
     /// Whether the lineage goes on, and this page cannot show more of it.
     is_cut: bool,
+}
+
+/// The nodes and edges of a lineage.
+struct Parts {
+    /// The artifact that the page is about, if it is about one.
+    here: Option<ArtifactId>,
+    artifacts: Vec<Artifact>,
+    attempts: Vec<LineageAttempt>,
+    edges: Vec<LineageLink>,
 }
 
 /// An attempt, with what it read and wrote.
@@ -60,37 +71,63 @@ pub(super) async fn gather(view: &View, id: ArtifactId, params: &Params) -> Resu
     };
     let sides = [LineageSide::Before, LineageSide::After];
     let lineage = walk_lineage(view.store.as_ref(), id, &sides, depth).await?;
-    Ok(lineage.filter(|lineage| !lineage.attempts.is_empty()).map(|lineage| shown(&lineage)))
+    Ok(lineage.filter(|lineage| !lineage.attempts.is_empty()).map(of_artifact))
 }
 
-fn shown(lineage: &Lineage) -> LineageView {
-    let drawn = drawn_artifacts(lineage);
-    let (picture, faces) = picture(lineage, &drawn);
+fn of_artifact(lineage: Lineage) -> LineageView {
+    let Lineage { artifact, depth, more, artifacts, attempts, edges } = lineage;
+    let is_longest = depth >= MAX_LINEAGE_DEPTH;
+    let longer = format!("{}?depth={}#lineage", artifact_address(artifact), (depth * 2).min(MAX_LINEAGE_DEPTH));
+    LineageView {
+        longer: (more && !is_longest).then_some(longer),
+        is_cut: more && is_longest,
+        ..shown(&Parts { here: Some(artifact), artifacts, attempts, edges })
+    }
+}
+
+/// Returns what the attempts of a run have read and written. `None` if they have used nothing.
+pub(super) async fn of_run(view: &View, run: &Run) -> Result<Option<LineageView>> {
+    let uses = view.store.lineage(run.id, PageRequest { cursor: None, limit: USES }).await?;
+    let mut parts = Parts { here: None, artifacts: Vec::new(), attempts: Vec::new(), edges: Vec::new() };
+    for edge in uses.items {
+        let LineageEdge { attempt_id: attempt, action, kind, artifact, bytes } = edge;
+        parts.edges.push(LineageLink { attempt, artifact: artifact.id, kind, bytes });
+        if !parts.attempts.iter().any(|known| known.id == attempt) {
+            parts.attempts.push(LineageAttempt { id: attempt, run_id: run.id, run_number: run.number, action });
+        }
+        if !parts.artifacts.iter().any(|known| known.id == artifact.id) {
+            parts.artifacts.push(artifact);
+        }
+    }
+    let is_cut = uses.next_cursor.is_some();
+    Ok((!parts.edges.is_empty()).then(|| LineageView { is_cut, ..shown(&parts) }))
+}
+
+fn shown(parts: &Parts) -> LineageView {
+    let drawn = drawn_artifacts(parts);
+    let (picture, faces) = picture(parts, &drawn);
     let Drawing { picture, right, down } = Drawing::of(picture);
     let draw = |layout: Option<&Layout>| layout.map(|layout| draw(&picture, layout, &faces, &[], "Lineage"));
-    let is_longest = lineage.depth >= MAX_LINEAGE_DEPTH;
-    let longer =
-        format!("{}?depth={}#lineage", artifact_address(lineage.artifact), (lineage.depth * 2).min(MAX_LINEAGE_DEPTH));
     LineageView {
         right: draw(right.as_ref()),
         down: draw(down.as_ref()),
-        rows: lineage.attempts.iter().map(|attempt| row(lineage, attempt)).collect(),
-        left_out: lineage.artifacts.len() - drawn.len(),
-        longer: (lineage.more && !is_longest).then_some(longer),
-        is_cut: lineage.more && is_longest,
+        rows: parts.attempts.iter().map(|attempt| row(parts, attempt)).collect(),
+        left_out: parts.artifacts.len() - drawn.len(),
+        longer: None,
+        is_cut: false,
     }
 }
 
 /// Returns the artifacts that are drawn: of the leaves of an attempt only some, because a run may
 /// have thousands of inputs.
-fn drawn_artifacts(lineage: &Lineage) -> Vec<&Artifact> {
+fn drawn_artifacts(lineage: &Parts) -> Vec<&Artifact> {
     let mut edges: BTreeMap<ArtifactId, usize> = BTreeMap::new();
     for edge in &lineage.edges {
         *edges.entry(edge.artifact).or_default() += 1;
     }
     let mut leaves = BTreeMap::new();
     let mut has_room = |artifact: &Artifact| {
-        if artifact.id == lineage.artifact || edges.get(&artifact.id).is_some_and(|count| *count > 1) {
+        if lineage.here == Some(artifact.id) || edges.get(&artifact.id).is_some_and(|count| *count > 1) {
             return true;
         }
         let edge = lineage.edges.iter().find(|edge| edge.artifact == artifact.id);
@@ -103,12 +140,12 @@ fn drawn_artifacts(lineage: &Lineage) -> Vec<&Artifact> {
 }
 
 /// Returns the picture, with how its nodes look.
-fn picture(lineage: &Lineage, artifacts: &[&Artifact]) -> (Picture, Vec<NodeFace>) {
+fn picture(lineage: &Parts, artifacts: &[&Artifact]) -> (Picture, Vec<NodeFace>) {
     let node = |kind, name: &str| PictureNode { kind, name: name.to_owned() };
     let mut nodes: Vec<_> = artifacts.iter().map(|it| node(PictureKind::Resource, file_name(it))).collect();
     nodes.extend(lineage.attempts.iter().map(|it| node(PictureKind::Action, &it.action)));
-    let mut faces: Vec<_> = artifacts.iter().map(|it| artifact_face(it, it.id == lineage.artifact)).collect();
-    faces.extend(lineage.attempts.iter().map(attempt_face));
+    let mut faces: Vec<_> = artifacts.iter().map(|it| artifact_face(it, lineage.here == Some(it.id))).collect();
+    faces.extend(lineage.attempts.iter().map(|it| attempt_face(it, lineage.here.is_none())));
     let edges = lineage.edges.iter().filter_map(|edge| {
         let artifact = artifacts.iter().position(|it| it.id == edge.artifact)?;
         let attempt = artifacts.len() + lineage.attempts.iter().position(|it| it.id == edge.attempt)?;
@@ -139,10 +176,12 @@ fn artifact_face(artifact: &Artifact, is_here: bool) -> NodeFace {
     }
 }
 
-fn attempt_face(attempt: &LineageAttempt) -> NodeFace {
-    let LineageAttempt { run_number, action, .. } = attempt;
+/// On the page of its run, an attempt leads to its log.
+fn attempt_face(attempt: &LineageAttempt, is_of_page: bool) -> NodeFace {
+    let LineageAttempt { id, run_number, action, .. } = attempt;
+    let of_run = format!("/runs/{run_number}");
     NodeFace {
-        href: format!("/runs/{run_number}"),
+        href: if is_of_page { format!("{of_run}/logs?attempt={id}") } else { of_run },
         icon: "gear",
         tone: "ok",
         state: format!("run {run_number}"),
@@ -151,14 +190,14 @@ fn attempt_face(attempt: &LineageAttempt) -> NodeFace {
     }
 }
 
-fn row(lineage: &Lineage, attempt: &LineageAttempt) -> AttemptRow {
+fn row(lineage: &Parts, attempt: &LineageAttempt) -> AttemptRow {
     let used = |kind: AccessKind| {
         let edges = lineage.edges.iter().filter(|edge| edge.attempt == attempt.id && edge.kind == kind);
         let artifacts = edges.filter_map(|edge| lineage.artifacts.iter().find(|it| it.id == edge.artifact));
         let used = artifacts.map(|it| Used {
             name: format!("{}/{} version {}", it.resource, it.path, it.version),
             href: artifact_address(it.id),
-            is_here: it.id == lineage.artifact,
+            is_here: lineage.here == Some(it.id),
         });
         used.collect()
     };

@@ -22,5 +22,6 @@ pub(super) mod run;
 pub(super) mod runs;
 pub(super) mod settings;
 pub(super) mod steer;
+mod taken;
 pub(super) mod trigger;
 mod triggers;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::base::bounds::cut;
 use crate::base::{AttemptId, Timestamp, escape};
@@ -158,24 +159,6 @@ impl Now {
         attempts.filter(|attempt| attempt.action == action).max_by_key(|attempt| attempt.number)
     }
 
-    /// Returns how far an action has come.
-    fn fraction(&self, action: &str) -> Option<f64> {
-        Some(self.progress.get(&self.last_attempt(action)?.id)?.fraction)
-    }
-
-    /// Says in a few words what else is worth knowing about an action.
-    fn note(&self, action: &str) -> String {
-        if let Some(fraction) = self.fraction(action).filter(|it| it.is_finite()) {
-            return format!("{:.0} %", fraction.clamp(0.0, 1.0) * 100.0);
-        }
-        let Some(last) = self.last_attempt(action) else { return String::new() };
-        match last.ended_at {
-            None if last.number > 1 => format!("attempt {}", last.number),
-            None => text::span(self.at.since(last.started_at)),
-            Some(_) => text::span(std::time::Duration::from_micros(last.usage.wall_time_us)),
-        }
-    }
-
     /// Returns how a node looks. `here` is the node that the page is about.
     pub(super) fn face(&self, pipeline: &Pipeline, node: &PictureNode, here: Option<&str>) -> NodeFace {
         let name = &node.name;
@@ -194,43 +177,79 @@ impl Now {
             }
             PictureKind::Action => {
                 let state = pipeline.action(name).map_or_else(unknown, |it| self.action(it));
-                let progress = self.fraction(name);
-                ("action", "gear", format!("/actions/{}", text::encoded(name)), state, self.note(name), progress)
+                let (progress, note) = doing(self.last_attempt(name), &self.progress, self.at);
+                ("action", "gear", format!("/actions/{}", text::encoded(name)), state, note, progress)
             }
         };
-        let mut title = format!("{kind} {name}: {}", state.text);
-        for more in [Some(note.as_str()), state.reason.as_deref()].into_iter().flatten().filter(|it| !it.is_empty()) {
-            title.push_str(", ");
-            title.push_str(more);
-        }
+        let title = title(kind, name, &state, &note);
         let is_here = node.kind != PictureKind::Store && here == Some(name.as_str());
         NodeFace { href, icon, tone: state.tone, state: state.text, note, title, progress, is_here }
     }
 
     /// Returns how each edge looks.
     pub(super) fn edges(&self, pipeline: &Pipeline, picture: &Picture) -> Vec<EdgeFace> {
-        let name = |place: usize| picture.nodes.get(place).map_or("", |node| node.name.as_str());
         let is_running = |action: &str| self.seen(action).is_some_and(|seen| seen.action.state == ActionState::Running);
-        let face = |edge: &PictureEdge| {
-            let (from, to) = (name(edge.from), name(edge.to));
+        let waiting = |from: &str, to: &str| {
             let is_trigger = pipeline.action(to).is_some_and(|action| action.after.iter().any(|it| it == from));
-            let waiting = if is_trigger { self.pending.get(from).map_or(0, |pending| pending.count) } else { 0 };
-            let is_busy = match edge.link {
-                Link::Reads | Link::After => is_running(to),
-                Link::Writes => is_running(from),
-                Link::Root => false,
-            };
-            EdgeFace { waiting, is_busy }
+            if is_trigger { self.pending.get(from).map_or(0, |pending| pending.count) } else { 0 }
         };
-        picture.edges.iter().map(face).collect()
+        edges(picture, is_running, waiting)
     }
+}
+
+/// Returns how each edge looks, by which actions run, and how much waits between two nodes.
+pub(super) fn edges(
+    picture: &Picture,
+    is_running: impl Fn(&str) -> bool,
+    waiting: impl Fn(&str, &str) -> u64,
+) -> Vec<EdgeFace> {
+    let name = |place: usize| picture.nodes.get(place).map_or("", |node| node.name.as_str());
+    let face = |edge: &PictureEdge| {
+        let (from, to) = (name(edge.from), name(edge.to));
+        let is_busy = match edge.link {
+            Link::Reads | Link::After => is_running(to),
+            Link::Writes => is_running(from),
+            Link::Root => false,
+        };
+        EdgeFace { waiting: waiting(from, to), is_busy }
+    };
+    picture.edges.iter().map(face).collect()
+}
+
+/// Returns how far an action has come, and in a few words what else is worth knowing about it, by
+/// its last attempt.
+pub(super) fn doing(
+    last: Option<&Attempt>,
+    progress: &BTreeMap<AttemptId, Progress>,
+    at: Timestamp,
+) -> (Option<f64>, String) {
+    let Some(last) = last else { return (None, String::new()) };
+    let fraction = progress.get(&last.id).map(|progress| progress.fraction);
+    let note = match (fraction.filter(|it| it.is_finite()), last.ended_at) {
+        (Some(fraction), _) => format!("{:.0} %", fraction.clamp(0.0, 1.0) * 100.0),
+        (None, None) if last.number > 1 => format!("attempt {}", last.number),
+        (None, None) => text::span(at.since(last.started_at)),
+        (None, Some(_)) => text::span(Duration::from_micros(last.usage.wall_time_us)),
+    };
+    (fraction, note)
+}
+
+/// Returns everything about a node in one line: its kind, name and state, and what else is known.
+pub(super) fn title(kind: &str, name: &str, state: &NodeState, note: &str) -> String {
+    let mut title = format!("{kind} {name}: {}", state.text);
+    for more in [Some(note), state.reason.as_deref()].into_iter().flatten().filter(|it| !it.is_empty()) {
+        title.push_str(", ");
+        title.push_str(more);
+    }
+    title
 }
 
 fn find<'a>(run: &'a RunDetail, action: &str) -> Option<&'a RunAction> {
     run.actions.iter().find(|seen| seen.name == action)
 }
 
-fn unknown() -> NodeState {
+/// Returns the state of a node of which nothing is known.
+pub(super) fn unknown() -> NodeState {
     NodeState { tone: "idle", text: "unknown".to_owned(), reason: None }
 }
 

@@ -11,6 +11,7 @@ use super::decided::{Decided, run_numbers};
 use super::graph::{self, GraphView};
 use super::home::place;
 use super::nodes::{NodeState, Now, missing};
+use super::taken;
 use super::triggers::{TriggerCard, sum};
 use crate::base::bounds::MAX_PAUSE_REASON_BYTES;
 use crate::base::{ByteSize, Clock as _, RunId, SystemClock};
@@ -29,6 +30,7 @@ const ACCESSES: u32 = 15;
 const UNRECORDED: usize = 20;
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a template asks for each")]
 struct Content {
     name: String,
     kind: &'static str,
@@ -59,6 +61,8 @@ struct Content {
     #[serde(flatten)]
     decided: Decided,
     accesses: Vec<AccessRow>,
+    /// Whether older attempts have used it too.
+    more_accesses: bool,
 }
 
 /// What an attempt did here.
@@ -138,6 +142,8 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
     let at = SystemClock.now();
     let now = Now::look(view, &pipeline, at).await?;
     let (artifacts, next_artifacts) = artifacts(view, name, &params).await?;
+    // One more than is shown, to know whether there are more.
+    let accesses = view.store.resource_accesses(name, ACCESSES + 1).await?;
     let path = path_of(name);
     let trigger = if resource.watch {
         let watches = view.control.watches();
@@ -165,7 +171,7 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         exclude: resource.exclude().to_vec(),
         waiting: pending.map(sum),
         new_run: RunId::new().to_string(),
-        takes: pending.filter(|pending| pending.count > 0).map(sum),
+        takes: pending.and_then(|pending| taken::now(resource, pending)),
         more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
         unrecorded: lines,
         read_by: users(&pipeline, resource, |action| &action.reads),
@@ -177,7 +183,8 @@ async fn gather(pages: &Pages, name: &str, uri: Option<&Uri>) -> Result<Content>
         first_artifacts: params.text("cursor").map(|_| params.link(&path, &["cursor"], &[])),
         next_artifacts: next_artifacts.map(|cursor| params.link(&path, &["cursor"], &[("cursor", &cursor)])),
         decided: Decided::gather(view, name, &params, &path).await?,
-        accesses: view.store.resource_accesses(name, ACCESSES).await?.into_iter().map(access_row).collect(),
+        more_accesses: accesses.len() > ACCESSES as usize,
+        accesses: accesses.into_iter().take(ACCESSES as usize).map(access_row).collect(),
     })
 }
 

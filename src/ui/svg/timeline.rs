@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::axis::{Axis, Tick};
 use crate::base::{AttemptId, Timestamp};
 use crate::model::{ActionState, Attempt, AttemptState, RunAction, RunDetail};
+use crate::scheduler::core::WAITS_FOR;
 use crate::ui::look;
 use crate::ui::text::{self, Moment};
 
@@ -15,8 +16,9 @@ const TICKS: u64 = 6;
 const BOXES: usize = 200;
 /// Most badges in a lane.
 const BADGES: usize = 50;
-/// The least share of the time that a run waited for its start, if the wait is to be drawn.
-const WAIT_TO_START: f64 = 0.01;
+/// The least share of the time that a run, or an action in it, waited for its start, if the wait is
+/// to be drawn.
+const SHORTEST_WAIT: f64 = 0.01;
 
 /// An artifact that an attempt has written.
 #[derive(Debug, Clone)]
@@ -25,6 +27,17 @@ pub(in crate::ui) struct Output {
     pub(in crate::ui) name: String,
     pub(in crate::ui) at: Timestamp,
     pub(in crate::ui) href: String,
+}
+
+/// A time in which an action was ready and did not start: it waited for a named limit, the end of a
+/// pause, or a free slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ui) struct Held {
+    pub(in crate::ui) action: String,
+    pub(in crate::ui) from: Timestamp,
+    pub(in crate::ui) to: Timestamp,
+    /// What it waited for at first, as the action says it.
+    pub(in crate::ui) why: Option<String>,
 }
 
 /// The picture.
@@ -66,7 +79,7 @@ struct Mark {
 }
 
 /// Draws a run. `now` is its end while it is active.
-pub(in crate::ui) fn draw(detail: &RunDetail, outputs: &[Output], now: Timestamp) -> Timeline {
+pub(in crate::ui) fn draw(detail: &RunDetail, outputs: &[Output], held: &[Held], now: Timestamp) -> Timeline {
     let run = &detail.run;
     let begun = detail.attempts.first().map(|attempt| attempt.started_at);
     let end = run.ended_at.unwrap_or(now);
@@ -76,13 +89,14 @@ pub(in crate::ui) fn draw(detail: &RunDetail, outputs: &[Output], now: Timestamp
     let waited = format!("waited {} to start", text::span(started.since(run.created_at)));
     let lanes = detail.actions.iter().map(|action| {
         let attempts: Vec<&Attempt> = detail.attempts.iter().filter(|it| it.action == action.name).collect();
-        lane(Lot { axis, end, run: run.number }, action, &attempts, outputs)
+        let held = held.iter().filter(|it| it.action == action.name);
+        lane(Lot { axis, end, run: run.number }, action, &attempts, outputs, held)
     });
     Timeline {
         from: text::both(run.created_at),
         span: text::span(axis.span()),
         ticks: axis.ticks(TICKS),
-        queued: (axis.share(started) >= WAIT_TO_START).then_some((x, width, waited)),
+        queued: (axis.share(started) >= SHORTEST_WAIT).then_some((x, width, waited)),
         lanes: lanes.collect(),
         active: !run.state.ended(),
     }
@@ -96,12 +110,23 @@ struct Lot {
     run: u64,
 }
 
-fn lane(lot: Lot, action: &RunAction, attempts: &[&Attempt], outputs: &[Output]) -> Lane {
+fn lane<'a>(
+    lot: Lot,
+    action: &RunAction,
+    attempts: &[&Attempt],
+    outputs: &[Output],
+    held: impl Iterator<Item = &'a Held>,
+) -> Lane {
     let more = attempts.len().saturating_sub(BOXES);
     let shown = attempts.get(more..).unwrap_or_default();
     let mut waits = between(lot, shown);
     waits.extend(approvals(lot, action));
     waits.extend(next_attempt(lot, action, shown));
+    // Without an attempt, the lane says in words what the action waits for, or why it was not
+    // reached.
+    if !shown.is_empty() {
+        waits.extend(held.filter_map(|held| hold(lot, held)));
+    }
     let mine = |output: &&Output| shown.iter().any(|attempt| attempt.id == output.attempt);
     let badges = outputs.iter().filter(mine).take(BADGES).map(|output| Mark {
         x: lot.axis.x(output.at),
@@ -171,6 +196,23 @@ fn next_attempt(lot: Lot, action: &RunAction, attempts: &[&Attempt]) -> Option<M
     Some(mark(lot, (ended, lot.end), "retry", title))
 }
 
+/// Returns the time in which an action was held back. `None` if it is too short to be seen.
+fn hold(lot: Lot, held: &Held) -> Option<Mark> {
+    let Held { from, to, why, .. } = held;
+    if lot.axis.share(*to) - lot.axis.share(*from) < SHORTEST_WAIT {
+        return None;
+    }
+    let waited = text::span(to.since(*from));
+    let title = match why.as_deref() {
+        None => format!("waited {waited} for a free slot"),
+        Some(why) => match why.strip_prefix(WAITS_FOR) {
+            Some(what) => format!("waited {waited} for {what}"),
+            None => format!("waited {waited}: {why}"),
+        },
+    };
+    Some(mark(lot, (*from, *to), "wait", title))
+}
+
 fn mark(lot: Lot, (from, to): (Timestamp, Timestamp), kind: &'static str, title: String) -> Mark {
     let (x, width) = lot.axis.part(from, to);
     Mark { x, width, kind, title, href: None }
@@ -194,7 +236,7 @@ fn note(action: &RunAction) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Output, draw};
+    use super::{Held, Output, draw};
     use crate::base::{AttemptId, Digest, RunId, Timestamp};
     use crate::model::{
         ActionState, Approval, Attempt, AttemptState, LogPosition, Run, RunAction, RunDetail, RunState, Usage,
@@ -263,7 +305,7 @@ mod tests {
         skipped.reason = Some("`train` failed".to_owned());
         let actions = vec![action("train", ActionState::Succeeded), skipped];
         let detail = RunDetail { run: run(RunState::Succeeded, Some(100)), actions, attempts };
-        let drawn = draw(&detail, &[output], at(500));
+        let drawn = draw(&detail, &[output], &[], at(500));
         assert_eq!(drawn.span, "1 min 40 s");
         assert_eq!(drawn.queued.unwrap(), ("0.000%".into(), "10.000%".into(), "waited 10.0 s to start".into()));
         let [train, publish] = &drawn.lanes[..] else { panic!("two lanes") };
@@ -284,7 +326,7 @@ mod tests {
         let attempts = vec![attempt("train", 1, AttemptState::Running, 0, None)];
         let actions = vec![action("train", ActionState::Running), asked];
         let detail = RunDetail { run: run(RunState::Running, None), actions, attempts };
-        let drawn = draw(&detail, &[], at(100));
+        let drawn = draw(&detail, &[], &[], at(100));
         assert!(drawn.active && drawn.queued.is_none());
         assert_eq!(drawn.lanes[0].boxes[0].width, "100.000%");
         assert_eq!(drawn.lanes[0].boxes[0].title, "train, attempt 1: running for 1 min 40 s");
@@ -293,5 +335,41 @@ mod tests {
             (wait.x.as_str(), wait.kind, wait.title.as_str()),
             ("50.000%", "ask", "waits for approval: data team")
         );
+    }
+
+    #[test]
+    fn what_an_action_waited_for_before_an_attempt_stays() {
+        let held = |action: &str, from, to, why: Option<&str>| Held {
+            action: action.to_owned(),
+            from: at(from),
+            to: at(to),
+            why: why.map(str::to_owned),
+        };
+        let attempts = vec![attempt("train", 1, AttemptState::Succeeded, 40, Some(90))];
+        let actions = vec![action("train", ActionState::Succeeded), action("publish", ActionState::Cancelled)];
+        let detail = RunDetail { run: run(RunState::Cancelled, Some(100)), actions, attempts };
+        let all = [
+            held("train", 10, 20, Some("waits for gpu (1 of 1 in use)")),
+            held("train", 20, 30, Some("paused since 2026-03-01T12:00:00.000000Z: no GPU")),
+            held("train", 30, 40, None),
+            held("publish", 90, 100, Some("waits for gpu")),
+        ];
+        let drawn = draw(&detail, &[], &all, at(500));
+        let waits: Vec<_> =
+            drawn.lanes[0].waits.iter().map(|it| (it.x.as_str(), it.width.as_str(), it.title.as_str())).collect();
+        assert_eq!(
+            waits,
+            [
+                ("10.000%", "10.000%", "waited 10.0 s for gpu (1 of 1 in use)"),
+                ("20.000%", "10.000%", "waited 10.0 s: paused since 2026-03-01T12:00:00.000000Z: no GPU"),
+                ("30.000%", "10.000%", "waited 10.0 s for a free slot"),
+            ]
+        );
+        // An action without an attempt says in words why.
+        let note = drawn.lanes[1].note.as_deref();
+        assert_eq!((drawn.lanes[1].waits.len(), note), (0, Some("not reached: the run was cancelled")));
+        // A wait that nobody would see is left out.
+        let short = Held { to: at(10).after(Duration::from_millis(900)), ..held("train", 10, 10, None) };
+        assert_eq!(draw(&detail, &[], &[short], at(500)).lanes[0].waits.len(), 0);
     }
 }

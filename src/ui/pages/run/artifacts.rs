@@ -1,4 +1,5 @@
-//! `/runs/{run}/artifacts`: what the run worked on, and what its actions read and wrote.
+//! `/runs/{run}/artifacts`: what the run worked on, and what its actions read and wrote, as lists
+//! and as a drawing.
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
@@ -13,6 +14,7 @@ use crate::scheduler::View;
 use crate::store::{LineageEdge, PageRequest};
 use crate::ui::Pages;
 use crate::ui::page::{self, Params, Result};
+use crate::ui::pages::lineage::{self, LineageView};
 
 /// Artifacts on a page of each list.
 const ARTIFACTS: u32 = 50;
@@ -27,6 +29,7 @@ struct Content {
     uses: Vec<Use>,
     uses_first: Option<String>,
     uses_next: Option<String>,
+    lineage: Option<LineageView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +74,7 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
         uses_first: first("uses"),
         uses_next: next("uses", uses.next_cursor),
         uses: uses.items.iter().map(used).collect(),
+        lineage: lineage::of_run(view, &detail.run).await?,
     };
     Ok((detail, content))
 }

@@ -4,12 +4,14 @@
 pub(in crate::ui) mod act;
 pub(in crate::ui) mod artifacts;
 pub(in crate::ui) mod events;
+pub(in crate::ui) mod graph;
 pub(in crate::ui) mod logs;
 pub(in crate::ui) mod metrics;
 pub(in crate::ui) mod overview;
 
 mod attempts;
 mod curves;
+mod held;
 mod lines;
 mod outcome;
 mod top;

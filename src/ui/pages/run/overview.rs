@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::attempts::{self, ActionRow, Live};
+use super::held;
 use super::lines::{Line, telling};
 use super::top::{self, Tab, Top};
 use crate::base::{ByteSize, Clock as _, SystemClock};
@@ -21,6 +22,8 @@ use crate::ui::{Pages, text};
 
 /// Edges of lineage that are looked at for outputs.
 const EDGES: u32 = 200;
+/// Events that are looked at for waits.
+const EVENTS: u32 = 500;
 /// Most inputs, outputs, metrics and tags that are shown; other pages have them all.
 const SHOWN: u32 = 12;
 /// Facts that are looked at for the last one of each name.
@@ -100,6 +103,7 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
     let edges = store.lineage(run, first(EDGES)).await?;
     let more_edges = edges.next_cursor.is_some();
     let written: Vec<LineageEdge> = edges.items.into_iter().filter(|edge| edge.kind == AccessKind::Wrote).collect();
+    let held = held::times(&store.events(0, Some(run), EVENTS).await?);
     let inputs = store.run_inputs(run, first(SHOWN)).await?;
     let facts = || FactQuery { run: Some(run), ..FactQuery::default() };
     let metrics = store.metrics(facts(), first(FACTS)).await?;
@@ -109,7 +113,7 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
     let params = detail.run.params.as_object().map(|params| params.iter().map(whole).collect());
     let content = Content {
         top: Top::gather(view, &detail, Tab::Overview).await?,
-        timeline: timeline::draw(&detail, &written.iter().map(output).collect::<Vec<_>>(), now),
+        timeline: timeline::draw(&detail, &written.iter().map(output).collect::<Vec<_>>(), &held, now),
         failure: excerpt(view, &detail).await,
         actions: attempts::rows(&detail, graph.as_ref(), &live, now),
         inputs_count: store.count_inputs(run).await?,

@@ -14,6 +14,7 @@ use crate::ui::{look, text};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     Overview,
+    Graph,
     Logs,
     Artifacts,
     Metrics,
@@ -21,8 +22,9 @@ pub(super) enum Tab {
 }
 
 /// The pages of a run: what follows in the address, and the name.
-const TABS: [(Tab, &str, &str); 5] = [
+const TABS: [(Tab, &str, &str); 6] = [
     (Tab::Overview, "", "Overview"),
+    (Tab::Graph, "/graph", "Graph"),
     (Tab::Logs, "/logs", "Logs"),
     (Tab::Artifacts, "/artifacts", "Artifacts"),
     (Tab::Metrics, "/metrics", "Metrics"),
