@@ -246,7 +246,8 @@ impl From<StoreError> for Problem {
             | StoreError::StateInUse { .. }
             | StoreError::ReadOnly { .. }
             | StoreError::Lost { .. }
-            | StoreError::TakenOver { .. } => Self::unavailable(detail),
+            | StoreError::TakenOver { .. }
+            | StoreError::Forgotten { .. } => Self::unavailable(detail),
             StoreError::Corrupt(_) => Self::internal(detail),
         }
     }

@@ -333,7 +333,10 @@ impl Dispatcher {
                 work.tally.stuck += 1;
             }
             Err(
-                error @ (StoreError::Fenced { .. } | StoreError::TakenOver { .. } | StoreError::Unavailable { .. }),
+                error @ (StoreError::Fenced { .. }
+                | StoreError::TakenOver { .. }
+                | StoreError::Forgotten { .. }
+                | StoreError::Unavailable { .. }),
             ) => return Err(error),
             Err(error) => {
                 tracing::error!("run #{number} stays unfinished: {error}");
@@ -356,7 +359,10 @@ impl Dispatcher {
             Ok(state) => state,
             // Another host has taken over, or this one is stopping while the store does not work.
             Err(DriverError::Refused(
-                error @ (StoreError::Fenced { .. } | StoreError::TakenOver { .. } | StoreError::Unavailable { .. }),
+                error @ (StoreError::Fenced { .. }
+                | StoreError::TakenOver { .. }
+                | StoreError::Forgotten { .. }
+                | StoreError::Unavailable { .. }),
             )) => {
                 return Err(error);
             }

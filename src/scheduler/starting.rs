@@ -123,7 +123,10 @@ impl Dispatcher {
                 Ok(None) if fired == Fired::All => fired = Fired::Some,
                 Ok(None) => {}
                 Err(
-                    error @ (StoreError::Fenced { .. } | StoreError::TakenOver { .. } | StoreError::Unavailable { .. }),
+                    error @ (StoreError::Fenced { .. }
+                    | StoreError::TakenOver { .. }
+                    | StoreError::Forgotten { .. }
+                    | StoreError::Unavailable { .. }),
                 ) => return Err(error),
                 Err(error) => {
                     tracing::error!("no run can be created: {error}; it is tried again every second");

@@ -79,6 +79,16 @@ pub enum StoreError {
         /// The other host, for people.
         by: String,
     },
+    /// The server has less on record than it had confirmed to this host. The caller stops at once.
+    #[error(
+        "{store} has less on record than it had confirmed, because its server crashed, or was restored from a backup; this \
+         host has stopped, because numbers that it gave would get another meaning; run `anacostia run` again: it goes on \
+         from what is on record"
+    )]
+    Forgotten {
+        /// Which store.
+        store: String,
+    },
     /// The store does not work at the moment: disk full, I/O error, connection lost. A write may
     /// have happened or not: the caller repeats it with the same ids.
     #[error("the metadata store failed to {doing}: {why}")]

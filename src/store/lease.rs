@@ -46,6 +46,8 @@ pub enum Loss {
         /// The other host, for people.
         by: String,
     },
+    /// The server of this store has less on record than it had confirmed.
+    Forgotten(String),
 }
 
 impl From<Loss> for StoreError {
@@ -53,6 +55,7 @@ impl From<Loss> for StoreError {
         match loss {
             Loss::Files(what) => Self::Lost { what },
             Loss::Host { store, by } => Self::TakenOver { store, by },
+            Loss::Forgotten(store) => Self::Forgotten { store },
         }
     }
 }

@@ -308,7 +308,8 @@ pub(super) fn refused_write(error: &StoreError) -> StatusCode {
         | StoreError::StateInUse { .. }
         | StoreError::ReadOnly { .. }
         | StoreError::Lost { .. }
-        | StoreError::TakenOver { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        | StoreError::TakenOver { .. }
+        | StoreError::Forgotten { .. } => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

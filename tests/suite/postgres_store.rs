@@ -1,5 +1,6 @@
 //! A pipeline whose metadata store is in PostgreSQL: runs, commands beside a host and without one,
-//! a second host, hosts that die or are cut off, and a server that is away.
+//! a second host, hosts that die, stand still or are cut off, and a server that is away or starts
+//! again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::support::app::TestApp;
 use crate::support::postgres::Database;
+use crate::support::postgres_server::Server;
 use crate::support::proxy::Proxy;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -79,10 +81,20 @@ fn check_all_done(app: &TestApp, data: &Database, count: u32) {
     let done = |folder: &str| names(&app.path(folder)).len() == count as usize;
     wait_until("all files to be processed", || done("out"));
     app.wait_for_runs(1);
+    check_outputs(app, count);
+    check_records(data, count);
+}
+
+#[track_caller]
+fn check_outputs(app: &TestApp, count: u32) {
     for number in 0..count {
         let text = fs::read_to_string(app.path(&format!("out/{number:03}.txt"))).unwrap();
         assert_eq!(text, format!("file {number}+clean+report"));
     }
+}
+
+#[track_caller]
+fn check_records(data: &Database, count: u32) {
     let one = |sql: &str| data.query(&format!("select ({sql})::bigint"), &[])[0].get::<_, i64>(0);
     assert_eq!(one("select count(*) from anacostia.claims"), i64::from(count), "claims");
     assert_eq!(one("select count(*) from anacostia.runs where state <> 'succeeded'"), 0, "runs");
@@ -198,6 +210,96 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     }
     check_all_done(&app, &data, count);
     wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
+}
+
+/// The server is stopped as for maintenance, and killed, while the host works, and starts again. It
+/// has a moment's commits in memory only unless each is synced, as it is here.
+#[test]
+fn a_server_that_stops_or_dies_and_starts_again_loses_nothing() {
+    let mut server = Server::start();
+    let mut data = Database::on(&server);
+    let mut app = TestApp::new(&manifest(&data.url(), "durability = \"full\"")).with_guest("worker");
+    app.start();
+    let mut count = 0;
+    for how in ["stop", "kill", "stop", "kill"] {
+        let before = names(&app.path("out")).len();
+        drop_files(&app, count..count + 6);
+        wait_until("the host to work", || names(&app.path("out")).len() > before);
+        server.tell(how);
+        drop_files(&app, count + 6..count + 8);
+        count += 8;
+        wait_until("the host to say why it is not ready", || {
+            app.try_get("/readyz")
+                .is_ok_and(|(status, body)| status == 503 && body.to_string().contains("Connection refused"))
+        });
+        server.tell("start");
+        wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
+    }
+    data.reconnect();
+    check_all_done(&app, &data, count);
+    let epochs = data.query("select count(distinct epoch) from anacostia.events", &[])[0].get::<_, i64>(0);
+    assert_eq!(epochs, 1, "the host went on by itself");
+}
+
+/// A host that stands still in the middle of its work, perhaps of a transaction, is replaced within
+/// seconds. When it goes on, it writes nothing.
+#[test]
+fn a_host_that_stood_still_is_replaced_and_writes_nothing_when_it_goes_on() {
+    let data = Database::new();
+    let mut old = app(&data.url());
+    old.start();
+    drop_files(&old, 0..40);
+    wait_until("the host to work", || names(&old.path("out")).len() > 2);
+    old.signal(Signal::STOP);
+    let start = Instant::now();
+    // The other machine has folders of its own, so it completes none of the runs that it finds.
+    let others = manifest(&data.url(), "").replace("max_concurrent_runs = 2", "max_concurrent_runs = 10");
+    let mut new = TestApp::new(&others).with_guest("worker");
+    new.start();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    let written = || {
+        let of_old = "select count(*) from anacostia.events where epoch = 1";
+        let seen_late = "select count(*) from anacostia.artifacts where path like '9%'";
+        [of_old, seen_late].map(|sql| data.query(sql, &[])[0].get::<_, i64>(0))
+    };
+    let before = written();
+    drop_files(&old, 900..904);
+    old.signal(Signal::CONT);
+    let status = wait_for("the old host to end", || old.has_ended());
+    let said = old.said();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let expected =
+        format!("another host has taken over the schema `anacostia` in {}: process {}", data.url(), new.pid());
+    assert!(said.contains(&expected), "{said}");
+    drop_files(&new, 100..102);
+    wait_until("the new host to work", || {
+        let out = names(&new.path("out"));
+        out.contains("100.txt") && out.contains("101.txt")
+    });
+    assert_eq!(written(), before);
+}
+
+#[test]
+fn a_store_is_reached_by_tls_if_the_certificate_is_trusted() {
+    let data = Database::new();
+    let url = format!("{}?sslmode=require", data.url());
+    let mut app = app(&url);
+    let refused = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.starts_with(&format!("error: the metadata store failed to connect to {url}: ")), "{said}");
+    assert!(said.contains("certificate"), "{said}");
+    app.trust(Database::certificate());
+    app.start();
+    drop_files(&app, 0..2);
+    check_all_done(&app, &data, 2);
+    let by_tls = "select count(*) filter (where ssl), count(*) from pg_stat_ssl join pg_stat_activity using (pid)
+        where datname = current_database() and application_name = 'anacostia'";
+    let row = &data.query(by_tls, &[])[0];
+    let (by_tls, all): (i64, i64) = (row.get(0), row.get(1));
+    assert!(by_tls == all && all >= 2, "{by_tls} of {all} connections");
+    let rows = app.cli(&["sql", "SELECT count(*) AS runs FROM runs", "PATH", "--csv"]);
+    assert_eq!(String::from_utf8(rows.stdout).unwrap(), "runs\n1\n");
 }
 
 /// A host that cannot reach the server for so long that another one takes over writes nothing once

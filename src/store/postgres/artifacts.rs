@@ -95,10 +95,13 @@ impl Paths {
     pub(super) async fn read(db: &Db, resource: &str, paths: Vec<String>) -> Work<Self> {
         let current = "SELECT a.path, a.seq, a.id, a.version, a.digest, a.size, a.state, a.reason, a.placed, a.stamp,
             a.visible FROM unnest($2::text[]) p (path) JOIN artifacts a
-            ON a.resource = $1 AND a.path = p.path COLLATE \"C\" AND a.ended IS NULL";
+            ON a.resource = $1 AND left(a.path, 400) = left(p.path, 400) COLLATE \"C\"
+            AND a.path = p.path COLLATE \"C\" AND a.ended IS NULL";
         let highest = "SELECT p.path, greatest(
-            (SELECT max(a.version) FROM artifacts a WHERE a.resource = $1 AND a.path = p.path COLLATE \"C\"),
-            (SELECT max(o.version) FROM old_places o WHERE o.resource = $1 AND o.path = p.path COLLATE \"C\"))
+            (SELECT max(a.version) FROM artifacts a WHERE a.resource = $1
+                AND left(a.path, 400) = left(p.path, 400) COLLATE \"C\" AND a.path = p.path COLLATE \"C\"),
+            (SELECT max(o.version) FROM old_places o WHERE o.resource = $1
+                AND left(o.path, 400) = left(p.path, 400) COLLATE \"C\" AND o.path = p.path COLLATE \"C\"))
             FROM unnest($2::text[]) p (path)";
         let values = params![resource, paths];
         let (current, highest) = try_join!(db.rows(current, &values), db.rows(highest, &values))?;
@@ -236,8 +239,10 @@ pub(super) async fn pending_as_of(db: &Db, resource: &str, as_of: u64) -> Work<P
     Ok(Pending { count: row.get(0)?, bytes: row.get(1)?, oldest_at: row.get(2)?, newest_at: row.get(3)?, as_of })
 }
 
-/// Makes a page by path of items that are one more than the limit, if there are more.
+/// Makes a page by path of items that are more than the limit, if there are more. An index has only
+/// the beginnings of paths, so items with the same beginning come together, but in no order.
 fn by_path<T>(mut items: Vec<T>, limit: usize, path: impl Fn(&T) -> &String) -> Page<T> {
+    items.sort_by(|one, other| path(one).cmp(path(other)));
     let more = items.len() > limit;
     items.truncate(limit);
     let next_cursor = if more { items.last().map(|last| path(last).clone()) } else { None };
@@ -250,7 +255,8 @@ pub(super) async fn known(db: &Db, resource: &str, request: &PageRequest) -> Wor
     // No path is empty.
     let after = request.cursor.as_deref().unwrap_or_default();
     let sql = "SELECT path, digest, size, state, stamp FROM artifacts
-        WHERE resource = $1 AND ended IS NULL AND path > $2 ORDER BY path LIMIT $3";
+        WHERE resource = $1 AND ended IS NULL AND left(path, 400) >= left($2, 400) AND path > $2
+        ORDER BY left(path, 400) FETCH FIRST $3 ROWS WITH TIES";
     let path = |row: &Row| {
         Ok(KnownPath {
             path: row.get(0)?,
@@ -272,8 +278,8 @@ pub(super) async fn present(db: &Db, resource: &str, request: &PageRequest) -> W
     let sql = concat!(
         "SELECT ",
         artifact_columns!(),
-        " FROM artifacts a WHERE a.resource = $1 AND a.ended IS NULL AND a.path > $2 AND a.state <> 'ignored'
-         ORDER BY a.path LIMIT $3"
+        " FROM artifacts a WHERE a.resource = $1 AND a.ended IS NULL AND left(a.path, 400) >= left($2, 400) AND a.path > $2
+         AND a.state <> 'ignored' ORDER BY left(a.path, 400) FETCH FIRST $3 ROWS WITH TIES"
     );
     let rows = db.rows(sql, &params![resource, after, limit + 1]).await?;
     Ok(by_path(rows.iter().map(artifact).collect::<Work<Vec<_>>>()?, limit, |artifact| &artifact.path))
@@ -381,7 +387,7 @@ async fn select(db: &Db, query: &ArtifactQuery, given: bool, before: i64, limit:
         term(text, Value::Bytes(run.as_bytes().to_vec()));
     }
     if let Some(path) = path {
-        term("a.path = ?", Value::Text(path.clone()));
+        term("left(a.path, 400) = left(?, 400) AND a.path = ?", Value::Text(path.clone()));
     }
     if let Some(resource) = resource {
         term("a.resource = ?", Value::Text(resource.clone()));

@@ -300,9 +300,8 @@ pub(super) async fn lineage(db: &Db, run: RunId, request: &PageRequest) -> Work<
 macro_rules! select_uses {
     () => {
         "SELECT x.seq, r.id, r.number, t.id, t.action, t.number, x.kind, x.bytes
-        FROM artifacts a JOIN accesses x ON x.artifact = a.seq
-        JOIN attempts t ON t.seq = x.attempt JOIN runs r ON r.number = x.run
-        WHERE a.id = $1 "
+        FROM accesses x JOIN attempts t ON t.seq = x.attempt JOIN runs r ON r.number = x.run
+        WHERE x.artifact = (SELECT seq FROM artifacts WHERE id = $1) "
     };
 }
 
@@ -320,7 +319,9 @@ pub(super) async fn uses(db: &Db, id: ArtifactId, request: &PageRequest) -> Work
 pub(super) async fn writer(db: &Db, id: ArtifactId) -> Work<Option<ArtifactUse>> {
     let sql = concat!(
         select_uses!(),
-        "AND a.produced_by IS NOT NULL AND t.id = a.produced_by AND x.kind = $2 ORDER BY x.seq LIMIT 1"
+        // An equality would lead from the attempt to the accesses, and to sorting them.
+        "AND t.id IS NOT DISTINCT FROM (SELECT produced_by FROM artifacts WHERE id = $1) AND x.kind = $2
+         ORDER BY x.seq LIMIT 1"
     );
     db.row(sql, &params![id, AccessKind::Wrote]).await?.as_ref().map(artifact_use).transpose()
 }

@@ -91,8 +91,10 @@ async fn list<T>(
     Ok(page::cut(items?, limit))
 }
 
-/// Joins a fact with its run and attempt.
-const RUN_AND_ATTEMPT: &str = "JOIN runs r ON r.number = f.run JOIN attempts t ON t.seq = f.attempt";
+/// Joins a fact with its run and attempt. `LATERAL` and `OFFSET` fix the order: facts first, by
+/// their index.
+const RUN_AND_ATTEMPT: &str = "CROSS JOIN LATERAL (SELECT id FROM runs WHERE number = f.run OFFSET 0) r
+    CROSS JOIN LATERAL (SELECT id, action, state FROM attempts WHERE seq = f.attempt OFFSET 0) t";
 
 /// Metrics, newest first.
 pub(super) async fn metrics(db: &Db, query: &FactQuery, request: &PageRequest) -> Work<Page<MetricRecord>> {

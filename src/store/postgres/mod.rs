@@ -8,7 +8,8 @@
 //! Once a method has returned, its write survives the death of this process. With
 //! [`Durability::Full`] the server syncs every commit; with [`Durability::Normal`] it does so only
 //! for the epoch and for commits that ask for it ([`Intent::synced`]), so the others of the last
-//! moments may be lost if its machine loses power.
+//! moments may be lost if it crashes, or its machine loses power. A host that notices this ends
+//! ([`writer`]).
 //!
 //! If the connection is lost, methods return [`StoreError::Unavailable`], and the next call
 //! connects again.
@@ -191,7 +192,10 @@ impl HostLease for PostgresStore {
 
     async fn lost(&self) -> Loss {
         let Some(writing) = &self.writing else { return std::future::pending().await };
-        writing.lease.lost(&self.place).await
+        tokio::select! {
+            lost = writing.lease.lost(&self.place) => lost,
+            () = writing.writer.forgets() => Loss::Forgotten(self.place.to_string()),
+        }
     }
 }
 

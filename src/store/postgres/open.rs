@@ -41,7 +41,9 @@ impl PostgresStore {
         let lease = Lease::keep(place.clone(), epoch)?;
         let (newest, told) = watch::channel(counters.event);
         let readers = place.pool(Use::Read)?;
-        let writer = Writer { pool, place: place.clone(), epoch, newest };
+        let confirmed = Arc::new(Mutex::new(counters));
+        let writer =
+            Writer { pool, place: place.clone(), epoch, newest, confirmed, forgotten: watch::Sender::new(false) };
         let writing = Some(Writing { writer, lease, holder: Mutex::new(holder) });
         Ok(Arc::new(Self { place, epoch, newest: told, readers, writing }))
     }

@@ -27,11 +27,9 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("a.ended > $2 AND a.path", "Sort", "sorts what has changed since a run began"),
     ("FROM old_places p JOIN", "Sort", "sorts what was renamed since a run began"),
     ("FROM outputs o JOIN artifacts", "Sort", "sorts what one run has written to a resource"),
-    ("o.artifact > $2 AND o.run = $3", "Sort", "sorts what one run has written to a resource"),
     ("GROUP BY x.attempt, x.kind", "Sort", "sums the newest reads and writes, up to a bound"),
     ("ORDER BY r.number DESC, a.number DESC", "Sort", "sorts the attempts of one run"),
     ("WHERE t.run = $1 ORDER BY t.action", "Sort", "sorts what one run was refused or asked for"),
-    ("WHERE seq IN", "Sort", "sorts what a claim takes"),
 ];
 
 /// Returns what is wrong with the plan of a statement. Adds to `used` the [`ALLOWED`] that it

@@ -216,7 +216,8 @@ async fn not_taken(tx: &mut Tx, attempt: &Fenced, position: usize, why: &str, no
             WHERE resource = $1 AND ended = $2 AND path = $3 AND state IN ('published', 'current', 'old')";
         tx.db.later(sql, &params![resource, seq - 1, path]);
     }
-    let sql = "DELETE FROM outputs WHERE run = $1 AND resource = $2 AND path = $3 AND artifact = $4";
+    let sql = "DELETE FROM outputs WHERE run = $1 AND resource = $2
+        AND left(path, 400) = left($3, 400) AND path = $3 AND artifact = $4";
     tx.db.later(sql, &params![attempt.run, resource, path, seq]);
     let data = json!({ "resource": resource, "path": path, "version": version, "reason": why });
     let event = NewEvent::of(EventKind::ArtifactNotTaken, data).artifact(id);
@@ -237,10 +238,12 @@ struct Retriggering {
 
 /// Returns the outputs of an intent that are to be `new`, and are still at their paths.
 async fn retriggering(db: &Db, attempt: u64) -> Work<Vec<Retriggering>> {
-    let sql = "SELECT a.seq, a.id, a.resource, a.path, a.version, a.digest, a.size
+    // What is asked about the artifacts is no condition: an index that has it would be walked.
+    let sql = "SELECT a.seq, a.id, a.resource, a.path, a.version, a.digest, a.size,
+        a.ended IS NULL AND a.state = 'published'
         FROM intents i JOIN artifacts a ON a.id = i.became
-        WHERE i.attempt = $1 AND i.retrigger AND a.ended IS NULL AND a.state = 'published' ORDER BY i.position";
-    let output = |row: &Row| {
+        WHERE i.attempt = $1 AND i.retrigger ORDER BY i.position";
+    let output = |row: &Row| -> Work<Retriggering> {
         Ok(Retriggering {
             seq: row.get(0)?,
             id: row.get(1)?,
@@ -251,7 +254,13 @@ async fn retriggering(db: &Db, attempt: u64) -> Work<Vec<Retriggering>> {
             size: row.get(6)?,
         })
     };
-    db.rows(sql, &params![attempt]).await?.iter().map(output).collect()
+    let mut found = Vec::new();
+    for row in db.rows(sql, &params![attempt]).await? {
+        if row.get(7)? {
+            found.push(output(&row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Makes an output pending for a run of its own, now that it can be read. At the commit point, a

@@ -127,8 +127,8 @@ impl<'q> Range<'q> {
         }
     }
 
-    /// Returns the table, the index and its equality terms. Adds the values of these terms.
-    fn source(&self, values: &mut Values) -> String {
+    /// Returns the table, the index and its equality terms, for a list in this direction. Adds the values of these terms.
+    fn source(&self, direction: &str, values: &mut Values) -> String {
         let joined = |table: &str, terms: String| format!("{table} JOIN runs r ON r.number = d.run WHERE {terms}");
         match self {
             Self::All => "runs r WHERE true".to_owned(),
@@ -145,7 +145,9 @@ impl<'q> Range<'q> {
             Self::Recorded(ParamFilter { name, value }) => {
                 // Several attempts of a run may have recorded the same param.
                 let named = named("d.", name, value, values);
-                joined(&format!("(SELECT DISTINCT d.run FROM params d WHERE {named}) d"), "true".to_owned())
+                // In the order of the list, because the server sorts them otherwise.
+                let runs = format!("SELECT DISTINCT d.run FROM params d WHERE {named} ORDER BY d.run{direction}");
+                joined(&format!("({runs}) d"), "true".to_owned())
             }
         }
     }
@@ -239,9 +241,10 @@ async fn walk(
     enough: usize,
 ) -> Work<Walked> {
     let mut values = Values::default();
-    let (source, order) = (range.source(&mut values), range.order());
-    let fits = fits(query, (first, last), &mut values);
     let descends = query.sort.descends();
+    let direction = if descends { " DESC" } else { "" };
+    let (source, order) = (range.source(direction, &mut values), range.order());
+    let fits = fits(query, (first, last), &mut values);
     let place = if query.sort.by_duration() {
         let than = if descends { "<" } else { ">" };
         format!("{order} {than} ({}, {})", values.add(duration), values.add(number))
@@ -253,7 +256,6 @@ async fn walk(
         };
         format!("{order} > {} AND {order} < {}", values.add(above), values.add(below))
     };
-    let direction = if descends { " DESC" } else { "" };
     let by = if query.sort.by_duration() {
         format!("r.duration{direction}, r.number{direction}")
     } else {

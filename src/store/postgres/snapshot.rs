@@ -94,7 +94,8 @@ async fn newest_outputs(
         "SELECT ",
         artifact_columns!(),
         ", o.path, o.action FROM outputs o JOIN artifacts a ON a.seq = o.artifact
-         WHERE o.run = $1 AND o.resource = $2 AND o.path >= $3 AND o.path < $4 ORDER BY o.path, o.artifact"
+         WHERE o.run = $1 AND o.resource = $2 AND left(o.path, 400) >= left($3, 400)
+         AND left(o.path, 400) <= left($4, 400) AND o.path >= $3 AND o.path < $4 ORDER BY o.path, o.artifact"
     );
     let mut found = BTreeMap::new();
     if actions.is_empty() {
@@ -117,12 +118,14 @@ async fn newest_outputs(
     Ok(found)
 }
 
-/// What was there then, and still is.
+/// What was there then, and still is. An index has only the beginnings of paths, so this may be
+/// more than a page: all paths with the last beginning.
 const STILL_THERE: &str = concat!(
     "SELECT ",
     artifact_columns!(),
-    " FROM artifacts a WHERE a.resource = $1 AND a.ended IS NULL AND a.path >= $3 AND a.path < $4
-     AND a.placed <= $2 AND a.state <> 'ignored' ORDER BY a.path LIMIT $5"
+    " FROM artifacts a WHERE a.resource = $1 AND a.ended IS NULL AND left(a.path, 400) >= left($3, 400)
+     AND left(a.path, 400) <= left($4, 400) AND a.path >= $3 AND a.path < $4
+     AND a.placed <= $2 AND a.state <> 'ignored' ORDER BY left(a.path, 400) FETCH FIRST $5 ROWS WITH TIES"
 );
 
 /// What was there then, and has been replaced or deleted since. Sorts, but only what has changed

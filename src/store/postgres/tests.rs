@@ -15,7 +15,7 @@ use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conforma
 use crate::store::{Batch, GuestRecords as _, HostLease as _, Loss, MetadataStore, PageRequest, Result, StoreError};
 
 #[path = "../../../tests/suite/support/postgres_server.rs"]
-#[expect(dead_code, reason = "only the tests of TLS need the certificate")]
+#[expect(dead_code, reason = "only the suite needs the certificate, and stops servers")]
 mod postgres_server;
 
 /// A schema of its own for one test. The server, and with it the schema, is removed when the
@@ -194,7 +194,10 @@ async fn a_lease_that_is_not_renewed_ends_even_if_the_clock_of_the_server_was_se
     let schema = Schema::new();
     drop(schema.host().await);
     schema.execute("UPDATE host SET holder = '{}', until = now() + interval '1 hour'").await;
-    assert_eq!(schema.host().await.epoch(), 2);
+    let start = Instant::now();
+    let opened = tokio::time::timeout(Duration::from_secs(40), schema.host()).await;
+    assert_eq!(opened.expect("the lease ends long before the hour is over").epoch(), 2);
+    assert!(start.elapsed() > Duration::from_secs(9), "it may still be renewed: {:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,6 +222,32 @@ async fn a_store_goes_on_after_its_connections_were_lost() {
     let events = store.events(0, None, 100).await.unwrap();
     assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=5).collect::<Vec<_>>());
     assert_eq!(*store.newest_event().borrow(), 5);
+}
+
+/// With `synchronous_commit = off`, a server that crashes forgets the commits of the last moments.
+#[tokio::test]
+async fn a_host_ends_when_the_server_has_forgotten_commits() {
+    let schema = Schema::new();
+    let store = schema.host().await;
+    record(&store, "a").await.unwrap();
+    for counter in ["seq", "event"] {
+        schema.execute(&format!("UPDATE meta SET {counter} = {counter} - 1")).await;
+        let said = record(&store, "b").await.unwrap_err().to_string();
+        assert_eq!(
+            said,
+            format!(
+                "the schema `{}` in {} has less on record than it had confirmed, because its server crashed, or was restored \
+                 from a backup; this host has stopped, because numbers that it gave would get another meaning; run \
+                 `anacostia run` again: it goes on from what is on record",
+                schema.name,
+                schema.url()
+            )
+        );
+        schema.execute(&format!("UPDATE meta SET {counter} = {counter} + 1")).await;
+    }
+    let lost = tokio::time::timeout(Duration::from_secs(20), store.lost()).await.unwrap();
+    assert!(matches!(lost, Loss::Forgotten(_)), "{lost:?}");
+    record(&store, "b").await.unwrap();
 }
 
 #[tokio::test]

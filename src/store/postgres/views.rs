@@ -22,8 +22,7 @@ use crate::store::{Result, StoreError};
 
 /// Begins the transaction of all queries. The first statement in it takes the snapshot. A query
 /// that fails ends the part of the transaction since the savepoint.
-const BEGIN: &str = "SET default_transaction_read_only = on;
-    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1; SAVEPOINT start;";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1; SAVEPOINT start;";
 
 /// A connection that answers queries, and the runtime on which it does so.
 #[derive(Debug)]
@@ -94,8 +93,9 @@ async fn connect(url: &str, password: Option<&SecretSource>, schema: &str) -> Re
         return Ok(None);
     }
     let views = include_str!("views.sql").replace("{schema}", &quoted(schema));
-    let made = client.batch_execute(&format!("{views}\n{BEGIN}")).await;
-    made.map_err(|error| place.failed(&error, "make the views"))?;
+    for sql in [&views, "SET default_transaction_read_only = on", BEGIN] {
+        client.batch_execute(sql).await.map_err(|error| place.failed(&error, "make the views"))?;
+    }
     Ok(Some(client))
 }
 
@@ -217,7 +217,7 @@ fn explain(error: &Error, sql: &str) -> StoreError {
             StoreError::Invalid(format!("{}; the views are {}", in_place(said, sql), VIEWS.join(", ")))
         }
         // The query is wrong, or the records have a value that it does not expect.
-        code if ["0A", "21", "22", "2F", "3F", "42", "54"].iter().any(|class| code.code().starts_with(class)) => {
+        code if ["0A", "21", "22", "25", "2F", "3F", "42", "54"].iter().any(|class| code.code().starts_with(class)) => {
             StoreError::Invalid(in_place(said, sql))
         }
         _ => from_postgres(error, "execute the query"),

@@ -7,10 +7,15 @@
 //!
 //! Callers wait for the connection in the order in which they come. A write is a task of its own,
 //! so it is completed even if its caller goes away, and if it panics only its transaction is lost.
+//! With `synchronous_commit = off`, a server that crashes forgets its last commits, and the numbers
+//! in them. If it has, this host must not give them again with another meaning: it writes nothing
+//! any more, and ends. The next one has another epoch.
+//!
 //! There is no group commit: with one connection, two writes can share a commit only as savepoints
 //! of one transaction, and each would then cost two statements more.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt as _;
@@ -36,6 +41,13 @@ pub(super) struct Counters {
     pub(super) run: u64,
     /// Fencing tokens of this epoch.
     pub(super) token: u64,
+}
+
+impl Counters {
+    /// Returns whether one of them is less than in `other`.
+    fn is_behind(&self, other: &Self) -> bool {
+        self.seq < other.seq || self.event < other.event || self.run < other.run || self.token < other.token
+    }
 }
 
 /// A running transaction.
@@ -93,6 +105,10 @@ pub(super) struct Writer {
     pub(super) epoch: u64,
     /// Announces the newest event.
     pub(super) newest: watch::Sender<u64>,
+    /// The counters that the server has confirmed last.
+    pub(super) confirmed: Arc<Mutex<Counters>>,
+    /// Tells that the server has less on record than it had confirmed.
+    pub(super) forgotten: watch::Sender<bool>,
 }
 
 impl Writer {
@@ -131,6 +147,11 @@ impl Writer {
             tx.db.undo().await;
             return Err(error.into());
         }
+        if tx.at.is_behind(&self.confirmed()) {
+            tx.db.undo().await;
+            self.forgotten.send_replace(true);
+            return Err(StoreError::Forgotten { store: self.place.to_string() }.into());
+        }
         let done = match work(&mut tx).await {
             Ok(done) => done,
             Err(fail) => {
@@ -140,9 +161,20 @@ impl Writer {
         };
         fault::point(step.in_transaction);
         let at = tx.commit().await?;
+        *self.confirmed() = at;
         fault::point(step.committed);
         self.announce(at.event);
         Ok(done)
+    }
+
+    fn confirmed(&self) -> MutexGuard<'_, Counters> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the server has less on record than it had confirmed.
+    pub(super) async fn forgets(&self) {
+        // The sender lives as long as this.
+        let _ = self.forgotten.subscribe().wait_for(|forgotten| *forgotten).await;
     }
 
     /// Tells those who wait that this event is on record.
