@@ -127,7 +127,8 @@ impl<'q> Range<'q> {
         }
     }
 
-    /// Returns the table, the index and its equality terms, for a list in this direction. Adds the values of these terms.
+    /// Returns the table, the index and its equality terms, for a list in this direction. Adds the
+    /// values of these terms.
     fn source(&self, direction: &str, values: &mut Values) -> String {
         let joined = |table: &str, terms: String| format!("{table} JOIN runs r ON r.number = d.run WHERE {terms}");
         match self {
