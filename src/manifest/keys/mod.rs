@@ -435,7 +435,7 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 27] {
+fn all() -> [&'static Keys; 28] {
     [
         &ROOT,
         &PIPELINE,
