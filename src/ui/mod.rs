@@ -31,9 +31,10 @@ mod tone;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -133,9 +134,24 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/settings", get(pages::settings::show))
         .route("/api", get(pages::api::show))
         .route("/assets/{name}", get(assets::show))
+        .route_layer(from_fn_with_state(pages.clone(), readable))
         .fallback(missing)
         .layer(from_fn(loaded_again))
         .with_state(pages))
+}
+
+/// Answers with a page if a part of the path is not UTF-8. What the framework answers then is for
+/// programs.
+async fn readable(
+    State(pages): State<Pages>,
+    parts: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if matches!(parts, Err(RawPathParamsRejection::InvalidUtf8InPathParam(_))) {
+        return page::unreadable(&pages, request.uri()).await;
+    }
+    next.run(request).await
 }
 
 /// Has the browser load a page again that could not be made, because the records could not be read:

@@ -228,6 +228,12 @@ pub(super) async fn missing(pages: &Pages, uri: &Uri) -> Response {
     refused(pages, Refusal::Missing(format!("There is no page {path}."))).await
 }
 
+/// Answers for a path that is not UTF-8.
+pub(super) async fn unreadable(pages: &Pages, uri: &Uri) -> Response {
+    let path = cut(uri.path(), 100);
+    refused(pages, Refusal::Invalid(format!("`{path}` is not UTF-8 after its %-codes are decoded."))).await
+}
+
 /// Returns the page of a host that starts, which loads itself again until the host has started.
 ///
 /// # Errors

@@ -225,8 +225,8 @@ mod tests {
         let now = detail.run.created_at;
         assert_eq!(sentence(&detail, now), "`a` has failed; `b` runs. 1 of 6 actions done.");
         detail.actions[2].reason = Some("waits for gpu (1 of 1 in use)".to_owned());
-        detail.actions[3].reason = Some("paused since 2026-03-01T12:00:00.000000Z: no GPU".to_owned());
-        let waits = "`c` waits for gpu (1 of 1 in use); `d` is paused since 2026-03-01T12:00:00.000000Z: no GPU";
+        detail.actions[3].reason = Some("paused since 2026-03-01 12:00 UTC: no GPU".to_owned());
+        let waits = "`c` waits for gpu (1 of 1 in use); `d` is paused since 2026-03-01 12:00 UTC: no GPU";
         assert_eq!(sentence(&detail, now), format!("`a` has failed; `b` runs; {waits}. 1 of 6 actions done."));
         detail.actions[4].reason = Some("waits for api".to_owned());
         assert!(sentence(&detail, now).contains("no GPU; 1 other waits. "));
