@@ -87,6 +87,14 @@ test('a page that gets no answer says so, and asks again', () => visiting('/', {
   assert.ok(await isMarked(page), 'the page was reloaded');
 }));
 
+test('a page about what does not exist yet shows it once it does', () => visiting('/runs/5', { status: 404 }, async (page, visit) => {
+  visit.expect(/status of 404/);
+  await box(page.getByText('There is no run 5.'));
+  await box(page.getByText('live', { exact: true }));
+  drop('raw/f.csv', '6');
+  await box(page.getByRole('heading', { name: 'Run 5' }));
+}));
+
 test('several open pages are all kept up to date', () => visiting('/', {}, (first) => visiting('/', {}, async (second) => {
   for (const page of [first, second]) await box(page.getByText('live', { exact: true }));
   await api('/api/v1/pipeline/pause', { method: 'POST' });

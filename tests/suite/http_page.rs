@@ -27,6 +27,21 @@ fn a_path_that_is_not_utf_8_is_answered_with_a_page() {
 }
 
 #[test]
+fn the_address_of_a_form_leads_to_its_page() {
+    let server = Server::start();
+    for (form, page) in [
+        ("/pipeline/run", "/"),
+        ("/pipeline/pause", "/"),
+        ("/resources/raw/pause", "/resources/raw"),
+        ("/actions/train/resume", "/actions/train"),
+        ("/runs/1/cancel", "/runs/1"),
+    ] {
+        let answer = server.get(form);
+        assert_eq!((answer.status, answer.header("location")), (303, page), "{form}");
+    }
+}
+
+#[test]
 fn the_table_of_runs_escapes_all_text() {
     let server = Server::start();
     for (number, state) in [(1, RunState::Succeeded), (2, RunState::Failed), (3, RunState::Running)] {

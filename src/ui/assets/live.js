@@ -31,7 +31,7 @@ async function refresh() {
   try {
     const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' }, signal });
     if (answer.status === 401) askToLogIn();
-    else if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    else if (answer.status < 500) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
     if (live.dataset.state === 'lost' && source?.readyState === EventSource.OPEN) say('live', 'live');
   } catch {
     // If the host is gone for now, the stream says when it is back.
@@ -58,6 +58,9 @@ function poll() {
 }
 
 function show(page) {
+  // The address leads to another page now: what it was about is gone or has come to be, or another
+  // pipeline is served there.
+  if (page.body.dataset.page !== document.body.dataset.page) { load(); return; }
   const focused = document.activeElement;
   const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
   for (const part of document.querySelectorAll('[data-live]')) {
@@ -77,6 +80,12 @@ function show(page) {
   for (const box of ends) box.scrollTop = box.scrollHeight;
   explain();
   dispatchEvent(new CustomEvent('refreshed'));
+}
+
+// Loads the page whole, instead of what a form that was refused has led to.
+function load() {
+  if (document.body.dataset.source) location.replace(from);
+  else location.reload();
 }
 
 function isAtEnd(box) {
@@ -172,7 +181,7 @@ function askToLogIn() {
   link.href = pathname + search + hash;
   link.textContent = 'log in again';
   // A browser does not load the page for a link to a place in it.
-  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
+  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); load(); });
   say('lost', 'logged out: ');
   live.append(link);
 }
