@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::cleanup::Cleaner;
 use super::control::{Control, Inputs};
 use super::core::SlotUse;
 use super::definition::Resources;
@@ -18,6 +19,7 @@ use super::messages::Message;
 use super::new_run::{Given, ManualRun};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
+use super::space::FreedSpace;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
 use crate::model::{Artifact, Decision, NodeKind, Pause, Run, Verdict};
@@ -35,6 +37,7 @@ pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
     pub(super) resources: Arc<Resources>,
     pub(super) kept: KeptComponents,
+    pub(super) cleaner: Cleaner,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) statuses: StatusBoard,
     pub(super) progress: ProgressBoard,
@@ -246,6 +249,13 @@ impl Control for HostControl {
 
     fn concurrency(&self) -> BTreeMap<String, SlotUse> {
         self.shared.named.used()
+    }
+
+    async fn give_back(&self, dry_run: bool) -> Result<FreedSpace, StoreError> {
+        let cleaner = self.cleaner.clone();
+        // To completion, even if the caller does not wait.
+        let given_back = tokio::spawn(async move { cleaner.give_back(dry_run).await.whole() }).await;
+        given_back.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn check_logs(&self) {

@@ -122,15 +122,23 @@ impl Host {
         tokio::spawn(trim_kept(Arc::clone(&shared), Arc::clone(&definition.services.resources), watching.clone()));
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
         tokio::spawn(log_gate::reopen(shared.log_gate.clone(), Arc::clone(&shared.logs), watching.clone()));
-        let kept = KeptComponents::new(Arc::clone(&parts.store), Arc::clone(&parts.components));
-        let cleaner = Cleaner { space: Space::of(&parts, kept.clone()), in_force: in_force.clone(), binding };
-        let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
+        let retention = &parts.pipeline.retention;
+        let kept = KeptComponents::new(Arc::clone(&parts.store), Arc::clone(&parts.components), retention);
+        let cleaner = Cleaner {
+            space: Space::of(&parts, kept.clone()),
+            in_force: in_force.clone(),
+            binding,
+            round: Arc::default(),
+            stop: watching.clone(),
+        };
+        let cleanup = tokio::spawn(run_cleanup(cleaner.clone(), Arc::clone(&shared), watching.clone()));
         let (logs, components) = (parts.logs, parts.components);
         let resources = Arc::clone(&definition.services.resources);
         let control = HostControl {
             shared: Arc::clone(&shared),
             resources: Arc::clone(&resources),
             kept,
+            cleaner,
             dispatcher: to_dispatcher,
             statuses,
             progress,

@@ -250,7 +250,7 @@ fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
     assert_eq!(whole.len(), 800);
     let needed = scene.server.wait(scene.store.unfinished_logs()).unwrap();
     assert_eq!(needed, [], "the run has ended");
-    scene.logs.trim(&needed, false).unwrap();
+    scene.logs.trim(&needed, None, false).unwrap();
 
     let answer = scene.server.get("/api/v1/runs/1/logs?action=left");
     let problem = answer.problem(410, "gone");

@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::{
     approvals, artifacts, content, control, diff, facts, logs, nodes, notifications, operations, pauses, pipeline,
-    runs, uploads,
+    runs, space, uploads,
 };
 use crate::http::openapi::{self, Group, Media, get, post, put};
 use crate::http::problem::Result;
@@ -162,6 +162,8 @@ fn about_host() -> Group {
         get("/readyz", operations::ready, "Whether all parts of the host are ready.").problem("503", "They are not: `reasons` says why."),
         get("/metrics", operations::metrics, "Metrics of the host for Prometheus.")
             .answer("200", "Text in the format of Prometheus.", Some(Media::raw("text/plain"))),
+        post("/api/v1/gc", space::free, "Removes old runs, log lines, components and compiled code, as `[retention]` says. May take minutes.")
+            .body::<space::GcBody>().problem("409", "The host is stopping."),
         get("/openapi.json", show, "This document.").answer("200", "OpenAPI 3.1.", Some(Media::object())),
     ];
     Group { name: "Host", about: "For supervisors, monitoring and tools.", operations }

@@ -17,6 +17,7 @@ mod openlineage;
 mod params;
 mod path;
 mod resource;
+mod retention;
 mod secrets;
 pub(super) mod tables;
 mod top;

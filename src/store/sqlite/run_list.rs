@@ -35,6 +35,19 @@ pub(super) fn index(db: &Connection, run: &Run) -> Work<()> {
     Ok(())
 }
 
+/// Undoes [`index`].
+pub(super) fn forget(db: &Connection, run: &Run) -> Work<()> {
+    for name in &run.fired_by {
+        execute(db, "DELETE FROM run_triggers WHERE name = ?1 AND run = ?2", params![name, run.number])?;
+    }
+    for (name, value) in run.params.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let sql = "DELETE FROM run_params WHERE name = ?1 AND value = ?2 AND run = ?3";
+        execute(db, sql, params![name, value, run.number])?;
+    }
+    Ok(())
+}
+
 /// Lists the runs that fit a query.
 pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> Work<Page<Run>> {
     let limit = page::limit(request);

@@ -12,7 +12,7 @@ use crate::model::{EventKind, Run, RunState};
 /// The columns that [`run`] reads.
 macro_rules! run_fields {
     () => {
-        "number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition"
+        "number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition, trimmed_at"
     };
 }
 
@@ -42,6 +42,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         rerun_of: row.get(11)?,
         fired_by: row.get::<_, Json<Vec<String>>>(12)?.0,
         partition: row.get(13)?,
+        trimmed_at: row.get(14)?,
     })
 }
 

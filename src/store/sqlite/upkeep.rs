@@ -13,14 +13,16 @@ use crate::store::{Result, StoreError};
 
 /// The parts of the records: a name, the tables whose bytes are in it, and the one whose rows are
 /// counted. All other tables are in the last part.
-const PARTS: [(&str, &[&str]); 9] = [
+const PARTS: [(&str, &[&str]); 11] = [
     ("runs", &["runs", "run_actions", "run_triggers", "run_params", "claims", "given", "outputs", "revisions"]),
-    ("attempts", &["attempts", "intents", "denials", "requests"]),
+    ("attempts", &["attempts", "intents"]),
     ("artifacts", &["artifacts", "old_places", "artifact_tags"]),
     ("reads and writes", &["accesses"]),
     ("metrics", &["metrics"]),
     ("params", &["params"]),
     ("tags of runs", &["tags"]),
+    ("denied calls", &["denials"]),
+    ("network requests", &["requests"]),
     ("trigger evaluations", &["ticks"]),
     ("events", &["events"]),
 ];
