@@ -256,7 +256,7 @@ fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
     let problem = answer.problem(410, "gone");
     assert_eq!(
         problem["detail"],
-        "the requested log lines were removed to make room for newer ones; raise `logs` in `[pipeline]` to keep more"
+        "the requested log lines were removed; `logs` in `[pipeline]` and in `[retention]` say which are kept"
     );
     let page = scene.server.get("/api/v1/runs/1/logs?limit=1000").json();
     let kept = texts(&page);

@@ -93,7 +93,7 @@ fn about_runs() -> Group {
             .body::<control::RetryBody>().problem("409", NOT_ALLOWED),
         get("/api/v1/runs/{id}/inputs", runs::inputs, "The inputs of a run, in the order of recording.").query(PAGE),
         get("/api/v1/runs/{id}/logs", logs::list, "What the actions of a run logged. To follow it, ask again with the cursor.")
-            .query(&["action", "attempt", "limit", "cursor"]).problem("410", "The lines were removed to make room for newer ones."),
+            .query(&["action", "attempt", "limit", "cursor"]).problem("410", "The lines were removed: they were old, or made room for newer ones."),
         get("/api/v1/runs/{id}/events", runs::events, "The events of a run.").query(PAGE),
         get("/api/v1/runs/{id}/lineage", runs::lineage, "What a run read and wrote.").query(PAGE),
         get("/api/v1/runs/{id}/diff/{other}", diff::show, "What differs between two runs."),
