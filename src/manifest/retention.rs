@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::settings;
+/// Default of `retention.components`.
+pub(super) const DEFAULT_COMPONENTS: u64 = 4 << 30;
+/// Default of `retention.compiled_code`: the code of about a hundred components with an interpreter
+/// in each.
+pub(super) const DEFAULT_COMPILED_CODE: u64 = 4 << 30;
 
 /// `[retention]`: what the host and `anacostia gc` remove by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +26,8 @@ impl Default for Retention {
         Self {
             runs: RunRetention::default(),
             keep_logs_for: None,
-            max_component_bytes: settings::DEFAULT_COMPONENTS,
-            max_compiled_bytes: settings::DEFAULT_COMPILED_CODE,
+            max_component_bytes: DEFAULT_COMPONENTS,
+            max_compiled_bytes: DEFAULT_COMPILED_CODE,
         }
     }
 }

@@ -54,13 +54,8 @@ pub(super) const MAX_KEEP_TAGS: usize = 100;
 pub(super) const KEEP_LOGS_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(36_500 * 24);
 /// `retention.components`.
 pub(super) const COMPONENTS: RangeInclusive<u64> = 0..=1 << 50;
-/// Default of `retention.components`.
-pub(super) const DEFAULT_COMPONENTS: u64 = 4 << 30;
 /// `retention.compiled_code`.
 pub(super) const COMPILED_CODE: RangeInclusive<u64> = 0..=1 << 50;
-/// Default of `retention.compiled_code`: the code of about a hundred components with an interpreter
-/// in each.
-pub(super) const DEFAULT_COMPILED_CODE: u64 = 4 << 30;
 
 /// Default location of the metadata store.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";

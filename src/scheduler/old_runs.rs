@@ -45,7 +45,7 @@ pub(super) async fn remove_old_runs(
         let page = store.old_runs(keep.clone(), Arc::clone(&removed.gone), below).await?;
         if dry_run {
             let whole = page.runs.iter().filter(|run| run.removal == Removal::Whole);
-            // The store has dropped its reference, so nothing is copied.
+            // The store has dropped its reference, so that nothing is copied.
             Arc::make_mut(&mut removed.gone).extend(whole.map(|run| run.number));
             page.runs.iter().for_each(|run| removed.rows += run.rows);
         } else {

@@ -101,7 +101,9 @@ fn gc_removes_what_its_dry_run_said_with_and_without_a_host() {
         assert_eq!(counts(&done), [("runs", 1), ("attempts", 1), ("reads and writes", 2), ("metrics", 6)]);
         assert_eq!(done["trimmed_runs"], 2);
         let bytes = |part: &Value| part["bytes"].as_u64().unwrap();
-        assert!(done["records"].as_array().unwrap().iter().filter(|part| part["count"] != 0).all(|part| bytes(part) > 0));
+        assert!(
+            done["records"].as_array().unwrap().iter().filter(|part| part["count"] != 0).all(|part| bytes(part) > 0)
+        );
         is_whole(&app);
 
         if !with_a_host {

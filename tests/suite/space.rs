@@ -101,7 +101,10 @@ fn components_are_removed_when_no_run_can_need_them() {
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["REMOVED", "COUNT", "SIZE"]);
-    assert_eq!((&lines[1][..3], &lines[3][..5]), (&["kept", "components", "1"][..], &["files", "of", "compiled", "code", "0"][..]));
+    assert_eq!(
+        (&lines[1][..3], &lines[3][..5]),
+        (&["kept", "components", "1"][..], &["files", "of", "compiled", "code", "0"][..])
+    );
     assert_eq!(stored_components(&app), names(&[1]));
 }
 

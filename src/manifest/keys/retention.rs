@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::section::{Keys, object};
+use crate::manifest::retention;
 use crate::manifest::schema::{integer, size, span, strings, with_example};
 use crate::manifest::settings;
 
@@ -22,7 +23,7 @@ pub(in crate::manifest) static RETENTION: LazyLock<Keys> = LazyLock::new(|| Keys
             size(
                 "Stored components that only a retry of a run that has ended would need. Beyond that, those of the oldest runs are removed.",
                 &settings::COMPONENTS,
-                settings::DEFAULT_COMPONENTS,
+                retention::DEFAULT_COMPONENTS,
             ),
         ),
         (
@@ -31,7 +32,7 @@ pub(in crate::manifest) static RETENTION: LazyLock<Keys> = LazyLock::new(|| Keys
             size(
                 "Compiled code, which all pipelines of a user share. Beyond that, what was not used for longest is removed.",
                 &settings::COMPILED_CODE,
-                settings::DEFAULT_COMPILED_CODE,
+                retention::DEFAULT_COMPILED_CODE,
             ),
         ),
     ],
