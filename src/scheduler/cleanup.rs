@@ -1,5 +1,6 @@
 //! Decides when a host frees disk space: at its start, every hour, after many runs, and when a
-//! person asks for it; log lines also whenever a segment of the log is full. See [`Space`] for what it removes.
+//! person asks for it; log lines also whenever a segment of the log is full. See [`Space`] for what
+//! it removes.
 
 use std::fmt::Display;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 //!
 //! An unfinished run may need its components at any time. A run that failed or was cancelled can be
 //! retried for as long as its components are stored. All stored components together take at most
-//! `retention.components` bytes; beyond that, those of the oldest ended runs are removed first. For a run
-//! that succeeded nothing is kept: it can be retried from an action on while another run, or the
-//! manifest in force, needs the same components.
+//! `retention.components` bytes; beyond that, those of the oldest ended runs are removed first. For
+//! a run that succeeded nothing is kept: it can be retried from an action on while another run, or
+//! the manifest in force, needs the same components.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
