@@ -16,9 +16,9 @@ use crate::store::{FactQuery, GoneRuns, MetadataStore, OldRun, PageRequest, Remo
 
 /// Old runs that were removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OldRunsRemoved {
+pub(super) struct OldRunsRemoved {
     /// The records.
-    pub rows: RemovedRows,
+    pub(super) rows: RemovedRows,
     /// With `dry_run`: the numbers of the runs that would be gone.
     pub(super) gone: GoneRuns,
 }
