@@ -304,7 +304,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         durability: top.durability,
         state,
         max_log_bytes: top.max_log_bytes,
-        retention: top.retention,
+        retention: draft.retention,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
         triggers: draft.triggers.into_iter().map(|trigger| trigger.spec).collect(),

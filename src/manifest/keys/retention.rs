@@ -44,7 +44,7 @@ pub(in crate::manifest) static RUNS: LazyLock<Keys> = LazyLock::new(|| Keys {
     rows: vec![
         (
             "keep_for",
-            &["keep_days", "max_age", "age", "days"],
+            &["keep", "keep_days", "max_age", "age", "days"],
             with_example(span("How long ago it ended.", &settings::KEEP_RUNS_FOR, None), "90d"),
         ),
         (
@@ -69,7 +69,7 @@ pub(in crate::manifest) static LOGS: LazyLock<Keys> = LazyLock::new(|| Keys {
     later: &[],
     rows: vec![(
         "keep_for",
-        &["keep_days", "max_age", "age", "days"],
+        &["keep", "keep_days", "max_age", "age", "days"],
         with_example(
             span("How long ago they were written, besides those of running runs.", &settings::KEEP_LOGS_FOR, None),
             "30d",

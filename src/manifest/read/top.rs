@@ -1,4 +1,4 @@
-//! `manifest_version`, `[pipeline]`, `[server]`, `[metadata_store]` and `[retention]`.
+//! `manifest_version`, `[pipeline]`, `[server]` and `[metadata_store]`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,11 +12,10 @@ use super::super::params_schema::ParamsSchema;
 use super::super::pipeline::{Join, StoreSpec, TlsSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
-use super::super::retention::Retention;
 use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
-use super::{concurrency, params, retention};
+use super::{concurrency, params};
 use crate::base::{Digest, Endpoint, Host, check_name};
 use crate::model::Durability;
 
@@ -49,7 +48,6 @@ pub(in super::super) struct Top {
     /// `pipeline.state` as written.
     pub(in super::super) state: Option<At<String>>,
     pub(in super::super) max_log_bytes: u64,
-    pub(in super::super) retention: Retention,
 }
 
 impl Top {
@@ -101,12 +99,10 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         durability: Durability::default(),
         state: None,
         max_log_bytes: settings::DEFAULT_LOGS,
-        retention: Retention::default(),
     };
     pipeline(reader, root, &mut top);
     server(reader, root, &mut top);
     store(reader, root, &mut top);
-    top.retention = retention::read(reader, root);
     top
 }
 

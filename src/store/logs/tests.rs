@@ -294,6 +294,7 @@ fn logs_of_unfinished_runs_are_kept_beyond_the_bound() {
 fn old_lines_are_removed_within_the_bound_and_a_slow_segment_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (log, attempts) = ten_attempts(folder.path(), 1 << 30);
+    log.append(&[line(AttemptId::new(), 1, "of another")]).unwrap();
     let (day, (newest, offset)) = (Duration::from_hours(24), log.end().parts());
     assert!(offset > 0, "the newest segment has lines");
     assert_eq!(log.trim(&[], Some(day), true).unwrap(), Freed::default(), "nothing is old");

@@ -9,7 +9,7 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::page;
-use super::run_rows::{run, run_fields};
+use super::run_rows::{RUN_FIELDS, run, run_fields};
 use super::sql::{Work, execute, prepare};
 use crate::base::Timestamp;
 use crate::base::bounds::MAX_FILTER_VALUE_CHARS;
@@ -330,11 +330,11 @@ fn walk(
     let (mut found, mut looked_at, mut end) = (Vec::new(), 0, Key((0, 0)));
     while let Some(row) = rows.next()? {
         looked_at += 1;
-        let duration = if query.sort.by_duration() { row.get(15)? } else { 0 };
+        let duration = if query.sort.by_duration() { row.get(RUN_FIELDS + 1)? } else { 0 };
         end = Key((duration, row.get(0)?));
         // Several attempts of a run may have recorded the same param. Their rows are adjacent here.
         let again = found.last().is_some_and(|(key, _)| *key == end);
-        if row.get(14)? && !again {
+        if row.get(RUN_FIELDS)? && !again {
             found.push((end, run(row)?));
             if found.len() == enough {
                 return Ok(Walked { found, given_up: None });

@@ -9,6 +9,9 @@ use super::writer::Tx;
 use crate::base::{RunId, Timestamp};
 use crate::model::{EventKind, Run, RunState};
 
+/// How many columns [`run`] reads.
+pub(super) const RUN_FIELDS: usize = 15;
+
 /// The columns that [`run`] reads.
 macro_rules! run_fields {
     () => {
