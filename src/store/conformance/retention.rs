@@ -202,6 +202,12 @@ pub(super) async fn a_run_stays_without_details_while_its_lineage_is_needed(worl
 
     // Without the third, nothing needs the second, and then nothing needs the first.
     let keep = newest_runs(1);
+    let first_if = async |gone: &[u64]| {
+        let gone = Arc::new(gone.iter().copied().collect());
+        told(&store.old_runs(keep.clone(), gone, Some(2)).await.unwrap().runs)
+    };
+    assert_eq!(first_if(&[3]).await, [(0, Removal::Whole); 0], "the second has read x");
+    assert_eq!(first_if(&[3, 2]).await, [(1, Removal::Whole)]);
     let (found, _) = remove(store, &keep).await;
     let rest = [(3, Removal::Whole), (2, Removal::Whole), (1, Removal::Whole)];
     assert_eq!(found, [&[(5, Removal::Details), (4, Removal::Details)][..], &rest].concat());
