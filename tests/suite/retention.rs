@@ -253,7 +253,7 @@ fn gc_beside_running_runs_stops_none() {
 fn kill_9_in_the_middle_loses_nothing_that_is_kept() {
     for point in ["remove.in_transaction:1", "remove.committed:1", "remove.in_transaction:2", "remove.committed:2"] {
         let mut app = app("[retention]\nruns = { keep_last = 2 }");
-        // Two transactions: 300 metrics in each run.
+        // Several transactions: 300 metrics in each run.
         let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
         let many = (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
         fs::write(app.path("anacostia.toml"), text.replace("[0.5, 0.25]", &format!("[{many}]"))).unwrap();

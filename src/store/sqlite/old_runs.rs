@@ -21,7 +21,7 @@ use crate::store::{OldRun, OldRuns, Removal, Removed, RemovedRows, RunsToKeep};
 /// How many runs a list looks at. It may return fewer.
 const LOOKED_AT: usize = 500;
 /// About how many rows one transaction removes, so that no other write waits long.
-const BATCH_ROWS: u64 = 500;
+const BATCH_ROWS: u64 = 200;
 
 /// The tables with details of a run: the rows of a run in each.
 const DETAILS: [(&str, &str); 4] = [
