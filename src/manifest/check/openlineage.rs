@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::pipeline::LocalData;
+use super::super::pipeline::{LocalData, ResourceSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::UncheckedManifest;
@@ -23,7 +23,7 @@ pub(in super::super) fn openlineage(reader: &mut Reader<'_>, folder: &Path, draf
         }
         let Some(file) = real(&path) else { continue };
         let inside = draft.resources.iter().find(|resource| {
-            let data = resource.spec.as_ref().and_then(|spec| spec.local_data());
+            let data = resource.spec.as_ref().and_then(ResourceSpec::local_data);
             data.is_some_and(|data| match data {
                 LocalData::Folder(path) => real(path).is_some_and(|folder| file.starts_with(folder)),
                 LocalData::File(path) => real(path).is_some_and(|other| file == other),

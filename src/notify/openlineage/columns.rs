@@ -1,5 +1,6 @@
 //! The names of the columns of a table in a text file.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::model::Artifact;
@@ -30,8 +31,9 @@ pub(super) async fn columns(view: &View, artifact: &Artifact) -> Option<Vec<Stri
 }
 
 fn delimiter(path: &str) -> Option<u8> {
-    let path = path.to_ascii_lowercase();
-    if path.ends_with(".csv") { Some(b',') } else { path.ends_with(".tsv").then_some(b'\t') }
+    let extension = Path::new(path).extension()?;
+    let is = |wanted: &str| extension.eq_ignore_ascii_case(wanted);
+    if is("csv") { Some(b',') } else { is("tsv").then_some(b'\t') }
 }
 
 /// Returns the names in the first line. A line with an empty cell, a number or a cell twice is a

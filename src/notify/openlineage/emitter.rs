@@ -149,7 +149,7 @@ impl Emitter {
                 Ok(()) if failures > 0 => tracing::info!("{name} takes lineage again"),
                 Ok(()) => {}
                 Err(Refusal::Permanent(why)) => {
-                    tracing::error!("{name} refused an event of lineage, which is given up: {why}")
+                    tracing::error!("{name} refused an event of lineage, which is given up: {why}");
                 }
                 Err(Refusal::Temporary(_)) if last => return false,
                 Err(Refusal::Temporary(why)) => {

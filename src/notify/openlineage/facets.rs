@@ -22,8 +22,8 @@ fn facet(version: &str, name: &str, mut fields: Value) -> Value {
 
 /// `parent` of a run. It is the root too.
 pub(super) fn parent(run_id: &str, job: &Value) -> Value {
-    let root = json!({ "run": { "runId": run_id }, "job": job });
-    facet("1-1-0", "ParentRunFacet", json!({ "run": root["run"], "job": job, "root": root }))
+    let run = json!({ "runId": run_id });
+    facet("1-1-0", "ParentRunFacet", json!({ "run": run, "job": job, "root": { "run": run, "job": job } }))
 }
 
 /// `errorMessage` of a run.

@@ -241,7 +241,7 @@ struct Head {
 
 impl Head {
     /// Returns an event.
-    fn event(&self, kind: &str, sets: Datasets) -> Value {
+    fn event(&self, kind: &str, Datasets { inputs, outputs }: Datasets) -> Value {
         let mut job = self.job.clone();
         if let Some(job) = job.as_object_mut() {
             job.insert("facets".to_owned(), json!({ "jobType": facets::job_type(self.of) }));
@@ -253,8 +253,8 @@ impl Head {
             "schemaURL": facets::EVENT_SCHEMA,
             "run": { "runId": self.run_id, "facets": self.facets },
             "job": job,
-            "inputs": sets.inputs,
-            "outputs": sets.outputs,
+            "inputs": inputs,
+            "outputs": outputs,
         })
     }
 }
