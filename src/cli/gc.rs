@@ -4,6 +4,7 @@
 //! none is running, the store is opened as by a host, so that none can start meanwhile.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,10 +137,11 @@ fn summary(freed: &FreedBody, rows: &[Row]) -> String {
     if trimmed > 0 {
         let (verb, whose) = if trimmed == 1 { ("stays", "its") } else { ("stay", "their") };
         let lost = if freed.dry_run { "would lose" } else { "lost" };
-        text.push_str(&format!(
-            "{} {verb} for the sake of lineage, and {lost} {whose} metrics, params, requests and denied calls.\n",
-            plural(trimmed, "old run")
-        ));
+        let runs = plural(trimmed, "old run");
+        let _ = writeln!(
+            text,
+            "{runs} {verb} for the sake of lineage, and {lost} {whose} metrics, params, requests and denied calls."
+        );
     }
     if !freed.dry_run && rows.iter().any(|row| row.of_records && row.count > 0) {
         text.push_str("The store keeps the space of records for new ones.\n");

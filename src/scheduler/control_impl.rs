@@ -14,7 +14,6 @@ use super::cleanup::Cleaner;
 use super::control::{Control, Inputs};
 use super::core::SlotUse;
 use super::definition::Resources;
-use super::kept_components::KeptComponents;
 use super::messages::Message;
 use super::new_run::{Given, ManualRun};
 use super::recorder::StatusBoard;
@@ -36,7 +35,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
     pub(super) resources: Arc<Resources>,
-    pub(super) kept: KeptComponents,
     pub(super) cleaner: Cleaner,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) statuses: StatusBoard,
@@ -145,7 +143,10 @@ impl Control for HostControl {
     async fn retry(&self, run: RunId, again: Vec<String>) -> Result<Option<Run>, StoreError> {
         self.to_completion(move |this: Self| async move {
             let id = WriteId::new();
-            let retried = repeat_briefly(|| this.kept.request_retry(run, &again, id, this.shared.clock.now())).await?;
+            let retried = repeat_briefly(|| {
+                this.cleaner.space.components.request_retry(run, &again, id, this.shared.clock.now())
+            })
+            .await?;
             if retried.is_some() {
                 this.send(Message::Resume(run)).await?;
             }

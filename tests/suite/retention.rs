@@ -122,6 +122,18 @@ fn gc_removes_what_its_dry_run_said_with_and_without_a_host() {
         for text in [app.page_at("/runs/2"), shown.split_whitespace().collect::<Vec<_>>().join(" ")] {
             assert!(text.contains(why), "{text}");
         }
+        // Artifacts of runs that are gone have their pages, and lead to no run that is not there.
+        let artifacts = app.get_all("/api/v1/artifacts");
+        assert_eq!(artifacts.len(), 10);
+        for artifact in &artifacts {
+            let id = artifact["id"].as_str().unwrap();
+            assert!(!app.page_at(&format!("/artifacts/{id}")).contains("/runs/1\""), "{artifact}");
+            app.get(&format!("/api/v1/artifacts/{id}"));
+            app.get(&format!("/api/v1/artifacts/{id}/lineage"));
+        }
+        for page in ["/", "/resources/inbox", "/resources/out", "/actions/copy", "/runs", "/settings"] {
+            app.page_at(page);
+        }
         // Numbers go on, and what was claimed is not claimed again.
         drop_files(&app, &["e.csv"]);
         assert_eq!(numbers(&app), [6, 5, 4, 3, 2]);

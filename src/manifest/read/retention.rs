@@ -42,7 +42,7 @@ fn runs(reader: &mut Reader<'_>, parent: &Table<'_>) -> RunRetention {
         }
     }
     let limits = ["keep_for", "keep_last"];
-    let is_limited = limits.iter().any(|key| table.get(key).is_some() || reader.is_meant(&table, *key));
+    let is_limited = limits.iter().any(|key| table.get(key).is_some() || reader.is_meant(&table, key));
     if !is_limited && table.get("keep_tags").is_some() {
         let problem = Problem::new("`keep_tags` is given without `keep_for` and `keep_last`");
         let problem = problem.at(&table.key_span("keep_tags"), "has no effect");
