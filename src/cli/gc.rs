@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::load::PathArg;
-use super::records::{self, Records};
+use super::records::Records;
+use super::runtime::runtime;
 use super::show::{Cell, Column, Table, plural};
 use super::{End, Failure, build, open, out};
 use crate::base::{ByteSize, Clock as _, Digest, SystemClock};
@@ -65,9 +66,9 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
 fn without_a_host(pipeline: &Pipeline, dry_run: bool) -> Result<FreedBody, Failure> {
     let used = pipeline.components().filter_map(|used| Some(build::identity(used.file)?.1));
     let in_force: BTreeSet<Digest> = used.collect();
-    records::runtime()?.block_on(async {
+    runtime()?.block_on(async {
         // A host binds runs to components at any time: none may start meanwhile.
-        let HostStore { store, lease: _lease } = open::for_host(pipeline, SystemClock.now())?;
+        let HostStore { store, lease: _lease } = open::for_host(pipeline, SystemClock.now()).await?;
         let stored = components::open(&pipeline.state);
         let space = Space {
             components: KeptComponents::new(Arc::clone(&store), stored, &pipeline.retention),

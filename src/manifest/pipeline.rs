@@ -207,6 +207,15 @@ pub enum StoreSpec {
         /// The file, absolute.
         path: PathBuf,
     },
+    /// A schema in a database on a PostgreSQL server.
+    Postgres {
+        /// The URL of the database, without a password.
+        url: String,
+        /// The password.
+        password: Option<SecretSource>,
+        /// The schema.
+        schema: String,
+    },
 }
 
 impl StoreSpec {
@@ -215,6 +224,7 @@ impl StoreSpec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
+            Self::Postgres { .. } => "postgres",
         }
     }
 
@@ -223,6 +233,7 @@ impl StoreSpec {
     pub fn location(&self) -> String {
         match self {
             Self::Sqlite { path } => path.display().to_string(),
+            Self::Postgres { url, schema, .. } => format!("the schema `{schema}` in {url}"),
         }
     }
 
@@ -233,6 +244,7 @@ impl StoreSpec {
     pub fn local_paths(&self) -> Vec<&Path> {
         match self {
             Self::Sqlite { path } => vec![path],
+            Self::Postgres { .. } => Vec::new(),
         }
     }
 }

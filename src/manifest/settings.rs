@@ -59,6 +59,12 @@ pub(super) const COMPILED_CODE: RangeInclusive<u64> = 0..=1 << 50;
 
 /// Default location of the metadata store.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
+/// Default of `metadata_store.schema`.
+pub(super) const DEFAULT_SCHEMA: &str = "anacostia";
+/// The form of `metadata_store.schema`. The reader is stricter.
+pub(super) const SCHEMA: &str = "^[a-z_][a-z0-9_]{0,62}$";
+/// The form of `metadata_store.url`. The reader is stricter.
+pub(super) const POSTGRES_URL: &str = "^postgres(ql)?://.+";
 /// `metadata_store.durability`.
 pub(super) const DURABILITY: [(&str, Durability); 2] = [("normal", Durability::Normal), ("full", Durability::Full)];
 
@@ -220,6 +226,12 @@ pub(super) enum ChannelKind {
     Webhook,
     Slack,
     Email,
+}
+/// Which kind of metadata store a table is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    Sqlite,
+    Postgres,
 }
 /// `on` of a notification.
 pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [

@@ -37,17 +37,23 @@ mod again;
 pub mod components;
 #[cfg(test)]
 mod conformance;
+mod decision;
 mod error;
 mod lease;
 mod lineage;
 mod lock;
 pub mod logs;
 mod open;
+mod page;
+mod path_range;
+pub mod postgres;
 mod presence;
 mod query;
 mod repeat;
 mod retention;
+mod run_key;
 pub mod sqlite;
+mod steps;
 mod upkeep;
 mod views;
 mod writable;
@@ -65,7 +71,7 @@ use crate::model::{
 
 pub use again::{named_inputs, what_next};
 pub use error::StoreError;
-pub use lease::{Holder, HostLease};
+pub use lease::{Holder, HostLease, Loss};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{

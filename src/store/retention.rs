@@ -6,6 +6,11 @@ use std::sync::Arc;
 
 use crate::base::{RunId, Timestamp};
 
+/// How many runs a list of old runs looks at. It may return fewer.
+pub(super) const LOOKED_AT: u64 = 500;
+/// About how many rows one transaction removes, so that no other write waits long.
+pub(super) const BATCH_ROWS: u64 = 200;
+
 /// What keeps a run that has ended. Without `ended_since` and `newest` all runs are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunsToKeep {

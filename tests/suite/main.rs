@@ -72,6 +72,8 @@ mod page_trigger;
 mod pauses;
 mod penguins;
 mod polyglot;
+mod postgres_password;
+mod postgres_store;
 mod power_cut;
 mod programs;
 mod proxy;

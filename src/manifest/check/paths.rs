@@ -111,6 +111,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     apart(reader, &buckets(draft));
     match draft.top.store_spec(folder) {
         StoreSpec::Sqlite { path } => sqlite_file(reader, &path, manifest, &draft.top.store),
+        StoreSpec::Postgres { .. } => {}
     }
     state(reader, folder, draft, &claims);
 }
@@ -277,7 +278,8 @@ struct Own<'d> {
 fn state(reader: &mut Reader<'_>, folder: &Path, draft: &UncheckedManifest, claims: &[Claim<'_>]) {
     let text = &draft.top.store;
     let store = absolute(folder, &text.value);
-    if !store.is_dir()
+    if draft.top.server_store.is_none()
+        && !store.is_dir()
         && !text.value.ends_with('/')
         && let Some(path) = store.parent().map(Path::to_owned)
     {

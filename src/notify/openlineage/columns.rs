@@ -31,9 +31,8 @@ pub(super) async fn columns(view: &View, artifact: &Artifact) -> Option<Vec<Stri
 }
 
 fn delimiter(path: &str) -> Option<u8> {
-    let extension = Path::new(path).extension()?;
-    let is = |wanted: &str| extension.eq_ignore_ascii_case(wanted);
-    if is("csv") { Some(b',') } else { is("tsv").then_some(b'\t') }
+    let kind = Path::new(path).extension()?;
+    if kind.eq_ignore_ascii_case("csv") { Some(b',') } else { kind.eq_ignore_ascii_case("tsv").then_some(b'\t') }
 }
 
 /// Returns the names in the first line. A line with an empty cell, a number or a cell twice is a

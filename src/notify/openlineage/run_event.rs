@@ -84,7 +84,7 @@ impl Writer {
         }
         let head =
             Head { time: event.time, run_id: run_id(id, retried), facets, job: self.pipeline_job(), of: "PIPELINE" };
-        Ok(vec![head.event(kind, Datasets::default())])
+        Ok(vec![head.event(kind, &Datasets::default())])
     }
 
     /// Writes about an attempt of an action.
@@ -95,7 +95,7 @@ impl Writer {
         let parent = run_id(run, self.retried_at(run, event.seq).await?);
         let head = self.attempt_head(event, (detail.run.number, action), attempt, &parent);
         if kind == "START" {
-            return Ok(vec![head.event(kind, Datasets::default())]);
+            return Ok(vec![head.event(kind, &Datasets::default())]);
         }
         let mut events = Vec::new();
         let (mut request, mut sets, mut tables) =
@@ -104,7 +104,7 @@ impl Writer {
             let page = self.view.store.lineage(run, request.clone()).await?;
             for edge in page.items.iter().filter(|edge| counts(edge, id)) {
                 if sets.len() >= MAX_DATASETS {
-                    events.push(head.event("RUNNING", std::mem::take(&mut sets)));
+                    events.push(head.event("RUNNING", &std::mem::take(&mut sets)));
                 }
                 tables += usize::from(is_table(&edge.artifact));
                 let columns = if tables > MAX_TABLES { None } else { columns(&self.view, &edge.artifact).await };
@@ -115,7 +115,7 @@ impl Writer {
                 break;
             }
         }
-        events.push(head.event(kind, sets));
+        events.push(head.event(kind, &sets));
         Ok(events)
     }
 
@@ -241,7 +241,7 @@ struct Head {
 
 impl Head {
     /// Returns an event.
-    fn event(&self, kind: &str, Datasets { inputs, outputs }: Datasets) -> Value {
+    fn event(&self, kind: &str, sets: &Datasets) -> Value {
         let mut job = self.job.clone();
         if let Some(job) = job.as_object_mut() {
             job.insert("facets".to_owned(), json!({ "jobType": facets::job_type(self.of) }));
@@ -253,8 +253,8 @@ impl Head {
             "schemaURL": facets::EVENT_SCHEMA,
             "run": { "runId": self.run_id, "facets": self.facets },
             "job": job,
-            "inputs": inputs,
-            "outputs": outputs,
+            "inputs": sets.inputs,
+            "outputs": sets.outputs,
         })
     }
 }

@@ -3,12 +3,12 @@
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::events;
 use super::sql::{Json, Work, execute, prepare};
 use super::writer::Tx;
-use super::{events, page};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{Artifact, ArtifactState, KnownPath, Page, Pending};
-use crate::store::{ArtifactQuery, PageRequest};
+use crate::store::{ArtifactQuery, PageRequest, page};
 
 /// The columns that [`artifact`] reads, of a table or alias `a`.
 macro_rules! artifact_columns {

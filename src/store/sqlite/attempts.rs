@@ -7,7 +7,6 @@ use serde_json::json;
 use super::advance;
 use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
-use super::page;
 use super::requests;
 use super::run_rows;
 use super::sql::{Fail, Json, Work, execute, prepare};
@@ -19,7 +18,7 @@ use crate::model::{
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
-    StartedAttempt, StoreError,
+    StartedAttempt, StoreError, page,
 };
 
 /// The row of an attempt, as far as writes need it.

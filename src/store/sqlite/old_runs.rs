@@ -16,12 +16,8 @@ use super::sql::{Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::Timestamp;
 use crate::model::{ArtifactState, Run, RunState};
+use crate::store::retention::{BATCH_ROWS, LOOKED_AT};
 use crate::store::{OldRun, OldRuns, Removal, Removed, RemovedRows, RunsToKeep};
-
-/// How many runs a list looks at. It may return fewer.
-const LOOKED_AT: usize = 500;
-/// About how many rows one transaction removes, so that no other write waits long.
-const BATCH_ROWS: u64 = 200;
 
 /// The tables with details of a run: the rows of a run in each.
 const DETAILS: [(&str, &str); 4] = [
@@ -50,7 +46,7 @@ pub(super) fn list(db: &Connection, keep: &RunsToKeep, gone: &BTreeSet<u64>, bel
     let sql = "SELECT number FROM runs NOT INDEXED WHERE number < ?1 ORDER BY number DESC LIMIT ?2";
     let numbers: Vec<u64> =
         prepare(db, sql)?.query_map(params![below, LOOKED_AT], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    found.below = numbers.last().copied().filter(|_| numbers.len() == LOOKED_AT);
+    found.below = numbers.last().copied().filter(|_| numbers.len() as u64 == LOOKED_AT);
     let floor = oldest_snapshot(db)?;
     let mut gone_here = BTreeSet::new();
     for number in numbers {
