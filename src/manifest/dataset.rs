@@ -111,16 +111,16 @@ url = "sqlite:lab.db"
 [actions.a]
 component = "a.wasm"
 "#;
-        let folder = Path::new("/work");
+        let folder = Path::new("/lab");
         let pipeline = parse_pinned(manifest, folder, &folder.join("anacostia.toml"), &|_| None).unwrap();
         let name = |resource: &str| {
             let name = pipeline.resource(resource).unwrap().dataset("a/b.csv").unwrap();
             format!("{} {}", name.namespace, name.name)
         };
-        assert_eq!(name("folder"), "file /work/data/a/b.csv");
+        assert_eq!(name("folder"), "file /lab/data/a/b.csv");
         assert_eq!(name("bucket"), "s3://lab raw/a/b.csv");
         assert_eq!(name("results"), "https://api.example.com results/a/b.csv");
         assert_eq!(name("ledger"), "postgres://db.example.com:5432 books.ledger");
-        assert_eq!(name("local"), "file /work/lab.db/local");
+        assert_eq!(name("local"), "file /lab/lab.db/local");
     }
 }

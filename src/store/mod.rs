@@ -43,6 +43,7 @@ mod lease;
 mod lineage;
 mod lock;
 pub mod logs;
+mod new_event;
 mod open;
 mod page;
 mod path_range;
@@ -56,6 +57,7 @@ pub mod sqlite;
 mod steps;
 mod upkeep;
 mod views;
+mod waiting;
 mod writable;
 mod write;
 
