@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use crate::base::{RunId, Timestamp};
+use crate::model::Run;
 
 /// How many runs a list of old runs looks at. It may return fewer.
 pub(super) const LOOKED_AT: u64 = 500;
@@ -25,6 +26,21 @@ pub struct RunsToKeep {
     pub told_until: Option<u64>,
     /// These.
     pub runs: BTreeSet<RunId>,
+}
+
+impl RunsToKeep {
+    /// Returns whether a run is kept for what its own record says. Does not look at
+    /// [`RunsToKeep::newest`]: no run becomes newer.
+    pub(super) fn keeps(&self, run: &Run) -> bool {
+        let limits_nothing = self.newest.is_none() && self.ended_since.is_none();
+        let is_young = self.ended_since.is_some_and(|since| run.ended_at.is_none_or(|at| at >= since));
+        limits_nothing || !run.state.ended() || is_young || self.runs.contains(&run.id)
+    }
+}
+
+/// Splits one of [`RunsToKeep::tags`] into the name and the value that a tag of a run must have.
+pub(super) fn tag_of_run(tag: &str) -> (&str, Option<&str>) {
+    tag.split_once('=').map_or((tag, None), |(name, value)| (name, Some(value)))
 }
 
 /// How a run is removed.
@@ -60,6 +76,35 @@ pub struct OldRuns {
 /// The runs that are looked at as if they had been removed already.
 pub type GoneRuns = Arc<BTreeSet<u64>>;
 
+/// [`GoneRuns`], and those that a list has found.
+#[derive(Debug)]
+pub(super) struct Gone<'a> {
+    before: &'a BTreeSet<u64>,
+    here: BTreeSet<u64>,
+}
+
+impl<'a> Gone<'a> {
+    /// Returns these.
+    pub(super) fn new(before: &'a BTreeSet<u64>) -> Self {
+        Self { before, here: BTreeSet::new() }
+    }
+
+    /// Adds a run.
+    pub(super) fn add(&mut self, number: u64) {
+        self.here.insert(number);
+    }
+
+    /// Returns whether a run counts as removed.
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.here.contains(&number) || self.before.contains(&number)
+    }
+
+    /// Returns whether no run counts as removed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.before.is_empty()
+    }
+}
+
 /// How many records are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RemovedRows {
@@ -81,6 +126,18 @@ pub struct RemovedRows {
     pub denials: u64,
     /// Network requests.
     pub requests: u64,
+}
+
+impl RemovedRows {
+    /// Returns the numbers of metrics, params, denied calls and network requests as such.
+    pub(super) fn of_details([metrics, params, denials, requests]: [u64; 4]) -> Self {
+        Self { metrics, params, denials, requests, ..Self::default() }
+    }
+
+    /// Returns the number of records that [`Removal::Details`] removes.
+    pub(super) fn details(&self) -> u64 {
+        self.metrics + self.params + self.denials + self.requests
+    }
 }
 
 impl AddAssign for RemovedRows {

@@ -15,10 +15,11 @@ use super::sql::{Work, params};
 use super::writer::Tx;
 use crate::base::Timestamp;
 use crate::model::{ArtifactState, Run, RunState};
-use crate::store::retention::{BATCH_ROWS, LOOKED_AT};
+use crate::store::retention::{BATCH_ROWS, Gone, LOOKED_AT, tag_of_run};
 use crate::store::{OldRun, OldRuns, Removal, Removed, RemovedRows, RunsToKeep};
 
-/// The tables with details of a run: the rows of a run in each.
+/// The tables with details of a run, in the order of [`RemovedRows::of_details`]: the rows of a run
+/// in each.
 const DETAILS: [(&str, &str); 4] = [
     ("metrics", "SELECT seq FROM metrics WHERE run = $1"),
     ("params", "SELECT seq FROM params WHERE run = $1"),
@@ -39,11 +40,11 @@ pub(super) async fn list(db: &Db, keep: &RunsToKeep, gone: &BTreeSet<u64>, below
     let numbers: Vec<u64> = rows.iter().map(|row| row.get(0)).collect::<Work<_>>()?;
     found.below = numbers.last().copied().filter(|_| numbers.len() as u64 == LOOKED_AT);
     let floor = oldest_snapshot(db).await?;
-    let mut all_gone = gone.clone();
+    let mut gone = Gone::new(gone);
     for number in numbers {
-        let Some((_, removal)) = judge(db, keep, floor, number, &all_gone).await? else { continue };
+        let Some((_, removal)) = judge(db, keep, floor, number, &gone).await? else { continue };
         if removal == Removal::Whole {
-            all_gone.insert(number);
+            gone.add(number);
         }
         found.runs.push(OldRun { number, removal, rows: rows_of(db, number, removal).await? });
     }
@@ -80,28 +81,19 @@ async fn oldest_snapshot(db: &Db) -> Work<i64> {
     Ok(oldest)
 }
 
-/// Returns how a run is to be removed; `None` if it is kept, or is not there. Does not look at
-/// [`RunsToKeep::newest`]: no run becomes newer.
-async fn judge(
-    db: &Db,
-    keep: &RunsToKeep,
-    floor: i64,
-    number: u64,
-    gone: &BTreeSet<u64>,
-) -> Work<Option<(Run, Removal)>> {
+/// Returns how a run is to be removed; `None` if it is kept, or is not there.
+async fn judge(db: &Db, keep: &RunsToKeep, floor: i64, number: u64, gone: &Gone<'_>) -> Work<Option<(Run, Removal)>> {
     let Some(run) = by_number(db, number).await? else { return Ok(None) };
-    let limits_nothing = keep.newest.is_none() && keep.ended_since.is_none();
-    let is_young = keep.ended_since.is_some_and(|since| run.ended_at.is_none_or(|at| at >= since));
-    if limits_nothing || !run.state.ended() || is_young || keep.runs.contains(&run.id) {
-        return Ok(None);
-    }
-    if ended_after(db, number, keep.told_until).await? || has_kept_tag(db, number, &keep.tags).await? {
+    if keep.keeps(&run)
+        || ended_after(db, number, keep.told_until).await?
+        || has_kept_tag(db, number, &keep.tags).await?
+    {
         return Ok(None);
     }
     if !leads_to_something(db, floor, number, gone).await? {
         return Ok(Some((run, Removal::Whole)));
     }
-    let has_details = run.trimmed_at.is_none() || details(&rows_of(db, number, Removal::Details).await?) > 0;
+    let has_details = run.trimmed_at.is_none() || rows_of(db, number, Removal::Details).await?.details() > 0;
     Ok(has_details.then_some((run, Removal::Details)))
 }
 
@@ -114,7 +106,7 @@ async fn ended_after(db: &Db, number: u64, event: Option<u64>) -> Work<bool> {
 /// Returns whether a run, or an artifact that it wrote, has one of these tags.
 async fn has_kept_tag(db: &Db, number: u64, tags: &[String]) -> Work<bool> {
     for tag in tags {
-        let (name, value) = tag.split_once('=').map_or((tag.as_str(), None), |(name, value)| (name, Some(value)));
+        let (name, value) = tag_of_run(tag);
         let sql = "SELECT 1 FROM tags WHERE run = $1 AND name = $2 AND ($3::text IS NULL OR value = $3)";
         if db.exists(sql, &params![number, name, value]).await? {
             return Ok(true);
@@ -130,7 +122,7 @@ async fn has_kept_tag(db: &Db, number: u64, tags: &[String]) -> Work<bool> {
 
 /// Returns whether something that a run wrote is at its path, may still be read by an unfinished
 /// run, or was read by another run that is on record.
-async fn leads_to_something(db: &Db, floor: i64, number: u64, gone: &BTreeSet<u64>) -> Work<bool> {
+async fn leads_to_something(db: &Db, floor: i64, number: u64, gone: &Gone<'_>) -> Work<bool> {
     let written = "FROM accesses x JOIN artifacts a ON a.seq = x.artifact
         WHERE x.run = $1 AND x.kind = 'wrote' AND a.state <> $2";
     let sql = format!("SELECT 1 {written} AND (a.ended IS NULL OR a.ended > $3) LIMIT 1");
@@ -143,7 +135,7 @@ async fn leads_to_something(db: &Db, floor: i64, number: u64, gone: &BTreeSet<u6
         return db.exists(&format!("{readers} LIMIT 1"), &params![number]).await;
     }
     for row in db.rows(readers, &params![number]).await? {
-        if !gone.contains(&row.get(0)?) {
+        if !gone.contains(row.get(0)?) {
             return Ok(true);
         }
     }
@@ -154,8 +146,7 @@ async fn leads_to_something(db: &Db, floor: i64, number: u64, gone: &BTreeSet<u6
 async fn rows_of(db: &Db, number: u64, removal: Removal) -> Work<RemovedRows> {
     let counts = DETAILS.map(|(_, rows)| format!("(SELECT count(*) FROM ({rows}) d)")).join(", ");
     let row = db.one(&format!("SELECT {counts}"), &params![number]).await?;
-    let [metrics, params, denials, requests] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-    let found = RemovedRows { metrics, params, denials, requests, ..RemovedRows::default() };
+    let found = RemovedRows::of_details([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]);
     match removal {
         Removal::Details => Ok(RemovedRows { trimmed: 1, ..found }),
         Removal::Whole => {
@@ -167,11 +158,6 @@ async fn rows_of(db: &Db, number: u64, removal: Removal) -> Work<RemovedRows> {
     }
 }
 
-/// The number of rows of all tables in [`DETAILS`].
-fn details(rows: &RemovedRows) -> u64 {
-    rows.metrics + rows.params + rows.denials + rows.requests
-}
-
 /// Removes runs in their order, until it has removed about [`BATCH_ROWS`] rows.
 pub(super) async fn remove(tx: &mut Tx, keep: &RunsToKeep, numbers: &[u64], now: Timestamp) -> Work<Removed> {
     let (mut removed, mut left) = (Removed::default(), BATCH_ROWS);
@@ -180,14 +166,14 @@ pub(super) async fn remove(tx: &mut Tx, keep: &RunsToKeep, numbers: &[u64], now:
         if left == 0 {
             break;
         }
-        if let Some((run, removal)) = judge(&tx.db, keep, floor, *number, &none).await? {
+        if let Some((run, removal)) = judge(&tx.db, keep, floor, *number, &Gone::new(&none)).await? {
             // A run of which some details are gone says so.
             let sql = "UPDATE runs SET trimmed_at = $2 WHERE number = $1 AND trimmed_at IS NULL";
             tx.db.later(sql, &params![number, now]);
             let gone = remove_details(&tx.db, *number, left).await?;
             removed.rows += gone;
-            left -= details(&gone);
-            if left == 0 && details(&rows_of(&tx.db, *number, Removal::Details).await?) > 0 {
+            left -= gone.details();
+            if left == 0 && rows_of(&tx.db, *number, Removal::Details).await?.details() > 0 {
                 break;
             }
             let rest = match removal {
@@ -204,14 +190,13 @@ pub(super) async fn remove(tx: &mut Tx, keep: &RunsToKeep, numbers: &[u64], now:
 
 /// Removes at most `limit` details of a run.
 async fn remove_details(db: &Db, number: u64, limit: u64) -> Work<RemovedRows> {
-    let (mut counts, mut left) = ([0; DETAILS.len()], limit);
-    for ((table, rows), count) in DETAILS.into_iter().zip(&mut counts) {
+    let (mut removed, mut left) = ([0; DETAILS.len()], limit);
+    for ((table, rows), count) in DETAILS.into_iter().zip(&mut removed) {
         let sql = format!("DELETE FROM {table} WHERE seq IN ({rows} LIMIT $2)");
         *count = db.execute(&sql, &params![number, left]).await?;
         left -= *count;
     }
-    let [metrics, params, denials, requests] = counts;
-    Ok(RemovedRows { metrics, params, denials, requests, ..RemovedRows::default() })
+    Ok(RemovedRows::of_details(removed))
 }
 
 /// Removes a run whose details are removed.

@@ -16,10 +16,11 @@ use super::sql::{Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::Timestamp;
 use crate::model::{ArtifactState, Run, RunState};
-use crate::store::retention::{BATCH_ROWS, LOOKED_AT};
+use crate::store::retention::{BATCH_ROWS, Gone, LOOKED_AT, tag_of_run};
 use crate::store::{OldRun, OldRuns, Removal, Removed, RemovedRows, RunsToKeep};
 
-/// The tables with details of a run: the rows of a run in each.
+/// The tables with details of a run, in the order of [`RemovedRows::of_details`]: the rows of a run
+/// in each.
 const DETAILS: [(&str, &str); 4] = [
     ("metrics", "SELECT seq FROM metrics INDEXED BY metrics_run WHERE run = ?1"),
     ("params", "SELECT seq FROM params INDEXED BY params_run WHERE run = ?1"),
@@ -48,12 +49,11 @@ pub(super) fn list(db: &Connection, keep: &RunsToKeep, gone: &BTreeSet<u64>, bel
         prepare(db, sql)?.query_map(params![below, LOOKED_AT], |row| row.get(0))?.collect::<Result<_, _>>()?;
     found.below = numbers.last().copied().filter(|_| numbers.len() as u64 == LOOKED_AT);
     let floor = oldest_snapshot(db)?;
-    let mut gone_here = BTreeSet::new();
+    let mut gone = Gone::new(gone);
     for number in numbers {
-        let is_gone = |run: u64| gone_here.contains(&run) || gone.contains(&run);
-        let Some((_, removal)) = judge(db, keep, floor, number, &is_gone)? else { continue };
+        let Some((_, removal)) = judge(db, keep, floor, number, &gone)? else { continue };
         if removal == Removal::Whole {
-            gone_here.insert(number);
+            gone.add(number);
         }
         found.runs.push(OldRun { number, removal, rows: rows_of(db, number, removal)? });
     }
@@ -94,25 +94,13 @@ fn oldest_snapshot(db: &Connection) -> Work<i64> {
     Ok(oldest)
 }
 
-/// Returns how a run is to be removed; `None` if it is kept, or is not there. Does not look at
-/// [`RunsToKeep::newest`]: no run becomes newer.
-fn judge(
-    db: &Connection,
-    keep: &RunsToKeep,
-    floor: i64,
-    number: u64,
-    is_gone: &impl Fn(u64) -> bool,
-) -> Work<Option<(Run, Removal)>> {
+/// Returns how a run is to be removed; `None` if it is kept, or is not there.
+fn judge(db: &Connection, keep: &RunsToKeep, floor: i64, number: u64, gone: &Gone<'_>) -> Work<Option<(Run, Removal)>> {
     let Some(run) = by_number(db, number)? else { return Ok(None) };
-    let limits_nothing = keep.newest.is_none() && keep.ended_since.is_none();
-    let is_young = keep.ended_since.is_some_and(|since| run.ended_at.is_none_or(|at| at >= since));
-    if limits_nothing || !run.state.ended() || is_young || keep.runs.contains(&run.id) {
+    if keep.keeps(&run) || ended_after(db, number, keep.told_until)? || has_kept_tag(db, number, &keep.tags)? {
         return Ok(None);
     }
-    if ended_after(db, number, keep.told_until)? || has_kept_tag(db, number, &keep.tags)? {
-        return Ok(None);
-    }
-    if !leads_to_something(db, floor, number, is_gone)? {
+    if !leads_to_something(db, floor, number, gone)? {
         return Ok(Some((run, Removal::Whole)));
     }
     let has_details = run.trimmed_at.is_none() || rows_of(db, number, Removal::Details)?.details() > 0;
@@ -129,7 +117,7 @@ fn ended_after(db: &Connection, number: u64, event: Option<u64>) -> Work<bool> {
 /// Returns whether a run, or an artifact that it wrote, has one of these tags.
 fn has_kept_tag(db: &Connection, number: u64, tags: &[String]) -> Work<bool> {
     for tag in tags {
-        let (name, value) = tag.split_once('=').map_or((tag.as_str(), None), |(name, value)| (name, Some(value)));
+        let (name, value) = tag_of_run(tag);
         let sql =
             "SELECT 1 FROM tags INDEXED BY tags_run_name WHERE run = ?1 AND name = ?2 AND (?3 IS NULL OR value = ?3)";
         if prepare(db, sql)?.exists(params![number, name, value])? {
@@ -146,7 +134,7 @@ fn has_kept_tag(db: &Connection, number: u64, tags: &[String]) -> Work<bool> {
 
 /// Returns whether something that a run wrote is at its path, may still be read by an unfinished
 /// run, or was read by another run that is on record.
-fn leads_to_something(db: &Connection, floor: i64, number: u64, is_gone: &impl Fn(u64) -> bool) -> Work<bool> {
+fn leads_to_something(db: &Connection, floor: i64, number: u64, gone: &Gone<'_>) -> Work<bool> {
     let sql = "SELECT x.artifact, a.ended FROM accesses x INDEXED BY accesses_run
         CROSS JOIN artifacts a ON a.seq = x.artifact WHERE x.run = ?1 AND x.kind = 'wrote' AND a.state <> ?2";
     let mut written = prepare(db, sql)?;
@@ -161,7 +149,7 @@ fn leads_to_something(db: &Connection, floor: i64, number: u64, is_gone: &impl F
         let mut read_by = readers.query([artifact])?;
         while let Some(reader) = read_by.next()? {
             let reader: u64 = reader.get(0)?;
-            if reader != number && !is_gone(reader) {
+            if reader != number && !gone.contains(reader) {
                 return Ok(true);
             }
         }
@@ -174,10 +162,11 @@ fn rows_of(db: &Connection, number: u64, removal: Removal) -> Work<RemovedRows> 
     let count = |rows: &str| -> Work<u64> {
         Ok(prepare(db, &format!("SELECT count(*) FROM ({rows})"))?.query_row([number], |row| row.get(0))?)
     };
-    let mut found = RemovedRows::default();
-    for (table, rows) in DETAILS {
-        *found.of(table) = count(rows)?;
+    let mut details = [0; DETAILS.len()];
+    for ((_, rows), found) in DETAILS.into_iter().zip(&mut details) {
+        *found = count(rows)?;
     }
+    let mut found = RemovedRows::of_details(details);
     match removal {
         Removal::Details => found.trimmed = 1,
         Removal::Whole => {
@@ -190,32 +179,15 @@ fn rows_of(db: &Connection, number: u64, removal: Removal) -> Work<RemovedRows> 
     Ok(found)
 }
 
-impl RemovedRows {
-    /// The number of rows of a table in [`DETAILS`].
-    fn of(&mut self, table: &str) -> &mut u64 {
-        match table {
-            "metrics" => &mut self.metrics,
-            "params" => &mut self.params,
-            "denials" => &mut self.denials,
-            _ => &mut self.requests,
-        }
-    }
-
-    /// The number of rows of all tables in [`DETAILS`].
-    fn details(&self) -> u64 {
-        self.metrics + self.params + self.denials + self.requests
-    }
-}
-
 /// Removes runs in their order, until it has removed about [`BATCH_ROWS`] rows.
 pub(super) fn remove(tx: &mut Tx<'_>, keep: &RunsToKeep, numbers: &[u64], now: Timestamp) -> Work<Removed> {
     let (mut removed, mut left) = (Removed::default(), BATCH_ROWS);
-    let floor = oldest_snapshot(tx.db)?;
+    let (floor, none) = (oldest_snapshot(tx.db)?, BTreeSet::new());
     for number in numbers {
         if left == 0 {
             break;
         }
-        if let Some((run, removal)) = judge(tx.db, keep, floor, *number, &|_| false)? {
+        if let Some((run, removal)) = judge(tx.db, keep, floor, *number, &Gone::new(&none))? {
             // A run of which some details are gone says so.
             let sql = "UPDATE runs SET trimmed_at = ?2 WHERE number = ?1 AND trimmed_at IS NULL";
             execute(tx.db, sql, params![number, now])?;
@@ -239,14 +211,13 @@ pub(super) fn remove(tx: &mut Tx<'_>, keep: &RunsToKeep, numbers: &[u64], now: T
 
 /// Removes at most `limit` details of a run.
 fn remove_details(db: &Connection, number: u64, limit: u64) -> Work<RemovedRows> {
-    let (mut removed, mut left) = (RemovedRows::default(), limit);
-    for (table, rows) in DETAILS {
+    let (mut removed, mut left) = ([0; DETAILS.len()], limit);
+    for ((table, rows), count) in DETAILS.into_iter().zip(&mut removed) {
         let sql = format!("DELETE FROM {table} WHERE seq IN ({rows} LIMIT ?2)");
-        let count = execute(db, &sql, params![number, left])? as u64;
-        *removed.of(table) = count;
-        left -= count;
+        *count = execute(db, &sql, params![number, left])? as u64;
+        left -= *count;
     }
-    Ok(removed)
+    Ok(RemovedRows::of_details(removed))
 }
 
 /// Removes a run whose details are removed.
