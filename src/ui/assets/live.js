@@ -11,21 +11,25 @@
 // The page has a budget of time, in ms, to fetch and draw itself: it grows by `share` of the time
 // that goes by, up to `saved`, and what a refresh takes is taken from it. So the end of a short run
 // follows its beginning at once, and while much happens, actions on the same machine keep most of
-// its processors. Between two refreshes are at least `shortest` ms, and at most `longest`, however
-// slow the page is.
-const share = 0.25, saved = 40, shortest = 25, longest = 1000;
+// its processors. While so much happens that nobody can read it, with more than `many` events since
+// the last refresh, it grows by `least` only. Between two refreshes are at least `shortest` ms, and
+// at most `longest`, however slow the page is.
+const share = 0.25, many = 100, least = 0.04, saved = 40, shortest = 25, longest = 1000;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
 const patience = 15000; // ms until a page that does not come is asked for again
+// The numbers of the newest event, and of the newest when the page was last fetched.
+let newest, shown;
 let source, timer, retry, asking, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
   clearTimeout(timer);
-  const began = performance.now();
-  budget = Math.min(budget + share * (began - counted), saved);
+  const began = performance.now(), rate = newest - shown > many ? least : share;
+  shown = newest;
+  budget = Math.min(budget + rate * (began - counted), saved);
   const { signal } = asking = new AbortController();
   const late = setTimeout(() => { say('lost', 'no answer, trying again'); asking.abort(); }, patience);
   try {
@@ -40,8 +44,8 @@ async function refresh() {
   clearTimeout(late);
   counted = performance.now();
   // One answer that takes very long makes the page wait once.
-  budget = Math.max(budget - (counted - began), -share * longest);
-  setTimeout(next, Math.max(-budget / share, shortest));
+  budget = Math.max(budget - (counted - began), -rate * longest);
+  setTimeout(next, Math.max(-budget / rate, shortest));
 }
 
 function next() {
@@ -166,7 +170,8 @@ function follow() {
     // is over.
     refresh();
   };
-  stream.onmessage = refresh;
+  // The id of a message is the epoch and the number of its event.
+  stream.onmessage = ({ lastEventId }) => { newest = Number(lastEventId.split('-')[1]); refresh(); };
   stream.addEventListener('reset', refresh);
 }
 
