@@ -11,10 +11,10 @@
 // The page has a budget of time, in ms, to fetch and draw itself: it grows by `share` of the time
 // that goes by, up to `saved`, and what a refresh takes is taken from it. So the end of a short run
 // follows its beginning at once, and while much happens, actions on the same machine keep most of
-// its processors. While so much happens that nobody can read it, with more than `many` events since
-// the last refresh, it grows by `least` only. Between two refreshes are at least `shortest` ms, and
-// at most `longest`, however slow the page is.
-const share = 0.25, many = 100, least = 0.04, saved = 40, shortest = 25, longest = 1000;
+// its processors. Between two refreshes are at least `shortest` ms, and at most `longest`, however
+// slow the page is. After more than `many` events at once, a refresh waits `calm` ms: nobody can
+// read a page that changes so often.
+const share = 0.25, saved = 40, shortest = 25, longest = 1000, many = 40, calm = 250;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
@@ -27,9 +27,13 @@ async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
   clearTimeout(timer);
-  const began = performance.now(), rate = newest - shown > many ? least : share;
+  if (newest - shown > many) {
+    await new Promise((resolve) => { setTimeout(resolve, calm); });
+    again = false;
+  }
   shown = newest;
-  budget = Math.min(budget + rate * (began - counted), saved);
+  const began = performance.now();
+  budget = Math.min(budget + share * (began - counted), saved);
   const { signal } = asking = new AbortController();
   const late = setTimeout(() => { say('lost', 'no answer, trying again'); asking.abort(); }, patience);
   try {
@@ -44,8 +48,8 @@ async function refresh() {
   clearTimeout(late);
   counted = performance.now();
   // One answer that takes very long makes the page wait once.
-  budget = Math.max(budget - (counted - began), -rate * longest);
-  setTimeout(next, Math.max(-budget / rate, shortest));
+  budget = Math.max(budget - (counted - began), -share * longest);
+  setTimeout(next, Math.max(-budget / share, shortest));
 }
 
 function next() {
