@@ -339,3 +339,23 @@ fn bad_rows_are_rejected_with_a_reason_and_a_wrong_file_fails() {
     let text = app.get("/api/v1/runs/2").to_string();
     assert!(text.contains("birds.csv has no column"), "{text}");
 }
+
+/// The second run on the same day has a model in use that the first did not have, so it evaluates
+/// again. After that nothing changes any more.
+#[test]
+fn a_run_on_the_same_data_is_cached() {
+    let app = start();
+    drop_days(&app, 0, 3);
+    let states = |run| actions(&app, run).into_iter().map(|it| it[1].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    for run in [4, 5] {
+        let output = app.cli(&["runs", "retry", "3", "PATH", "--current"]);
+        assert!(output.status.success(), "{output:?}");
+        app.wait_for_runs(run);
+    }
+    assert_eq!(states(3)[..2], ["succeeded", "succeeded"]);
+    assert_eq!(states(4)[..2], ["cached", "cached"]);
+    let last = states(5);
+    assert!(last.iter().all(|state| matches!(state.as_str(), "cached" | "skipped")), "{last:?}");
+    let curve = |run: &str| metric(&app, "oob_accuracy", run);
+    assert_eq!((curve("5"), curve("5").is_empty()), (curve("3"), false));
+}

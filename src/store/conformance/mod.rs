@@ -8,6 +8,7 @@
 mod approvals;
 mod artifacts;
 mod attempts;
+pub(in crate::store) mod cache;
 mod claims;
 mod events;
 mod facts;
@@ -136,6 +137,10 @@ suite! {
         uses_of_an_artifact_are_listed,
         accesses_of_a_resource_are_summed_for_each_attempt,
         attempts_of_an_action_are_listed_newest_run_first;
+    cache:
+        attempts_that_have_succeeded_are_remembered,
+        an_attempt_takes_over_the_result_of_another,
+        a_result_whose_outputs_are_not_in_their_places_is_refused;
     lineage:
         lineage_leads_over_runs_in_both_directions;
     approvals:

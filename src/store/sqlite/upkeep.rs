@@ -13,12 +13,13 @@ use crate::store::{Result, StoreError};
 
 /// The parts of the records: a name, the tables whose bytes are in it, and the one whose rows are
 /// counted. All other tables are in the last part.
-const PARTS: [(&str, &[&str]); 9] = [
+const PARTS: [(&str, &[&str]); 10] = [
     ("runs", &["runs", "run_actions", "run_triggers", "run_params", "claims", "given", "outputs", "revisions"]),
     ("attempts", &["attempts", "intents", "denials", "requests"]),
     ("artifacts", &["artifacts", "old_places", "artifact_tags"]),
     ("reads and writes", &["accesses"]),
     ("metrics", &["metrics"]),
+    ("remembered attempts", &["memories"]),
     ("params", &["params"]),
     ("tags of runs", &["tags"]),
     ("trigger evaluations", &["ticks"]),
@@ -26,13 +27,17 @@ const PARTS: [(&str, &[&str]); 9] = [
 ];
 
 /// Records that contradict each other: what is wrong, and a query that counts them.
-const RULES: [(&str, &str); 12] = [
+const RULES: [(&str, &str); 13] = [
     ("actions belong to no run", "SELECT count(*) FROM run_actions WHERE run NOT IN (SELECT number FROM runs)"),
     ("attempts belong to no run", "SELECT count(*) FROM attempts WHERE run NOT IN (SELECT number FROM runs)"),
     (
         "attempts have not ended although their run has",
         "SELECT count(*) FROM attempts a JOIN runs r ON r.number = a.run
          WHERE a.ended_at IS NULL AND r.ended_at IS NOT NULL",
+    ),
+    (
+        "remembered attempts are not on record",
+        "SELECT count(*) FROM memories WHERE attempt NOT IN (SELECT seq FROM attempts)",
     ),
     ("claims belong to no run", "SELECT count(*) FROM claims WHERE run NOT IN (SELECT number FROM runs)"),
     (
