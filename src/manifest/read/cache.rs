@@ -10,8 +10,16 @@ use super::super::tree::{Reader, Table};
 use super::{inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<CacheSpec> {
-    if matches!(table.get("cache")?.get_ref(), DeValue::Boolean(_)) {
-        return reader.boolean(table, "cache").filter(|cache| cache.value).map(|_| CacheSpec::default());
+    let value = table.get("cache")?;
+    match value.get_ref() {
+        DeValue::Boolean(true) => return Some(CacheSpec::default()),
+        DeValue::Boolean(false) => return None,
+        DeValue::Table(_) => {}
+        _ => {
+            let problem = Problem::new("`cache` must be true, false or a table").at(&value.span(), "neither");
+            reader.complain(problem.help("write `cache = true`"));
+            return None;
+        }
     }
     let table = inner(reader, table, "cache", &keys::CACHE, "true")?;
     let words = reader.strings(&table, "ignore", "[\"clock\"]");
