@@ -57,7 +57,9 @@ impl Listing {
             let mut named = Vec::new();
             text(&mut named, path);
             number(&mut named, tags.len());
-            tags.iter().for_each(|tag| text(&mut named, tag));
+            for tag in tags {
+                text(&mut named, tag);
+            }
             versions.extend_from_slice(&named);
             text(&mut versions, &id.to_string());
             content = content.zip(*digest).map(|(mut content, digest)| {

@@ -29,7 +29,7 @@ pub(in crate::scheduler) struct Key {
     grants: BTreeMap<String, Digest>,
     ignore: Vec<Influence>,
     /// Why the attempt has to run.
-    pub(super) why: String,
+    why: String,
 }
 
 impl Key {
@@ -58,7 +58,12 @@ impl Key {
     /// Returns the same key, of an attempt whose earlier result has become obsolete while it was
     /// looked at.
     pub(in crate::scheduler) fn outdated(self) -> Self {
-        Self { why: "an output of the earlier attempt was replaced just now".to_owned(), ..self }
+        self.because("an output of the earlier attempt was replaced just now")
+    }
+
+    /// Returns the same key with the reason why the attempt has to run.
+    pub(super) fn because(self, why: &str) -> Self {
+        Self { why: why.to_owned(), ..self }
     }
 
     /// Returns how a remembered attempt with another fingerprint differs.

@@ -53,20 +53,16 @@ pub(super) struct Found {
 pub(super) async fn look(shared: &Shared, definition: &Definition, order: &AttemptOrder, is_first: bool) -> Look {
     let Some(ignore) = &order.cache else { return Look::Uncached };
     let mut recheck = Recheck::new(order, &definition.services);
-    let mut key = match recheck.inputs_digest().await {
+    let key = match recheck.inputs_digest().await {
         Ok(inputs) => Key::new(order, inputs),
         Err(error) => return Look::Runs(Key::unknown(order, &error.to_string())),
     };
     if !is_first {
-        key.why = "the action is done again in this run".to_owned();
-        return Look::Runs(key);
+        return Look::Runs(key.because("the action is done again in this run"));
     }
     match find(shared, definition, order, (&key, ignore), &mut recheck).await {
         Ok(Ok(found)) => Look::Found(Box::new(found), key),
-        Ok(Err(why)) => {
-            key.why = cut(&why, MAX_REASON_BYTES).into_owned();
-            Look::Runs(key)
-        }
+        Ok(Err(why)) => Look::Runs(key.because(&cut(&why, MAX_REASON_BYTES))),
         Err(error) => Look::Runs(Key::unknown(order, &error.to_string())),
     }
 }

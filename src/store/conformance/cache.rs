@@ -33,14 +33,14 @@ pub(in crate::store) fn memory(fingerprint: &str, inputs: &str) -> Memory {
     }
 }
 
-fn note(memory: Memory) -> Option<CacheNote> {
-    Some(CacheNote { reason: "ran: why".to_owned(), memory: Some(memory) })
+fn note(memory: Memory) -> CacheNote {
+    CacheNote { reason: "ran: why".to_owned(), memory: Some(memory) }
 }
 
 /// Starts `first` in a new run, and ends it so.
 pub(in crate::store) async fn ends(store: &dyn MetadataStore, state: AttemptState, memory: Memory) -> AttemptId {
     let (_, fence) = started(store, new_run()).await;
-    let ended = AttemptEnd { cache: note(memory), ..end(state) };
+    let ended = AttemptEnd { cache: Some(note(memory)), ..end(state) };
     store.finish_attempt(fence, ended, RunStep::default(), at(60)).await.unwrap();
     fence.attempt_id
 }
@@ -98,8 +98,12 @@ async fn published(store: &dyn MetadataStore) -> (Fence, StagedFile) {
     let tag = ArtifactTag { artifact_id: file.artifact_id, tag: "best".to_owned(), unique: true };
     let memory = Memory { outputs: vec![output], artifact_tags: vec![tag.clone()], ..memory("f", "1") };
     let wrote = Access { artifact_id: file.artifact_id, kind: AccessKind::Wrote, bytes: 7, calls: 1, digest: None };
-    let ended =
-        AttemptEnd { accesses: vec![wrote], tags: vec![tag], cache: note(memory), ..end(AttemptState::Succeeded) };
+    let ended = AttemptEnd {
+        accesses: vec![wrote],
+        tags: vec![tag],
+        cache: Some(note(memory)),
+        ..end(AttemptState::Succeeded)
+    };
     store.publish_intent(fence, Intent { end: ended, ..intent(vec![file.clone()]) }, at(40)).await.unwrap();
     assert_eq!(found(store, "f", "1", 8).await, [], "it is not published yet");
     store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
