@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::Bench;
 use crate::host::agent;
@@ -62,7 +62,8 @@ pub(crate) fn again(bench: &Bench) -> Result<Vec<Row>> {
         let mut answer = agent.put(&url).send_json(serde_json::json!({ "rerun_of": "1" }))?;
         let run: serde_json::Value = answer.body_mut().read_json()?;
         spans.push(began.elapsed().as_secs_f64());
-        let text = host.text(&agent, &format!("/api/v1/runs/{}", run["number"]))?;
+        let number = run.get("number").context("a run without a number")?;
+        let text = host.text(&agent, &format!("/api/v1/runs/{number}"))?;
         ensure!(text.matches(r#""state":"cached""#).count() == 3, "not all is cached: {text}");
     }
     host.stop()?;

@@ -84,7 +84,7 @@ impl Attempt {
     /// Returns whether it did not run, because its result is that of an earlier attempt.
     #[must_use]
     pub fn is_cached(&self) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.from.is_some())
+        self.cache.as_ref().is_some_and(|cache| cache.attempt_id.is_some())
     }
 }
 

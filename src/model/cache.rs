@@ -219,7 +219,7 @@ pub struct CacheUse {
     pub reason: String,
     /// The earlier attempt.
     #[schema(required)]
-    pub from: Option<AttemptId>,
+    pub attempt_id: Option<AttemptId>,
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ fn a_second_run_on_the_same_data_has_the_results_of_the_first() {
     for name in ["clean", "train"] {
         let attempt = &action(&second, name)["attempts"][0];
         assert_eq!(why(&second, name), "cached: nothing that its result depends on has changed since run #1");
-        assert_eq!(attempt["cache"]["from"], action(&first, name)["attempts"][0]["id"]);
+        assert_eq!(attempt["cache"]["attempt_id"], action(&first, name)["attempts"][0]["id"]);
         assert_eq!((&attempt["state"], &attempt["usage"]["host_calls"]), (&json!("succeeded"), &json!(0)));
     }
     assert_eq!(action(&second, "train")["reason"], "trained");

@@ -165,10 +165,10 @@ pub(super) async fn an_attempt_takes_over_the_result_of_another(world: &mut Worl
     assert_eq!((lineage.len(), lineage[0].kind, lineage[0].artifact.id), (1, AccessKind::Wrote, outputs[0].id));
     let detail = store.run_progress(run).await.unwrap().unwrap();
     assert_eq!(detail.attempts[0].state, AttemptState::Succeeded);
-    let of_cache = CacheUse { reason: "cached: as before".to_owned(), from: Some(earlier.attempt_id) };
+    let of_cache = CacheUse { reason: "cached: as before".to_owned(), attempt_id: Some(earlier.attempt_id) };
     assert_eq!(detail.attempts[0].cache, Some(of_cache));
     let ran = store.run_progress(earlier_run(store).await).await.unwrap().unwrap();
-    assert_eq!(ran.attempts[0].cache, Some(CacheUse { reason: "ran: why".to_owned(), from: None }));
+    assert_eq!(ran.attempts[0].cache, Some(CacheUse { reason: "ran: why".to_owned(), attempt_id: None }));
     assert_eq!(found(store, "f", "1", 8).await, [earlier.attempt_id], "what is reused is no new memory");
 }
 

@@ -269,7 +269,7 @@ fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
         fence: Some(Fence { attempt_id: id, epoch: row.get(16)?, token: row.get(17)? }),
         cache: row
             .get::<_, Option<_>>(18)?
-            .map(|reason| Ok::<_, rusqlite::Error>(CacheUse { reason, from: row.get(19)? }))
+            .map(|reason| Ok::<_, rusqlite::Error>(CacheUse { reason, attempt_id: row.get(19)? }))
             .transpose()?,
     })
 }
