@@ -282,14 +282,14 @@ class AwaitingApproval(TypedDict):
     approval: Approval
 
 
-#: Why the result of an attempt was, or was not, taken from an earlier one.
-CacheUse = TypedDict(
-    "CacheUse",
-    {
-        "from": "AttemptId | None",
-        "reason": "str",
-    },
-)
+class CacheUse(TypedDict):
+    """Why the result of an attempt was, or was not, taken from an earlier one."""
+
+    #: The reason, for people.
+    reason: str
+
+    #: The earlier attempt.
+    attempt_id: AttemptId | None
 
 
 class _Component(TypedDict):
