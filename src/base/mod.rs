@@ -21,6 +21,7 @@ pub mod memory;
 mod name;
 mod numbers;
 mod panicked;
+pub mod postgres;
 pub mod proxy;
 mod schedule;
 mod size;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::load::PathArg;
-use super::records::{self, Records};
+use super::records::Records;
+use super::runtime::runtime;
 use super::{End, Failure, build, open, out, show};
 use crate::base::{ByteSize, Clock as _, Digest, Freed, SystemClock};
 use crate::scheduler::{GivenBack, KeptComponents, Space};
@@ -29,10 +30,10 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
     let pipeline = Records::open(&args.path)?.pipeline;
     let used = pipeline.components().filter_map(|used| Some(build::identity(used.file)?.1));
     let in_force: BTreeSet<Digest> = used.collect();
-    let given_back = records::runtime()?.block_on(async {
+    let given_back = runtime()?.block_on(async {
         // A host binds runs to components at any time: none may be running, and none may start
         // meanwhile.
-        let HostStore { store, lease: _lease } = open::for_host(&pipeline, SystemClock.now())?;
+        let HostStore { store, lease: _lease } = open::for_host(&pipeline, SystemClock.now()).await?;
         let space = Space {
             components: KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state)),
             store,

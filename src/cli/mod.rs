@@ -26,6 +26,7 @@ mod records;
 mod remote;
 mod run;
 mod runs;
+mod runtime;
 mod schema;
 mod show;
 mod sources;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::load::PathArg;
 use super::remote::Remote;
+use super::runtime::runtime;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
@@ -13,28 +14,29 @@ use crate::store::{self, Holder, HostStore, MetadataStore, Upkeep, Views};
 
 /// Opens the store and the state folder for a host. Fails, with the name of the holder, if another
 /// one has either.
-pub(crate) fn for_host(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
-    Ok(store::open_host(&pipeline.store, &pipeline.state, pipeline.durability, now)?)
+pub(crate) async fn for_host(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
+    Ok(store::open_host(&pipeline.store, &pipeline.state, pipeline.durability, now).await?)
 }
 
 /// Opens the store to record a request. Fails, with the name of the holder, if a host has it.
-pub(crate) fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
-    Ok(store::open(&pipeline.store, pipeline.durability, now)?)
+pub(crate) async fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
+    Ok(store::open(&pipeline.store, pipeline.durability, now).await?)
 }
 
 /// Opens the store to look at it, also beside a host. `path` is the PATH that leads to the
 /// pipeline.
-pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn MetadataStore>, Failure> {
-    store::open_read_only(&pipeline.store)?.ok_or_else(|| nothing_yet(pipeline, path))
+pub(crate) async fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn MetadataStore>, Failure> {
+    store::open_read_only(&pipeline.store).await?.ok_or_else(|| nothing_yet(pipeline, path))
 }
 
 /// Opens the views of the store, also beside a host. `path` is the PATH that leads to the pipeline.
+/// Not for work on a runtime.
 pub(crate) fn views(pipeline: &Pipeline, path: &str) -> Result<Box<dyn Views>, Failure> {
     store::open_views(&pipeline.store)?.ok_or_else(|| nothing_yet(pipeline, path))
 }
 
 /// Opens the store to look after it, also beside a host. `path` is the PATH that leads to the
-/// pipeline.
+/// pipeline. Not for work on a runtime.
 pub(crate) fn upkeep(pipeline: &Pipeline, path: &str) -> Result<Box<dyn Upkeep>, Failure> {
     store::open_upkeep(&pipeline.store)?.ok_or_else(|| nothing_yet(pipeline, path))
 }
@@ -52,9 +54,9 @@ pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
     [default_cache_folder(), pipeline.state.join("compiled")]
 }
 
-/// Returns the host that has the store open, if there is one.
+/// Returns the host that has the store open, if there is one. Not for work on a runtime.
 pub(crate) fn holder(pipeline: &Pipeline) -> Result<Option<Holder>, Failure> {
-    Ok(store::holder(&pipeline.store)?)
+    Ok(runtime()?.block_on(store::holder(&pipeline.store))?)
 }
 
 /// Returns the running host. `why` says what only a host can do: it completes "only

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
-use crate::cli::records::{self, Records};
+use crate::cli::records::Records;
 use crate::cli::remote::segment;
+use crate::cli::runtime::runtime;
 use crate::cli::show::{Cell, plain, resume_command, styles};
 use crate::cli::{End, Failure, open, out};
 use crate::http::bodies::PauseBody;
@@ -129,8 +130,8 @@ fn change(args: &Args, what: &What) -> Result<End, Failure> {
 /// Records the request in the store. Fails if a host has opened the store meanwhile.
 fn through_the_store(pipeline: &Pipeline, node: Option<(NodeKind, &str)>, what: &What) -> Result<Value, Failure> {
     let now = SystemClock.now();
-    records::runtime()?.block_on(async {
-        let store = open::for_writing(pipeline, now)?.store;
+    runtime()?.block_on(async {
+        let store = open::for_writing(pipeline, now).await?.store;
         let Some((kind, name)) = node else {
             let paused = *what != What::Resume;
             store.set_paused(paused, now).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::load::{PathArg, load_for_records};
+use super::runtime::runtime;
 use super::show::RunOutputs;
 use super::{open, out, show};
 use crate::base::RunId;
@@ -62,8 +63,9 @@ impl Records {
     /// have faults.
     pub(crate) fn open(path: &PathArg) -> Result<Self, Failure> {
         let pipeline = load_for_records(path)?;
-        let store = open::for_reading(&pipeline, &path.shown())?;
-        Ok(Self { pipeline, store, runtime: runtime()? })
+        let runtime = runtime()?;
+        let store = runtime.block_on(open::for_reading(&pipeline, &path.shown()))?;
+        Ok(Self { pipeline, store, runtime })
     }
 
     /// The log lines of the pipeline.
@@ -133,11 +135,6 @@ impl Records {
         let id = self.resolve(run)?;
         self.ask(self.store.run_progress(id))?.ok_or_else(|| no_such_run(run))
     }
-}
-
-/// Creates the runtime of a verb that waits for one thing at a time.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
 }
 
 /// The id of a run.

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::load::{PathArg, load_for_records};
 use super::remote::Remote;
-use super::{End, Failure, open, out, records, show};
+use super::runtime::runtime;
+use super::{End, Failure, open, out, show};
 use crate::base::{Clock as _, SystemClock};
 use crate::scheduler::{Preview, preview_triggers};
 use crate::store;
@@ -44,13 +45,14 @@ pub(crate) fn triggers(args: Args) -> Result<End, Failure> {
         let now = SystemClock.both();
         // Before the first start nothing is on record, and a host would begin with an empty store.
         let folder;
-        let store = if let Some(store) = store::open_read_only(&pipeline.store)? {
+        let runtime = runtime()?;
+        let store = if let Some(store) = runtime.block_on(store::open_read_only(&pipeline.store))? {
             store
         } else {
             folder = tempfile::tempdir()?;
             store::empty(folder.path(), now.time)?
         };
-        records::runtime()?.block_on(preview_triggers(store.as_ref(), &pipeline, None, now))?
+        runtime.block_on(preview_triggers(store.as_ref(), &pipeline, None, now))?
     };
     if args.json {
         out::json(&serde_json::json!({ "items": triggers, "next_cursor": null }))?;

@@ -252,7 +252,9 @@ impl From<StoreError> for Problem {
             | StoreError::InUse { .. }
             | StoreError::StateInUse { .. }
             | StoreError::ReadOnly { .. }
-            | StoreError::Lost { .. } => Self::unavailable(detail),
+            | StoreError::Lost { .. }
+            | StoreError::TakenOver { .. }
+            | StoreError::Forgotten { .. } => Self::unavailable(detail),
             StoreError::Corrupt(_) => Self::internal(detail),
         }
     }

@@ -14,9 +14,10 @@ use super::condition::{Condition, TriggerSpec};
 use super::decider::Decider;
 use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
+use super::openlineage::OpenLineageSpec;
 use super::params_schema::ParamsSchema;
 use super::s3::S3Spec;
-use super::secret::SecretSource;
+use super::secret::{SecretSource, UrlSource};
 use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::Digest;
 use crate::model::{Durability, NotifyCause};
@@ -104,6 +105,8 @@ pub struct Pipeline {
     pub triggers: Vec<TriggerSpec>,
     /// `notify`, in the order of the file.
     pub notify: Vec<NotifySpec>,
+    /// `openlineage`, in the order of the file.
+    pub openlineage: Vec<OpenLineageSpec>,
 }
 
 impl Pipeline {
@@ -201,6 +204,15 @@ pub enum StoreSpec {
         /// The file, absolute.
         path: PathBuf,
     },
+    /// A schema in a database on a PostgreSQL server.
+    Postgres {
+        /// The URL of the database, without a password.
+        url: String,
+        /// The password.
+        password: Option<SecretSource>,
+        /// The schema.
+        schema: String,
+    },
 }
 
 impl StoreSpec {
@@ -209,6 +221,7 @@ impl StoreSpec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
+            Self::Postgres { .. } => "postgres",
         }
     }
 
@@ -217,6 +230,7 @@ impl StoreSpec {
     pub fn location(&self) -> String {
         match self {
             Self::Sqlite { path } => path.display().to_string(),
+            Self::Postgres { url, schema, .. } => format!("the schema `{schema}` in {url}"),
         }
     }
 
@@ -227,6 +241,7 @@ impl StoreSpec {
     pub fn local_paths(&self) -> Vec<&Path> {
         match self {
             Self::Sqlite { path } => vec![path],
+            Self::Postgres { .. } => Vec::new(),
         }
     }
 }
@@ -563,15 +578,6 @@ impl ChannelSpec {
             Self::Email(_) => "email",
         }
     }
-}
-
-/// A URL, or the secret that holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UrlSource {
-    /// As written in the manifest.
-    Plain(String),
-    /// In a secret.
-    Secret(SecretSource),
 }
 
 /// How e-mail is sent.

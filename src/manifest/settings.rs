@@ -46,6 +46,12 @@ pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 
 /// Default location of the metadata store.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
+/// Default of `metadata_store.schema`.
+pub(super) const DEFAULT_SCHEMA: &str = "anacostia";
+/// The form of `metadata_store.schema`. The reader is stricter.
+pub(super) const SCHEMA: &str = "^[a-z_][a-z0-9_]{0,62}$";
+/// The form of `metadata_store.url`. The reader is stricter.
+pub(super) const POSTGRES_URL: &str = "^postgres(ql)?://.+";
 /// `metadata_store.durability`.
 pub(super) const DURABILITY: [(&str, Durability); 2] = [("normal", Durability::Normal), ("full", Durability::Full)];
 
@@ -215,6 +221,12 @@ pub(super) enum ChannelKind {
     Webhook,
     Slack,
     Email,
+}
+/// Which kind of metadata store a table is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    Sqlite,
+    Postgres,
 }
 /// `on` of a notification.
 pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [

@@ -204,7 +204,8 @@ impl Memory {
 pub struct Remembered {
     /// The attempt.
     pub attempt_id: AttemptId,
-    /// The number of its run.
+    /// The number of the run in which the work was done; of the attempt's own run if that was
+    /// removed.
     pub run_number: u64,
     /// What is remembered.
     pub memory: Memory,
@@ -217,7 +218,7 @@ pub struct Remembered {
 pub struct CacheUse {
     /// The reason, for people.
     pub reason: String,
-    /// The earlier attempt.
+    /// The earlier attempt, which has done the work. It may have been removed since.
     #[schema(required)]
     pub attempt_id: Option<AttemptId>,
 }

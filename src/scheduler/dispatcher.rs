@@ -332,7 +332,12 @@ impl Dispatcher {
                 tracing::error!("run #{number} waits for the next start, or to be cancelled");
                 work.tally.stuck += 1;
             }
-            Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
+            Err(
+                error @ (StoreError::Fenced { .. }
+                | StoreError::TakenOver { .. }
+                | StoreError::Forgotten { .. }
+                | StoreError::Unavailable { .. }),
+            ) => return Err(error),
             Err(error) => {
                 tracing::error!("run #{number} stays unfinished: {error}");
                 work.tally.stuck += 1;
@@ -353,7 +358,12 @@ impl Dispatcher {
         let state = match state {
             Ok(state) => state,
             // Another host has taken over, or this one is stopping while the store does not work.
-            Err(DriverError::Refused(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. }))) => {
+            Err(DriverError::Refused(
+                error @ (StoreError::Fenced { .. }
+                | StoreError::TakenOver { .. }
+                | StoreError::Forgotten { .. }
+                | StoreError::Unavailable { .. }),
+            )) => {
                 return Err(error);
             }
             Err(error) => {

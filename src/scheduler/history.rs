@@ -145,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = Now { time: Timestamp::from_micros(0), moment: Moment::from_micros(0) };
         let spec = StoreSpec::Sqlite { path: folder.path().join("metadata.db") };
-        let store = open(&spec, Durability::Normal, now.time).unwrap().store;
+        let store = open(&spec, Durability::Normal, now.time).await.unwrap().store;
         let manifest = "manifest_version = 1\n[pipeline]\nname = \"p\"\n[resources.raw]\nkind = \"folder\"\n\
                         path = \"raw\"\nwatch = true\ntrigger = { component = \"a.wasm\" }\n\
                         [actions.act]\ncomponent = \"a.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n";

@@ -38,7 +38,7 @@ use crate::model::RunState;
 use crate::resource::{ObservationSink, Outages, Resource, ResourceError, Status};
 use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
-use crate::store::{HostLease, StoreError, UnfinishedRun};
+use crate::store::{HostLease, Loss, StoreError, UnfinishedRun};
 
 /// How long attempts may continue after the request to stop. Below the 10 s after which supervisors
 /// (`docker stop`, supervisord) kill a process by default: what is left is for recording the end of
@@ -71,7 +71,7 @@ pub struct Host {
     watchers: Vec<JoinHandle<()>>,
     cleanup: JoinHandle<()>,
     ended: CancellationToken,
-    lost: Arc<OnceLock<String>>,
+    lost: Arc<OnceLock<Loss>>,
     grace: Duration,
 }
 
@@ -192,8 +192,8 @@ impl Host {
     /// [`StoreError`] if the store refused something, now or earlier.
     pub async fn stop(self) -> Result<Tally, StoreError> {
         self.watching.cancel();
-        if let Some(what) = self.lost.get() {
-            return Err(StoreError::Lost { what: what.clone() });
+        if let Some(loss) = self.lost.get() {
+            return Err(loss.clone().into());
         }
         self.phase.send_replace(Phase::Finishing);
         let phase = self.phase.clone();
@@ -254,11 +254,12 @@ async fn guard_state(
     logs: Arc<dyn LogStore>,
     components: Arc<dyn ComponentStore>,
     ended: CancellationToken,
-    lost: Arc<OnceLock<String>>,
+    lost: Arc<OnceLock<Loss>>,
 ) {
     let guard = tokio::spawn(end_when_lost(lease, logs, components, ended.clone(), Arc::clone(&lost)));
     if guard.await.is_err_and(|error| error.is_panic()) {
-        let _ = lost.set("the watch over the state folder panicked, which is a bug in Anacostia".to_owned());
+        let _ =
+            lost.set(Loss::Files("the watch over the state folder panicked, which is a bug in Anacostia".to_owned()));
         ended.cancel();
     }
 }
@@ -269,17 +270,17 @@ async fn end_when_lost(
     logs: Arc<dyn LogStore>,
     components: Arc<dyn ComponentStore>,
     ended: CancellationToken,
-    lost: Arc<OnceLock<String>>,
+    lost: Arc<OnceLock<Loss>>,
 ) {
     fault::panic_point("state.watch");
-    let what = tokio::select! {
-        what = lease.lost() => what,
-        what = logs.lost() => what,
-        what = components.lost() => what,
+    let loss = tokio::select! {
+        loss = lease.lost() => loss,
+        what = logs.lost() => Loss::Files(what),
+        what = components.lost() => Loss::Files(what),
         () = ended.cancelled() => return,
     };
     // Only set here, once.
-    let _ = lost.set(what);
+    let _ = lost.set(loss);
     ended.cancel();
 }
 

@@ -122,7 +122,12 @@ impl Dispatcher {
                 }
                 Ok(None) if fired == Fired::All => fired = Fired::Some,
                 Ok(None) => {}
-                Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
+                Err(
+                    error @ (StoreError::Fenced { .. }
+                    | StoreError::TakenOver { .. }
+                    | StoreError::Forgotten { .. }
+                    | StoreError::Unavailable { .. }),
+                ) => return Err(error),
                 Err(error) => {
                     tracing::error!("no run can be created: {error}; it is tried again every second");
                     self.shared.health.trouble(NEW_RUNS, error.to_string());

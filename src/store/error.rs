@@ -67,6 +67,28 @@ pub enum StoreError {
         /// What was lost, and how.
         what: String,
     },
+    /// Another host has taken the store over, because this one did not say for a while that it is
+    /// running. The caller stops at once.
+    #[error(
+        "another host has taken over {store}: {by}; this host has stopped, because nothing that it writes is kept any more; \
+         run `anacostia run` again once the other host has stopped"
+    )]
+    TakenOver {
+        /// Which store.
+        store: String,
+        /// The other host, for people.
+        by: String,
+    },
+    /// The server has less on record than it had confirmed to this host. The caller stops at once.
+    #[error(
+        "{store} has less on record than it had confirmed, because its server crashed, or was restored from a backup; this \
+         host has stopped, because numbers that it gave would get another meaning; run `anacostia run` again: it goes on \
+         from what is on record"
+    )]
+    Forgotten {
+        /// Which store.
+        store: String,
+    },
     /// The store does not work at the moment: disk full, I/O error, connection lost. A write may
     /// have happened or not: the caller repeats it with the same ids.
     #[error("the metadata store failed to {doing}: {why}")]

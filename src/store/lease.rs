@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::Result;
+use super::{Result, StoreError};
 use crate::base::Timestamp;
 
 /// The holder of a store that is open for writing.
@@ -15,14 +15,47 @@ pub struct Holder {
     pub started_at: Timestamp,
     /// The address at which it serves HTTP, once it does.
     pub listen: Option<String>,
+    /// The name of its machine, if the store can be reached from several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} since {}", self.pid, self.started_at)?;
+        write!(f, "process {}", self.pid)?;
+        if let Some(machine) = &self.machine {
+            write!(f, " on {machine}")?;
+        }
+        write!(f, " since {}", self.started_at)?;
         match &self.listen {
             Some(listen) => write!(f, " (listening on {listen})"),
             None => Ok(()),
+        }
+    }
+}
+
+/// How a host has lost the right to write a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// Files that it writes to were removed or replaced; what happened, for people.
+    Files(String),
+    /// Another host has taken the store over.
+    Host {
+        /// Which store.
+        store: String,
+        /// The other host, for people.
+        by: String,
+    },
+    /// The server of this store has less on record than it had confirmed.
+    Forgotten(String),
+}
+
+impl From<Loss> for StoreError {
+    fn from(loss: Loss) -> Self {
+        match loss {
+            Loss::Files(what) => Self::Lost { what },
+            Loss::Host { store, by } => Self::TakenOver { store, by },
+            Loss::Forgotten(store) => Self::Forgotten { store },
         }
     }
 }
@@ -37,8 +70,8 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// When it cannot be recorded.
     async fn announce(&self, address: &str) -> Result<()>;
 
-    /// Waits until the right is lost, and returns what was lost, and how: the files of the store
-    /// were removed or replaced, or another host has taken it over. Returns within seconds of the
-    /// loss. From then on nothing that this host writes is certain to be kept, so the host stops.
-    async fn lost(&self) -> String;
+    /// Waits until the right is lost, and returns how. Returns within seconds of the loss, or of
+    /// the moment at which the store can be reached again. From then on nothing that this host
+    /// writes is certain to be kept, so the host stops.
+    async fn lost(&self) -> Loss;
 }

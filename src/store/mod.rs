@@ -37,18 +37,26 @@ mod again;
 pub mod components;
 #[cfg(test)]
 mod conformance;
+mod decision;
 mod error;
 mod lease;
 mod lineage;
 mod lock;
 pub mod logs;
+mod new_event;
 mod open;
+mod page;
+mod path_range;
+pub mod postgres;
 mod presence;
 mod query;
 mod repeat;
+mod run_key;
 pub mod sqlite;
+mod steps;
 mod upkeep;
 mod views;
+mod waiting;
 mod writable;
 mod write;
 
@@ -64,7 +72,7 @@ use crate::model::{
 
 pub use again::{named_inputs, what_next};
 pub use error::StoreError;
-pub use lease::{Holder, HostLease};
+pub use lease::{Holder, HostLease, Loss};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{
@@ -290,8 +298,8 @@ pub trait MetadataStore: GuestRecords {
     ///
     /// With [`Intent::reuse`] the outputs of the earlier attempt become outputs of this run as
     /// well, and its metrics and params are recorded again for this attempt.
-    /// [`StoreError::Conflict`], with no change, if that attempt has not succeeded, or one of its
-    /// outputs is not in its place any more.
+    /// [`StoreError::Conflict`], with no change, if that attempt has no result, or one of its outputs is
+    /// not in its place any more. From then on this attempt is the one that is remembered.
     ///
     /// Crash before: the next host discards the staged files and counts the attempt as crashed.
     /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the

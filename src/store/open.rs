@@ -7,11 +7,12 @@ use async_trait::async_trait;
 
 use super::lock::HostLock;
 use super::logs;
-use super::sqlite::{SqliteStore, SqliteUpkeep, SqliteViews, read_holder};
+use super::postgres::{self, PostgresStore, PostgresUpkeep, PostgresViews};
+use super::sqlite::{self, SqliteStore, SqliteUpkeep, SqliteViews};
 use super::upkeep::Upkeep;
 use super::views::Views;
 use super::writable;
-use super::{Holder, HostLease, MetadataStore, Result, StoreError};
+use super::{Holder, HostLease, Loss, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
 use crate::manifest::StoreSpec;
 use crate::model::Durability;
@@ -26,14 +27,19 @@ pub struct HostStore {
 }
 
 /// Opens a store for writing, as its only host, and makes it if there is none. Raises the epoch.
-/// Blocks for some milliseconds.
+/// Blocks for some milliseconds if it is a file. One on a server may have a host that does not run
+/// any more; that takes some seconds to find out.
 ///
 /// # Errors
 /// [`StoreError::InUse`], with the name of the holder, if another host has it.
-pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<HostStore> {
+pub async fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<HostStore> {
     match spec {
         StoreSpec::Sqlite { path } => {
             let store = SqliteStore::open(path, durability, now)?;
+            Ok(HostStore { lease: Arc::clone(&store) as _, store })
+        }
+        StoreSpec::Postgres { url, password, schema } => {
+            let store = PostgresStore::open(url, password.as_ref(), schema, durability, now).await?;
             Ok(HostStore { lease: Arc::clone(&store) as _, store })
         }
     }
@@ -45,8 +51,8 @@ pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<
 /// # Errors
 /// As [`open`]; [`StoreError::StateInUse`], with the name of the holder, if a host with another
 /// store has the folder.
-pub fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
-    let HostStore { store, lease } = open(spec, durability, now)?;
+pub async fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
+    let HostStore { store, lease } = open(spec, durability, now).await?;
     let folder = state.join(logs::FOLDER);
     writable::make_folder(&folder)?;
     let lock = folder.join("host.lock");
@@ -73,7 +79,7 @@ impl HostLease for WithState {
         })
     }
 
-    async fn lost(&self) -> String {
+    async fn lost(&self) -> Loss {
         // Whoever removes the folder with the lock also removes the log, which reports its own
         // loss.
         self.lease.lost().await
@@ -85,15 +91,19 @@ impl HostLease for WithState {
 ///
 /// # Errors
 /// When it cannot be read, or another version of this program made it.
-pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>> {
+pub async fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>> {
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
         StoreSpec::Sqlite { path } => Ok(Some(SqliteStore::open_read_only(path)?)),
+        StoreSpec::Postgres { url, password, schema } => {
+            let store = PostgresStore::open_read_only(url, password.as_ref(), schema).await?;
+            Ok(store.map(|store| store as _))
+        }
     }
 }
 
 /// Opens the views of a store, even while a host is running. `None` if nothing was ever recorded
-/// there.
+/// there. Blocks, and is not for work on a runtime.
 ///
 /// # Errors
 /// As [`open_read_only`].
@@ -101,11 +111,15 @@ pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
         StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteViews::open(path)?))),
+        StoreSpec::Postgres { url, password, schema } => {
+            let views = PostgresViews::open(url, password.as_ref(), schema)?;
+            Ok(views.map(|views| Box::new(views) as _))
+        }
     }
 }
 
 /// Opens a store to look after it, even while a host is running. `None` if nothing was ever
-/// recorded there.
+/// recorded there. Blocks, and is not for work on a runtime.
 ///
 /// # Errors
 /// As [`open_read_only`].
@@ -113,6 +127,10 @@ pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
         StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteUpkeep::open(path)?))),
+        StoreSpec::Postgres { url, password, schema } => {
+            let upkeep = PostgresUpkeep::open(url, password.as_ref(), schema)?;
+            Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
+        }
     }
 }
 
@@ -121,15 +139,16 @@ pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
 /// # Errors
 /// [`StoreError`] if it cannot be made.
 pub fn empty(folder: &Path, now: Timestamp) -> Result<Arc<dyn MetadataStore>> {
-    Ok(open(&StoreSpec::Sqlite { path: folder.join("empty.db") }, Durability::Normal, now)?.store)
+    Ok(SqliteStore::open(&folder.join("empty.db"), Durability::Normal, now)?)
 }
 
 /// The host that has a store open for writing; `None` if there is none.
 ///
 /// # Errors
 /// When that cannot be found out.
-pub fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
+pub async fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
     match spec {
-        StoreSpec::Sqlite { path } => read_holder(path),
+        StoreSpec::Sqlite { path } => sqlite::read_holder(path),
+        StoreSpec::Postgres { url, password, schema } => postgres::read_holder(url, password.as_ref(), schema).await,
     }
 }

@@ -10,6 +10,25 @@ use super::Result;
 /// The names of the views.
 pub const VIEWS: [&str; 7] = ["artifacts", "attempts", "lineage", "metrics", "params", "runs", "tags"];
 
+/// Why a statement is refused that does more than read.
+pub(super) const ONLY_READS: &str =
+    "the records can only be read here: pass one statement that begins with SELECT or WITH";
+/// Why several statements are refused.
+pub(super) const MORE_THAN_ONE: &str = "there is more than one statement: pass one query";
+/// Why a statement without any word is refused.
+pub(super) const EMPTY: &str = "the query is empty";
+
+/// Says what is in a statement where a store stopped reading it. Empty if nothing is.
+pub(super) fn place(rest: &str) -> String {
+    let rest = rest.trim();
+    let near: String = rest.chars().take(30).collect();
+    match near.len() {
+        0 => String::new(),
+        length if length < rest.len() => format!(", at `{near}…`"),
+        _ => format!(", at `{near}`"),
+    }
+}
+
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {

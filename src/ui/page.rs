@@ -307,7 +307,9 @@ pub(super) fn refused_write(error: &StoreError) -> StatusCode {
         | StoreError::InUse { .. }
         | StoreError::StateInUse { .. }
         | StoreError::ReadOnly { .. }
-        | StoreError::Lost { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        | StoreError::Lost { .. }
+        | StoreError::TakenOver { .. }
+        | StoreError::Forgotten { .. } => StatusCode::SERVICE_UNAVAILABLE,
         StoreError::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -193,6 +193,8 @@ fn text_does_not_depend_on_where_it_was_written() {
         let inside = path.strip_prefix(root()).unwrap();
         path.extension().is_none_or(|extension| extension != "lock")
             && (!name.starts_with('.') || inside.starts_with(".ci"))
+            // Published schemas, which stay as they are.
+            && !(inside.starts_with("tests/openlineage") && path.extension().is_some_and(|kind| kind == "json"))
             && fs::metadata(path).unwrap().len() < (1 << 20)
     };
     let mut wrong = Vec::new();
@@ -274,17 +276,29 @@ const KINDS: &[(&str, &[&str])] = &[
             "manifest/mod.rs",
             "manifest/pipeline.rs",
             "manifest/read/top.rs",
+            "manifest/read/store.rs",
             "manifest/check/paths.rs",
             "store/open.rs",
         ],
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
-    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
+    ("PostgresStore", &["store/postgres/", "store/open.rs"]),
+    (
+        "ResourceKind",
+        &[
+            "manifest/mod.rs",
+            "manifest/pipeline.rs",
+            "manifest/dataset.rs",
+            "manifest/read/resource/",
+            "resource/open.rs",
+        ],
+    ),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/"]),
     ("S3Spec", &["manifest/", "resource/s3/"]),
     ("HttpSpec", &["manifest/", "resource/http/"]),
     ("SqlSpec", &["manifest/", "resource/sql/"]),
-    ("SqlDatabase", &["manifest/", "resource/sql/"]),
+    // The store reads the URL of its server as that kind does.
+    ("SqlDatabase", &["manifest/", "resource/sql/", "store/postgres/connect.rs"]),
     ("SegmentLog", &["store/logs/"]),
     ("ComponentFolder", &["store/components.rs"]),
 ];
@@ -292,6 +306,7 @@ const KINDS: &[(&str, &[&str])] = &[
 /// The modules of the kinds, and the modules that may name anything in them.
 const KIND_MODULES: &[(&str, &[&str])] = &[
     ("store/sqlite", &["store/open"]),
+    ("store/postgres", &["store/open"]),
     // The other kinds stage their outputs in a folder.
     ("resource/folder", &["resource/open", "resource/http", "resource/s3", "resource/sql"]),
     ("resource/http", &["resource/open"]),
@@ -344,7 +359,7 @@ fn only_factories_name_a_kind_of_store_or_resource() {
 
 /// The names of kinds that are not words for something else too. Code that is not of the kind asks
 /// the spec instead, so that a new kind has to answer.
-const KIND_TEXTS: &[&str] = &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"slack\"", "\"webhook\""];
+const KIND_TEXTS: &[&str] = &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"postgres\"", "\"slack\"", "\"webhook\""];
 
 #[test]
 fn only_the_manifest_and_the_kind_itself_have_its_name_as_a_text() {

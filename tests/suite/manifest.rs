@@ -11,8 +11,8 @@ use std::time::Duration;
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
     ApprovalSpec, ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging,
-    Pipeline, Problems, ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, UrlSource,
-    inspect, load, parse_pinned,
+    Pipeline, Problems, ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, StoreSpec,
+    UrlSource, inspect, load, parse_pinned,
 };
 use anacostia::model::{Durability, NotifyCause};
 use proptest::prelude::*;
@@ -161,6 +161,20 @@ fn each_good_manifest_loads() {
             panic!("{name}.toml:\n{}", problems.render(100, false));
         }
     }
+}
+
+#[test]
+fn a_store_on_a_server_is_read_correctly() {
+    let house = house();
+    let text = fs::read(manifests("valid").join("postgres-store.toml")).unwrap();
+    let pipeline = load_text(&house, "anacostia.toml", &text, LoadOptions::default()).unwrap();
+    let store = StoreSpec::Postgres {
+        url: "postgres://anna@db.example.com/lab?sslmode=require".to_owned(),
+        password: Some(SecretSource::Env("API_TOKEN".to_owned())),
+        schema: "penguins_2".to_owned(),
+    };
+    assert_eq!((pipeline.store, pipeline.durability), (store, Durability::Full));
+    assert_eq!(pipeline.state, house.path().join("state"));
 }
 
 #[test]

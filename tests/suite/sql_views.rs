@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::postgres::Database;
 
 /// Its first action records all that the views show; its second one fails.
 const PIPELINE: &str = r#"
@@ -40,7 +41,18 @@ params = { steps = [{ do = "fail", message = "no, \"never\"" }] }
 "#;
 
 fn queried() -> TestApp {
-    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    queried_in("")
+}
+
+/// The table of the manifest for a store in PostgreSQL.
+fn in_postgres(data: &Database) -> String {
+    format!("[metadata_store]\nkind = \"postgres\"\nurl = \"{}\"\n", data.url())
+}
+
+/// The pipeline with this table of the manifest for its store.
+fn queried_in(store: &str) -> TestApp {
+    let mut app = TestApp::new(&PIPELINE.replace("[resources.inbox]", &format!("{store}[resources.inbox]")));
+    app = app.with_guest("worker");
     fs::create_dir(app.path("inbox")).unwrap();
     app.start();
     app.drop_file("inbox/a.csv", b"12345");
@@ -72,16 +84,26 @@ fn rows(app: &TestApp, query: &str) -> Vec<Value> {
 
 #[test]
 fn the_views_show_what_the_api_shows_beside_a_running_host() {
-    let app = queried();
+    compare_with_the_api(&queried());
+}
+
+#[test]
+fn the_views_over_postgres_show_what_the_api_shows() {
+    let data = Database::new();
+    compare_with_the_api(&queried_in(&in_postgres(&data)));
+}
+
+#[track_caller]
+fn compare_with_the_api(app: &TestApp) {
     let run = &app.get("/api/v1/runs")["items"][0];
     let members = ["id", "state", "created_at", "started_at", "ended_at"];
     let same: Vec<&Value> = members.iter().map(|name| &run[*name]).collect();
     let query = "SELECT id, state, created_at, started_at, ended_at FROM runs WHERE run = 1";
-    let [row] = &rows(&app, query)[..] else { panic!("one run") };
+    let [row] = &rows(app, query)[..] else { panic!("one run") };
     assert_eq!(members.iter().map(|name| &row[*name]).collect::<Vec<_>>(), same);
     assert_eq!(
         rows(
-            &app,
+            app,
             "SELECT action, attempt, state, error_code, error, seconds >= 0 AS timed FROM attempts ORDER BY started_at"
         ),
         [
@@ -90,16 +112,16 @@ fn the_views_show_what_the_api_shows_beside_a_running_host() {
         ]
     );
     assert_eq!(
-        rows(&app, "SELECT name, step, value, action FROM metrics ORDER BY step"),
+        rows(app, "SELECT name, step, value, action FROM metrics ORDER BY step"),
         [
             json!({"name": "loss", "step": 1, "value": 0.5, "action": "measure"}),
             json!({"name": "loss", "step": 2, "value": 0.25, "action": "measure"}),
         ]
     );
-    assert_eq!(rows(&app, "SELECT run, name, value FROM tags"), [json!({"run": 1, "name": "stage", "value": "test"})]);
-    assert_eq!(rows(&app, "SELECT name, value FROM params WHERE name = 'model'").len(), 1);
+    assert_eq!(rows(app, "SELECT run, name, value FROM tags"), [json!({"run": 1, "name": "stage", "value": "test"})]);
+    assert_eq!(rows(app, "SELECT name, value FROM params WHERE name = 'model'").len(), 1);
     assert_eq!(
-        rows(&app, "SELECT kind, resource, path, version, bytes FROM lineage ORDER BY kind"),
+        rows(app, "SELECT kind, resource, path, version, bytes FROM lineage ORDER BY kind"),
         [
             json!({"kind": "read", "resource": "inbox", "path": "a.csv", "version": 1, "bytes": 5}),
             json!({"kind": "wrote", "resource": "out", "path": "a.csv", "version": 1, "bytes": 5}),
@@ -109,7 +131,7 @@ fn the_views_show_what_the_api_shows_beside_a_running_host() {
         "SELECT a.resource, a.present, a.claimed_by, a.made_by, a.made_by_action, a.size, l.digest = a.digest AS same
         FROM artifacts a JOIN lineage l ON l.artifact = a.id ORDER BY 1";
     assert_eq!(
-        rows(&app, artifacts),
+        rows(app, artifacts),
         [
             json!({"resource": "inbox", "present": 1, "claimed_by": 1, "made_by": null, "made_by_action": null, "size": 5, "same": 1}),
             json!({"resource": "out", "present": 1, "claimed_by": null, "made_by": 1, "made_by_action": "measure", "size": 5, "same": 1}),
@@ -212,18 +234,73 @@ fn what_is_no_query_over_the_views_is_refused_with_the_reason() {
 }
 
 #[test]
-fn before_the_first_start_there_is_nothing_to_query() {
-    let app = TestApp::new(PIPELINE);
-    let why = refused(&app, "SELECT 1", &[]);
-    assert!(
-        why.starts_with("nothing is on record yet: ") && why.contains("start the pipeline with `anacostia run "),
-        "{why}"
+fn what_is_no_query_is_refused_by_postgres_and_changes_nothing() {
+    let data = Database::new();
+    let app = queried_in(&in_postgres(&data));
+    let views = "the views are artifacts, attempts, lineage, metrics, params, runs, tags";
+    let only_reads = "the records can only be read here: pass one statement that begins with SELECT or WITH";
+    let events = || data.query("select count(*) from anacostia.events", &[])[0].get::<_, i64>(0);
+    let before = events();
+    for (query, why) in [
+        ("SELECT * FROM models", format!("relation \"models\" does not exist, at `models`; {views}")),
+        ("SELECT * FROM events e", format!("relation \"events\" does not exist, at `events e`; {views}")),
+        ("DELETE FROM tags", only_reads.to_owned()),
+        ("DELETE FROM anacostia.events", only_reads.to_owned()),
+        ("DELETE FROM anacostia.events RETURNING seq", only_reads.to_owned()),
+        ("WITH gone AS (DELETE FROM anacostia.events RETURNING 1) SELECT * FROM gone", only_reads.to_owned()),
+        ("SELECT * FROM anacostia.events FOR UPDATE", only_reads.to_owned()),
+        ("SELECT nextval('anacostia.attempts_seq_seq')", only_reads.to_owned()),
+        ("SET default_transaction_read_only = off", only_reads.to_owned()),
+        (
+            "SELECT set_config('transaction_read_only', 'off', false)",
+            "cannot set transaction read-write mode inside a read-only transaction".to_owned(),
+        ),
+        ("COMMIT", only_reads.to_owned()),
+        ("EXPLAIN SELECT 1", only_reads.to_owned()),
+        ("SELECT runs.x FROM runs", "column runs.x does not exist, at `runs.x FROM runs`".to_owned()),
+        ("SELECT FROM runs WHERE", "syntax error at end of input".to_owned()),
+        ("SELECT FROM runs", "the query has no columns".to_owned()),
+        ("SELECT 1; SELECT 2", "there is more than one statement: pass one query".to_owned()),
+        ("COMMIT; DELETE FROM anacostia.events", "there is more than one statement: pass one query".to_owned()),
+        ("SELECT $1", "the query has a parameter, such as `$1`: write the value itself".to_owned()),
+        (" ;", "the query is empty".to_owned()),
+        ("SELECT 1 / (run - run) FROM runs", "division by zero".to_owned()),
+    ] {
+        assert_eq!(refused(&app, query, &[]), why, "{query}");
+    }
+    assert_eq!(events(), before);
+    assert_eq!(
+        sql(&app, "SELECT sum(size) AS bytes, avg(size) AS mean FROM artifacts;", &["--csv"]),
+        "bytes,mean\n10,5\n"
     );
 }
 
 #[test]
+fn before_the_first_start_there_is_nothing_to_query() {
+    let data = Database::new();
+    for store in [String::new(), in_postgres(&data)] {
+        let app = TestApp::new(&PIPELINE.replace("[resources.inbox]", &format!("{store}[resources.inbox]")));
+        let why = refused(&app, "SELECT 1", &[]);
+        assert!(
+            why.starts_with("nothing is on record yet: ") && why.contains("start the pipeline with `anacostia run "),
+            "{why}"
+        );
+    }
+}
+
+#[test]
 fn the_columns_are_those_that_the_docs_describe() {
-    let app = queried();
+    compare_with_the_docs(&queried());
+}
+
+#[test]
+fn the_columns_of_the_views_over_postgres_are_those_that_the_docs_describe() {
+    let data = Database::new();
+    compare_with_the_docs(&queried_in(&in_postgres(&data)));
+}
+
+#[track_caller]
+fn compare_with_the_docs(app: &TestApp) {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SQL.md")).unwrap();
     let mut described: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut view = None;
@@ -238,13 +315,13 @@ fn the_columns_are_those_that_the_docs_describe() {
     }
     assert_eq!(described.keys().map(String::as_str).collect::<Vec<_>>(), anacostia::store::VIEWS);
     for (view, columns) in described {
-        let header = sql(&app, &format!("SELECT * FROM {view} LIMIT 0"), &["--csv"]);
+        let header = sql(app, &format!("SELECT * FROM {view} LIMIT 0"), &["--csv"]);
         assert_eq!(header.trim_end().split(',').collect::<Vec<_>>(), columns, "{view}");
     }
     // The examples of the page are queries.
     let examples: Vec<&str> = page.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(examples.len(), 3);
     for query in examples {
-        sql(&app, query, &["--json"]);
+        sql(app, query, &["--json"]);
     }
 }

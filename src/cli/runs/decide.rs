@@ -11,6 +11,7 @@ use crate::base::{Clock as _, RunId, SystemClock, WriteId};
 use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::Answer;
+use crate::cli::runtime::runtime;
 use crate::cli::show::{Cell, plain, styles};
 use crate::cli::{End, Failure, open, out};
 use crate::http::bodies::RunBody;
@@ -155,8 +156,8 @@ fn through_the_store(
     action: &str,
     decision: &Decision,
 ) -> Result<Value, Failure> {
-    let run = records::runtime()?.block_on(async {
-        let store = open::for_writing(pipeline, decision.at)?.store;
+    let run = runtime()?.block_on(async {
+        let store = open::for_writing(pipeline, decision.at).await?.store;
         let run = store.decide_approval(id, action, decision.clone(), WriteId::new()).await?;
         let run = run.ok_or_else(|| records::no_such_run(asked))?;
         RunBody::read(store.as_ref(), run).await.map_err(Failure::from)

@@ -14,6 +14,7 @@ use crate::cli::dry_run::{self, PlannedRun};
 use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::{Answer, Remote};
+use crate::cli::runtime::runtime;
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, loaded, open, out};
 use crate::http::bodies::RunBody;
@@ -152,8 +153,8 @@ fn through_the_host(host: &Remote, id: RunId, what: What<'_>) -> Result<Value, F
 /// Records the request in the store. Fails if a host has opened the store meanwhile.
 fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What<'_>) -> Result<Value, Failure> {
     let now = SystemClock.now();
-    let run = records::runtime()?.block_on(async {
-        let store = open::for_writing(pipeline, now)?.store;
+    let run = runtime()?.block_on(async {
+        let store = open::for_writing(pipeline, now).await?.store;
         let run = match what {
             What::Cancel => store.request_cancel(id, now).await?,
             What::Retry(from) => {

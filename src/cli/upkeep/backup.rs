@@ -12,7 +12,7 @@ use crate::base::ByteSize;
 use crate::cli::load::{PathArg, load_for_records};
 use crate::cli::{End, Failure, open, out, show};
 use crate::manifest::Pipeline;
-use crate::store::{Copied, Upkeep, components, logs};
+use crate::store::{Copied, StoreError, Upkeep, components, logs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -39,10 +39,18 @@ pub(crate) fn backup(args: &Args) -> Result<End, Failure> {
     if fs::symlink_metadata(&to).is_ok() {
         return Err(Failure::usage(format!("{} exists already; name a folder that does not", args.folder.display())));
     }
-    let copied = copy(&pipeline, upkeep.as_ref(), &to)
-        .with_context(|| format!("failed to back up to {}; nothing is left there", args.folder.display()))?;
+    let copied = copy(&pipeline, upkeep.as_ref(), &to).map_err(|error| match error.downcast() {
+        // It is not possible, or not this way.
+        Ok(why @ StoreError::Invalid(_)) => Failure::from(why),
+        Ok(why) => failed(args, why.into()),
+        Err(error) => failed(args, error),
+    })?;
     report(args, &pipeline, &copied)?;
     Ok(End::Well)
+}
+
+fn failed(args: &Args, error: anyhow::Error) -> Failure {
+    error.context(format!("failed to back up to {}; nothing is left there", args.folder.display())).into()
 }
 
 /// Copies everything into a folder beside `to`, and gives it its name when it is whole.

@@ -222,7 +222,7 @@ impl Follower {
     async fn read(&mut self, newest: u64) -> std::result::Result<String, StoreError> {
         let Wanted { run, newest_only } = self.wanted;
         let page = match self.wanted {
-            Wanted { run: None, newest_only: true } => Some(self.recent.newest(newest).await?),
+            Wanted { run: None, newest_only: true } => self.recent.newest(newest).await?,
             wanted => self.recent.after(self.seq, wanted, newest).await?,
         };
         if let Some(page) = page {

@@ -89,15 +89,14 @@ impl Recent {
     }
 
     /// Returns the message of the newest event, whose number is `newest`, or of one that has come
-    /// since.
-    pub(super) async fn newest(&self, newest: u64) -> Result<Page, StoreError> {
+    /// since; `None` if it was dropped.
+    pub(super) async fn newest(&self, newest: u64) -> Result<Option<Page>, StoreError> {
         let mut known = self.newest.lock().await;
         if known.as_ref().is_none_or(|message| message.seq < newest) {
             let events = self.store.events(newest.saturating_sub(1), None, 1).await?;
             *known = events.first().map(Message::of);
         }
-        let text = known.as_ref().map_or_else(String::new, |message| message.text.clone());
-        Ok(Page { text, to: known.as_ref().map_or(newest, |message| message.seq) })
+        Ok(known.as_ref().map(|message| Page { text: message.text.clone(), to: message.seq }))
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::condition::Condition;
 use super::super::decider::Decider;
+use super::super::openlineage::{LineageTarget, OpenLineageSpec};
 use super::super::pipeline::{LocalData, StoreSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
@@ -25,6 +26,11 @@ pub(in super::super) fn fill_in(folder: &Path, draft: &mut UncheckedManifest) {
     for resource in &mut draft.resources {
         if let (Some(spec), Some(path)) = (&mut resource.spec, &resource.path) {
             spec.set_local_path(absolute(folder, &path.value));
+        }
+    }
+    for it in &mut draft.openlineage {
+        if let Some(OpenLineageSpec { target: LineageTarget::File { path }, .. }) = &mut it.spec {
+            *path = folder.join(&*path).components().collect();
         }
     }
     for resource in &mut draft.resources {
@@ -105,6 +111,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     apart(reader, &buckets(draft));
     match draft.top.store_spec(folder) {
         StoreSpec::Sqlite { path } => sqlite_file(reader, &path, manifest, &draft.top.store),
+        StoreSpec::Postgres { .. } => {}
     }
     state(reader, folder, draft, &claims);
 }
@@ -271,7 +278,8 @@ struct Own<'d> {
 fn state(reader: &mut Reader<'_>, folder: &Path, draft: &UncheckedManifest, claims: &[Claim<'_>]) {
     let text = &draft.top.store;
     let store = absolute(folder, &text.value);
-    if !store.is_dir()
+    if draft.top.server_store.is_none()
+        && !store.is_dir()
         && !text.value.ends_with('/')
         && let Some(path) = store.parent().map(Path::to_owned)
     {

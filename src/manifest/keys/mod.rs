@@ -2,10 +2,12 @@
 //! allowed values. The reader uses these tables to find unknown keys and to suggest the right ones,
 //! and the JSON Schema is generated from them.
 
+mod openlineage;
 mod resource;
 mod section;
 mod server;
 mod sql;
+mod store;
 mod trigger;
 
 use std::sync::LazyLock;
@@ -17,18 +19,21 @@ use super::schema::{
     DIGEST, ENV, HOST, NAME, SOURCE, STDIN, Shape, arguments, boolean, choice, form, integer, params, set, size, span,
     strings, text, variables, with_default, with_example, without_default, words,
 };
-use super::settings::{self, ChannelKind};
+use super::settings::{self, ChannelKind, StoreKind};
+pub(super) use openlineage::OPENLINEAGE;
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
 use section::{Row, by_kind, object};
 pub(super) use server::{SERVER, TLS};
+pub(super) use store::{POSTGRES_STORE, STORE};
 pub(super) use trigger::{
     COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
 };
 
 /// The keys of each kind of metadata store.
-pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
+pub(super) static STORE_KINDS: [(&str, (StoreKind, &LazyLock<Keys>)); 2] =
+    [("sqlite", (StoreKind::Sqlite, &STORE)), ("postgres", (StoreKind::Postgres, &POSTGRES_STORE))];
 
 /// The keys of each kind of notification.
 pub(super) static NOTIFY_KINDS: [(&str, (ChannelKind, &LazyLock<Keys>)); 3] = [
@@ -45,7 +50,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
         .into()
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
-    let stores = STORE_KINDS.map(|(kind, keys)| (kind, object("", keys, &[]))).to_vec();
+    let stores = vec![("sqlite", object("", &STORE, &[])), ("postgres", object("", &POSTGRES_STORE, &["kind", "url"]))];
     let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
     let notify = by_kind(
         "Who is told, and how.",
@@ -85,6 +90,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
                 "notify",
                 &["notifications", "alerts", "on_failure"],
                 nodes("Who is told about failed runs and other things, by name.", notify),
+            ),
+            (
+                "openlineage",
+                &["lineage", "open_lineage", "marquez"],
+                nodes("Who gets OpenLineage events, by name.", object("An endpoint, or a file.", &OPENLINEAGE, &[])),
             ),
         ],
     }
@@ -159,23 +169,6 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| {
         ),
     ],
 }
-});
-
-pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
-    home: "[metadata_store]",
-    later: &["url"],
-    rows: vec![
-        ("kind", &["type"], choice("What the store is.", &STORE_KINDS)),
-        ("path", &["file", "database"], with_default(text("The file of the database."), settings::DEFAULT_STORE)),
-        (
-            "durability",
-            &[],
-            choice(
-                "`normal`: after a power cut the last moments may be forgotten, and run again. `full`: every commit is synced.",
-                &settings::DURABILITY,
-            ),
-        ),
-    ],
 });
 
 pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
@@ -461,12 +454,13 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 27] {
+fn all() -> [&'static Keys; 29] {
     [
         &ROOT,
         &PIPELINE,
         &SERVER,
         &STORE,
+        &POSTGRES_STORE,
         &FOLDER,
         &HTTP,
         &PAGING,
@@ -490,6 +484,7 @@ fn all() -> [&'static Keys; 27] {
         &WEBHOOK,
         &SLACK,
         &EMAIL,
+        &OPENLINEAGE,
     ]
 }
 

@@ -12,10 +12,10 @@ use super::super::params_schema::ParamsSchema;
 use super::super::pipeline::{Join, StoreSpec, TlsSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
-use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
+use super::super::settings::{self, DEFAULT_STATE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
-use super::{concurrency, params};
+use super::{concurrency, params, store};
 use crate::base::{Digest, Endpoint, Host, check_name};
 use crate::model::Durability;
 
@@ -42,6 +42,8 @@ pub(in super::super) struct Top {
     pub(in super::super) public_url: Option<String>,
     /// `metadata_store.path` as written.
     pub(in super::super) store: At<String>,
+    /// The store, if it is on a server.
+    pub(in super::super) server_store: Option<StoreSpec>,
     /// Whether `store` is reliable: no key that affects it has a problem.
     pub(in super::super) store_is_known: bool,
     pub(in super::super) durability: Durability,
@@ -53,7 +55,8 @@ pub(in super::super) struct Top {
 impl Top {
     /// Returns the location of the store. Relative paths are resolved against `folder`.
     pub(in super::super) fn store_spec(&self, folder: &Path) -> StoreSpec {
-        StoreSpec::Sqlite { path: absolute(folder, &self.store.value) }
+        let file = || StoreSpec::Sqlite { path: absolute(folder, &self.store.value) };
+        self.server_store.clone().unwrap_or_else(file)
     }
 
     /// Returns the files of the certificate.
@@ -77,6 +80,7 @@ impl Top {
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
     version(reader, root);
+    let store = store::read(reader, root);
     let mut top = Top {
         name: String::new(),
         join: At { value: Join::All, span: 0..0 },
@@ -94,15 +98,15 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         insecure: false,
         token: None,
         public_url: None,
-        store: At { value: DEFAULT_STORE.to_owned(), span: 0..0 },
-        store_is_known: false,
-        durability: Durability::default(),
+        store: store.path,
+        server_store: store.server,
+        store_is_known: store.is_known,
+        durability: store.durability,
         state: None,
         max_log_bytes: settings::DEFAULT_LOGS,
     };
     pipeline(reader, root, &mut top);
     server(reader, root, &mut top);
-    store(reader, root, &mut top);
     top
 }
 
@@ -270,31 +274,4 @@ fn digest_of_token(reader: &mut Reader<'_>, text: &At<String>) -> Option<Digest>
         );
     }
     digest
-}
-
-fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
-    if root.get("metadata_store").is_some() {
-        top.store.span = root.key_span("metadata_store");
-    }
-    let example = "`[metadata_store]`";
-    let Some(value) = root.get("metadata_store") else {
-        top.store_is_known = !reader.is_meant(root, "metadata_store");
-        return;
-    };
-    let Some(table) = reader.open_table("[metadata_store]", root.key_span("metadata_store"), value, example) else {
-        return;
-    };
-    let kind = reader.choice(&table, "kind", &keys::STORE_KINDS, &["postgres", "redis"]);
-    if kind.is_none() && table.get("kind").is_some() {
-        return;
-    }
-    let table = reader.section(&table, kind.map_or(&keys::STORE, |kind| kind.value));
-    let path = reader.string(&table, "path", "\"state/metadata.db\"");
-    match checked_path(reader, path) {
-        Some(path) => (top.store, top.store_is_known) = (path, true),
-        None => top.store_is_known = table.get("path").is_none() && !reader.is_meant(&table, "path"),
-    }
-    if let Some(durability) = reader.choice(&table, "durability", &settings::DURABILITY, &[]) {
-        top.durability = durability.value;
-    }
 }

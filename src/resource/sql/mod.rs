@@ -10,7 +10,7 @@
 //! | `batch`, `csv` | rows as one artifact, of JSON lines or CSV |
 //! | `recent` | the batches of the window, for the next host |
 //! | `source`, `open` | what a look needs from a database |
-//! | `sqlite`, `postgres`, `tls` | the databases |
+//! | `sqlite`, `postgres` | the databases |
 //! | `access`, `outcome` | queries and changes of actions |
 //! | `sqlite_access`, `pg_access` | the same, for each database |
 //! | `journal` | the statements of an attempt, until they are published |
@@ -41,7 +41,6 @@ mod sqlite;
 mod sqlite_access;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod watch;
 mod window;
 

@@ -20,8 +20,8 @@ use super::journal::Journal;
 use super::outcome::{Changes, Collector, MARKERS, Outcome, Part, Refusal, Sender, check_count, oldest_marker};
 use super::postgres::{VALUES, config};
 use super::source::{Failure, quoted};
-use super::tls::Connector;
 use crate::base::AttemptId;
+use crate::base::postgres::Connector;
 use crate::manifest::SecretSource;
 use crate::resource::{Bytes, Double, SqlStatement, SqlValue};
 
@@ -250,7 +250,7 @@ impl Pg {
             let config = config(&self.url, self.password.as_ref())?;
             // A function may have changed settings of its session.
             let recycling = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-            let connector = Connector::of(&config).await?;
+            let connector = Connector::of(&config).await.map_err(Failure)?;
             let manager = Manager::from_connect(config, connector.clone(), recycling);
             let pool = Pool::builder(manager).max_size(MAX_CONNECTIONS).build();
             pool.map(|pool| (pool, connector)).map_err(|why| Refusal::Unavailable(why.to_string()))
@@ -298,7 +298,7 @@ impl Pg {
     /// See [`super::access::Access::change`].
     pub(super) async fn change(&self, attempt: AttemptId, journal: &Path) -> Outcome<Option<Box<dyn Changes>>> {
         let config = config(&self.url, self.password.as_ref())?;
-        let connector = Connector::of(&config).await?;
+        let connector = Connector::of(&config).await.map_err(Failure)?;
         // A connection of its own, because the transaction stays open.
         let (client, _) = connector.connect(&config, Arc::default()).await?;
         let unfinished = Unfinished::of(&connector, &client);

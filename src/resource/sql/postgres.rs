@@ -12,14 +12,9 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Statement};
 
 use super::source::{Answer, Failure, Look, Mark, Row, Source, Take, quoted, table_expression};
-use super::tls::Connector;
-use crate::base::tls;
+use crate::base::postgres::{Connector, reason, set_defaults};
 use crate::manifest::{SecretSource, SqlDatabase, SqlRows};
 
-/// How long to wait for a connection, unless the URL says otherwise.
-const CONNECT: Duration = Duration::from_secs(10);
-/// After this time without an answer of its machine, the server counts as gone.
-const SILENCE: Duration = Duration::from_secs(30);
 /// How long to use prepared statements before looking for columns that were added.
 const PLAN_FOR: Duration = Duration::from_secs(10);
 /// Rows that are requested at a time.
@@ -56,17 +51,7 @@ struct Plan {
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        if let Some(said) = error.as_db_error() {
-            let more = [said.detail(), said.hint()].into_iter().flatten();
-            return Self(more.fold(said.message().to_owned(), |text, more| format!("{text}; {more}")));
-        }
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(next) = cause {
-            text = format!("{text}: {next}");
-            cause = next.source();
-        }
-        Self(tls::explained(&text))
+        Self(reason(&error))
     }
 }
 
@@ -75,7 +60,7 @@ impl Postgres {
     pub(super) async fn open(url: &str, password: Option<&SecretSource>, rows: &SqlRows) -> Answer<Self> {
         let config = config(url, password)?;
         let news = Arc::new(Notify::new());
-        let (client, _) = Connector::of(&config).await?.connect(&config, Arc::clone(&news)).await?;
+        let (client, _) = Connector::of(&config).await.map_err(Failure)?.connect(&config, Arc::clone(&news)).await?;
         client.batch_execute(&format!("{VALUES}; {READ_ONLY}")).await?;
         if let Some(channel) = &rows.notify {
             client.batch_execute(&format!("listen {}", quoted(channel))).await?;
@@ -144,13 +129,7 @@ pub(super) fn config(url: &str, password: Option<&SecretSource>) -> Answer<Confi
             .map_err(|_| Failure(format!("the environment variable `{variable}`, its password, is not set")))?;
         config.password(value);
     }
-    if config.get_application_name().is_none() {
-        config.application_name("anacostia");
-    }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT);
-    }
-    config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+    set_defaults(&mut config);
     Ok(config)
 }
 

@@ -68,7 +68,10 @@ impl From<ResourceTableError> for CallError {
 impl From<StoreError> for CallError {
     fn from(why: StoreError) -> Self {
         match why {
-            StoreError::Fenced { .. } | StoreError::Lost { .. } => Self::Halted(Halt::Fenced(why.to_string())),
+            StoreError::Fenced { .. }
+            | StoreError::Lost { .. }
+            | StoreError::TakenOver { .. }
+            | StoreError::Forgotten { .. } => Self::Halted(Halt::Fenced(why.to_string())),
             StoreError::PathTaken { .. } => Self::refused("already-exists", why.to_string()),
             StoreError::Invalid(_) => Self::refused("invalid", why.to_string()),
             StoreError::Unavailable { .. }

@@ -6,7 +6,7 @@ use crate::base::Digest;
 use crate::model::ArtifactState::{Current, Deleted, Ignored, New, Old, Superseded};
 use crate::model::EventKind::{ArtifactDeleted, ArtifactIgnored, ArtifactRecorded, ArtifactSuperseded};
 use crate::model::{Access, AccessKind, ArtifactState, AttemptState, Observation, RunState};
-use crate::store::{AttemptEnd, Batch, RunStep};
+use crate::store::{AttemptEnd, Batch, PageRequest, RunStep, SnapshotQuery};
 
 pub(super) async fn equal_bytes_make_one_new_version(world: &mut World) {
     let store = world.store().as_ref();
@@ -122,6 +122,50 @@ pub(super) async fn a_deleted_path_that_comes_back_is_a_new_version(world: &mut 
     assert_eq!(record(store, vec![gone("a"), present("a", "A")]).await.new, 1);
     let states: Vec<ArtifactState> = versions(store, "a").await.iter().map(|it| it.1).collect();
     assert_eq!(states, [Current, New]);
+}
+
+/// Paths of 4,000 bytes, which differ only at their ends.
+pub(super) async fn long_paths_are_told_apart_and_in_order(world: &mut World) {
+    let store = world.store().as_ref();
+    // Digests, because a database may compress what repeats itself.
+    let begin: String = (0..63_u8).map(|number| Digest::of(&[number]).to_string().replace("sha256:", "")).collect();
+    let [a, b, c, d, out] = ["a", "b", "c", "d", "e"].map(|end| format!("{}{end}", &begin[..3_999]));
+    record(store, vec![present(&c, "C"), present(&a, "A"), present(&a, "A2"), ignored(&b, "its name")]).await;
+    assert_eq!(versions(store, &a).await, [(1, Superseded, false), (2, New, true)]);
+    assert_eq!(versions(store, &b).await, [(1, Ignored, true)]);
+    let (run, fence) = started(store, new_run()).await;
+    record(store, vec![renamed(&c, &d), present(&c, "C2")]).await;
+    assert_eq!(versions(store, &c).await, [(2, New, true)], "its version 1 has another path now");
+    assert_eq!(versions(store, &d).await, [(1, Current, true)]);
+    publish(store, fence, vec![staged("raw", &out, "E", false)]).await;
+    let (mut lying, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.known("raw", PageRequest { cursor, limit: 2 }).await.unwrap();
+        lying.extend(page.items.into_iter().map(|known| known.path));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(lying, [&a, &b, &c, &d, &out].map(String::clone));
+    let present = store.present_artifacts("raw", all()).await.unwrap().items;
+    assert_eq!(present.iter().map(|it| &it.path).collect::<Vec<_>>(), [&a, &c, &d, &out]);
+    let query = SnapshotQuery {
+        run,
+        resource: "raw".to_owned(),
+        actions: vec!["first".to_owned()],
+        prefix: Some(begin[..3_999].to_owned()),
+        after: None,
+        path: None,
+        artifact: None,
+    };
+    let seen = store.snapshot(query.clone(), all()).await.unwrap().items;
+    assert_eq!(seen.iter().map(|it| &it.path).collect::<Vec<_>>(), [&a, &c, &out]);
+    let one =
+        store.snapshot(SnapshotQuery { path: Some(c.clone()), prefix: None, ..query }, all()).await.unwrap().items;
+    assert_eq!(one.iter().map(|it| (&it.path, it.version)).collect::<Vec<_>>(), [(&c, 1)]);
+    let outputs = store.outputs(run, "raw", &["first".to_owned()]).await.unwrap();
+    assert_eq!(outputs.iter().map(|it| &it.path).collect::<Vec<_>>(), [&out]);
 }
 
 /// Observations that undo each other: recorded twice, they would make versions that never existed.

@@ -169,7 +169,22 @@ pub(super) async fn an_attempt_takes_over_the_result_of_another(world: &mut Worl
     assert_eq!(detail.attempts[0].cache, Some(of_cache));
     let ran = store.run_progress(earlier_run(store).await).await.unwrap().unwrap();
     assert_eq!(ran.attempts[0].cache, Some(CacheUse { reason: "ran: why".to_owned(), attempt_id: None }));
-    assert_eq!(found(store, "f", "1", 8).await, [earlier.attempt_id], "what is reused is no new memory");
+    assert_eq!(found(store, "f", "1", 8).await, [fence.attempt_id], "others take it from here");
+    // One that takes it from there names the attempt that has done the work.
+    let (run, third) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+    let reuse = reuses(store).await;
+    assert_eq!(reuse.reuse.as_ref().map(|reuse| reuse.from), Some(fence.attempt_id));
+    store.publish_intent(third, reuse.clone(), at(95)).await.unwrap();
+    assert_eq!(found(store, "f", "1", 8).await, [third.attempt_id], "it is certain to succeed");
+    store.publish_intent(third, reuse, at(95)).await.unwrap();
+    store.published(third, Visible::default(), RunStep::default(), at(96)).await.unwrap();
+    let detail = store.run_progress(run).await.unwrap().unwrap();
+    assert_eq!(detail.attempts[0].cache.as_ref().and_then(|it| it.attempt_id), Some(earlier.attempt_id));
+    let again = store.remembered("first", digest("f"), digest("1"), 8).await.unwrap();
+    assert_eq!((again.len(), again[0].run_number), (1, 1), "the run that has done the work");
+    let facts = FactQuery { run: Some(run), ..FactQuery::default() };
+    assert_eq!(store.metrics(facts.clone(), all()).await.unwrap().items.len(), 2);
+    assert_eq!(store.params(facts, all()).await.unwrap().items.len(), 1);
 }
 
 async fn earlier_run(store: &dyn MetadataStore) -> crate::base::RunId {
@@ -189,7 +204,7 @@ pub(super) async fn a_result_whose_outputs_are_not_in_their_places_is_refused(wo
         reuse.from = fence.attempt_id;
     }
     let error = store.publish_intent(fence, reuse, at(70)).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Conflict(why) if why.ends_with("has not succeeded")), "{error}");
+    assert!(matches!(&error, StoreError::Conflict(why) if why.ends_with("has no result that can be taken")), "{error}");
     // Nothing has happened, and the attempt can go on.
     assert!(store.outputs(run, "models", &["first".to_owned()]).await.unwrap().is_empty());
     assert!(store.metrics(FactQuery { run: Some(run), ..FactQuery::default() }, all()).await.unwrap().items.is_empty());

@@ -104,6 +104,7 @@ suite! {
         ignored_entries_are_recorded_and_never_pending,
         pending_counts_new_versions,
         a_deleted_path_that_comes_back_is_a_new_version,
+        long_paths_are_told_apart_and_in_order,
         a_batch_is_recorded_once,
         the_cursor_of_the_last_batch_with_one_is_kept,
         without_a_digest_a_version_is_identified_by_its_stamp;

@@ -6,14 +6,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::events::{NewEvent, emit};
-use super::page;
 use super::run_rows;
 use super::sql::{Fail, Work, execute, prepare};
 use super::writer::Tx;
-use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS};
 use crate::base::{RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Approval, Decision, EventKind, Page, Run, RunState, Verdict};
-use crate::store::{AwaitingApproval, PageRequest};
+use crate::store::{AwaitingApproval, PageRequest, decision, page};
 
 /// The columns that [`approval`] reads, in its order.
 macro_rules! approval_columns {
@@ -93,7 +91,7 @@ pub(super) fn decide(
     decision: &Decision,
     write: WriteId,
 ) -> Work<Option<Run>> {
-    check(decision)?;
+    decision::check(decision)?;
     let Some(run) = run_rows::find(tx.db, id)? else { return Ok(None) };
     let number = run.number;
     let sql = "SELECT state FROM run_actions WHERE run = ?1 AND name = ?2";
@@ -113,9 +111,9 @@ pub(super) fn decide(
             return Err(Fail::conflict(format!("run {number} is being cancelled, so nothing is left to decide")));
         }
         // A decision about an earlier start does not apply to the current one.
-        Some(Newest { approval, .. }) if is_in_force(state) => match &approval.decision {
+        Some(Newest { approval, .. }) if decision::is_in_force(state) => match &approval.decision {
             Some(first) if first.says_the_same(decision) => {}
-            first => return Err(Fail::conflict(decided_already(number, action, &approval, first.as_ref()))),
+            first => return Err(Fail::conflict(decision::decided_already(number, action, &approval, first.as_ref()))),
         },
         _ => {
             return Err(Fail::conflict(format!(
@@ -124,33 +122,6 @@ pub(super) fn decide(
         }
     }
     Ok(Some(run))
-}
-
-fn check(decision: &Decision) -> Work<()> {
-    for (what, text, most) in
-        [("the name", &decision.by, MAX_DECIDER_CHARS), ("the note", &decision.note, MAX_NOTE_CHARS)]
-    {
-        if text.as_ref().is_some_and(|text| text.chars().count() > most) {
-            return Err(Fail::invalid(format!("{what} is longer than {most} characters")));
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether the newest decision is about the current start of an action in this state.
-fn is_in_force(state: ActionState) -> bool {
-    !matches!(state, ActionState::Pending | ActionState::Skipped | ActionState::Cancelled)
-}
-
-fn decided_already(number: u64, action: &str, approval: &Approval, first: Option<&Decision>) -> String {
-    let outcome = approval.outcome().unwrap_or_default();
-    match first {
-        Some(Decision { verdict: Verdict::TimedOut, at, .. }) => {
-            format!("it is too late to decide about `{action}` of run {number}: {outcome}, at {at}")
-        }
-        Some(Decision { at, .. }) => format!("`{action}` of run {number} was decided already, at {at}: {outcome}"),
-        None => format!("`{action}` of run {number} does not wait for approval any more"),
-    }
 }
 
 fn record(tx: &mut Tx<'_>, run: &Run, action: &str, seq: i64, decision: &Decision, write: WriteId) -> Work<()> {

@@ -8,7 +8,6 @@ use super::advance;
 use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
 use super::memories;
-use super::page;
 use super::requests;
 use super::run_rows;
 use super::sql::{Fail, Json, Work, execute, prepare};
@@ -20,7 +19,7 @@ use crate::model::{
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
-    StartedAttempt, StoreError,
+    StartedAttempt, StoreError, page,
 };
 
 /// The row of an attempt, as far as writes need it.
@@ -267,10 +266,10 @@ fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
         log_from: LogPosition::from_parts((row.get(12)?, row.get(13)?)),
         log_to: log_to(row, 14)?,
         fence: Some(Fence { attempt_id: id, epoch: row.get(16)?, token: row.get(17)? }),
-        cache: row
-            .get::<_, Option<_>>(18)?
-            .map(|reason| Ok::<_, rusqlite::Error>(CacheUse { reason, attempt_id: row.get(19)? }))
-            .transpose()?,
+        cache: match row.get(18)? {
+            Some(reason) => Some(CacheUse { reason, attempt_id: row.get(19)? }),
+            None => None,
+        },
     })
 }
 

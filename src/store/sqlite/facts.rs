@@ -6,12 +6,11 @@ use serde_json::json;
 
 use super::attempts::{Fenced, at_work};
 use super::events::{NewEvent, emit};
-use super::page;
 use super::sql::{Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, EventKind, Facts, Fence, MetricRecord, Page, ParamRecord, RunTag};
-use crate::store::{FactQuery, PageRequest};
+use crate::store::{FactQuery, PageRequest, page};
 
 /// Records metrics, params and tags of an active attempt. A repeat does nothing.
 pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, id: WriteId, facts: &Facts, now: Timestamp) -> Work<()> {

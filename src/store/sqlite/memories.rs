@@ -36,15 +36,35 @@ pub(super) fn note(
     memory.artifact_tags.iter_mut().for_each(|tag| tag.artifact_id = became(tag.artifact_id));
     let text = serde_json::to_string(&memory)?;
     let sql =
-        "INSERT OR REPLACE INTO memories (action, fingerprint, inputs, attempt, memory) VALUES (?1, ?2, ?3, ?4, ?5)";
-    execute(db, sql, params![attempt.action, memory.fingerprint, memory.inputs, attempt.seq, text])?;
+        "INSERT OR REPLACE INTO memories (attempt, action, fingerprint, inputs, memory) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(db, sql, params![attempt.seq, attempt.action, memory.fingerprint, memory.inputs, text])?;
     if memory.is_time_to_forget() {
-        let sql =
-            "DELETE FROM memories WHERE action = ?1 AND seq <= (SELECT seq FROM memories INDEXED BY memories_action
-            WHERE action = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
+        let sql = "DELETE FROM memories WHERE action = ?1 AND attempt <= (
+            SELECT attempt FROM memories INDEXED BY memories_action
+            WHERE action = ?1 ORDER BY attempt DESC LIMIT 1 OFFSET ?2)";
         execute(db, sql, params![attempt.action, MAX_MEMORIES])?;
     }
     Ok(())
+}
+
+/// Whether the result of the attempt `t` can be taken: it has succeeded, or is certain to, because
+/// it has taken the result of another one.
+macro_rules! has_result {
+    () => {
+        "(t.state = 'succeeded' OR t.cached_from IS NOT NULL)"
+    };
+}
+
+/// The columns of [`Remembered`]: what is remembered, who has the result, and the run in which the
+/// work was done, if it is still on record.
+macro_rules! select_remembered {
+    ($index:literal) => {
+        concat!(
+            "SELECT m.memory, t.id, coalesce(w.run, t.run), t.message FROM memories m INDEXED BY ",
+            $index,
+            " CROSS JOIN attempts t ON t.seq = m.attempt LEFT JOIN attempts w ON w.id = t.cached_from "
+        )
+    };
 }
 
 /// The attempts of an action that are remembered: first the one with this fingerprint and these
@@ -56,13 +76,18 @@ pub(super) fn remembered(
     inputs: Digest,
     limit: u32,
 ) -> Work<Vec<Remembered>> {
-    let sql = "SELECT m.memory, t.id, t.run, t.message
-        FROM memories m INDEXED BY memories_fingerprint CROSS JOIN attempts t ON t.seq = m.attempt
-        WHERE m.fingerprint = ?1 AND m.inputs = ?2 AND m.action = ?3 AND t.state = 'succeeded'";
+    let sql = concat!(
+        select_remembered!("memories_fingerprint"),
+        "WHERE m.fingerprint = ?1 AND m.inputs = ?2 AND m.action = ?3 AND ",
+        has_result!()
+    );
     let exact = prepare(db, sql)?.query_row(params![fingerprint, inputs, action], read).optional()?;
-    let sql = "SELECT m.memory, t.id, t.run, t.message
-        FROM memories m INDEXED BY memories_action CROSS JOIN attempts t ON t.seq = m.attempt
-        WHERE m.action = ?1 AND t.state = 'succeeded' ORDER BY m.seq DESC LIMIT ?2";
+    let sql = concat!(
+        select_remembered!("memories_action"),
+        "WHERE m.action = ?1 AND ",
+        has_result!(),
+        " ORDER BY m.attempt DESC LIMIT ?2"
+    );
     let mut statement = prepare(db, sql)?;
     let newest = statement.query_map(params![action, limit], read)?.collect::<Result<Vec<_>, _>>()?;
     let known = exact.as_ref().map(|found| found.attempt_id);
@@ -80,12 +105,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Remembered> {
 }
 
 /// Takes over the result of an earlier attempt: its outputs, which must be in their places, its
-/// metrics and its params.
+/// metrics and its params. From now on this attempt is the one that others take it from, so that the
+/// earlier one can be removed.
 pub(super) fn reuse(tx: &mut Tx<'_>, attempt: Of<'_>, reuse: &Reuse, now: Timestamp) -> Work<()> {
-    let sql = "SELECT seq, run FROM attempts WHERE id = ?1 AND state = 'succeeded'";
-    let found = prepare(tx.db, sql)?.query_row([reuse.from], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((from, run)): Option<(u64, u64)> = found else {
-        return Err(Fail::conflict(format!("attempt {} has not succeeded", reuse.from)));
+    let sql = concat!("SELECT seq, run, coalesce(cached_from, id) FROM attempts t WHERE id = ?1 AND ", has_result!());
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let found = prepare(tx.db, sql)?.query_row([reuse.from], read).optional()?;
+    let Some((from, run, worker)): Option<(u64, u64, AttemptId)> = found else {
+        return Err(Fail::conflict(format!("attempt {} has no result that can be taken", reuse.from)));
     };
     for id in &reuse.outputs {
         let sql = "SELECT 1 FROM artifacts WHERE id = ?1 AND ended IS NULL AND (visible IS NULL OR visible <> ?2)";
@@ -107,11 +134,12 @@ pub(super) fn reuse(tx: &mut Tx<'_>, attempt: Of<'_>, reuse: &Reuse, now: Timest
         let sql = "INSERT OR REPLACE INTO tags (run, name, value, recorded_at) VALUES (?1, ?2, ?3, ?4)";
         execute(tx.db, sql, params![attempt.run, tag.name, tag.value, now])?;
     }
-    execute(tx.db, "UPDATE attempts SET cached_from = ?2 WHERE seq = ?1", params![attempt.seq, reuse.from])?;
+    execute(tx.db, "UPDATE attempts SET cached_from = ?2 WHERE seq = ?1", params![attempt.seq, worker])?;
+    execute(tx.db, "UPDATE memories SET attempt = ?2 WHERE attempt = ?1", params![from, attempt.seq])?;
     Ok(())
 }
 
-/// Returns the attempt that an attempt takes its result from.
-pub(super) fn source(db: &Connection, attempt: u64) -> Work<Option<AttemptId>> {
-    Ok(prepare(db, "SELECT cached_from FROM attempts WHERE seq = ?1")?.query_row([attempt], |row| row.get(0))?)
+/// Returns whether an attempt takes the result of another one.
+pub(super) fn is_reused(db: &Connection, attempt: u64) -> Work<bool> {
+    Ok(prepare(db, "SELECT 1 FROM attempts WHERE seq = ?1 AND cached_from IS NOT NULL")?.exists([attempt])?)
 }

@@ -26,7 +26,6 @@ mod migrations;
 mod needed;
 mod notifications;
 mod open;
-mod page;
 mod pauses;
 #[cfg(test)]
 mod plans;
@@ -41,7 +40,6 @@ mod runs;
 mod settings;
 mod snapshot;
 mod sql;
-mod steps;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -62,15 +60,15 @@ use tokio::sync::watch;
 use self::queue::Queue;
 use self::readers::Read;
 use self::sql::Work;
-use self::steps::Step;
 use self::writer::{Call, Job, Tx};
 use super::lock::HostLock;
 use super::presence::{LOOK_EVERY, Presence};
+use super::steps::{self, Step};
 use super::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
-    GuestRecords, HostLease, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery,
-    StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
+    GuestRecords, HostLease, Intent, LineageEdge, Loss, MetadataStore, NewRevision, NewRun, NotificationQuery,
+    PageRequest, PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep,
+    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
@@ -79,8 +77,8 @@ use crate::model::{
     RunState, RunTag, Tick, TriggerMark,
 };
 
+pub use super::steps::FAULT_POINTS;
 pub use open::read_holder;
-pub use steps::FAULT_POINTS;
 pub(super) use upkeep::SqliteUpkeep;
 pub(super) use views::SqliteViews;
 
@@ -171,14 +169,14 @@ impl HostLease for SqliteStore {
         })
     }
 
-    async fn lost(&self) -> String {
+    async fn lost(&self) -> Loss {
         let Some(writing) = &self.writing else { return std::future::pending().await };
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             if let Some(what) = writing.presence.lost() {
-                return what;
+                return Loss::Files(what);
             }
         }
     }

@@ -2,11 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::page;
 use super::sql::{Work, prepare};
 use crate::base::Digest;
 use crate::model::{Page, RunState};
-use crate::store::PageRequest;
+use crate::store::{PageRequest, page};
 
 /// The new artifacts of a resource, and those claimed by a run that has not ended (they become
 /// `old` when it ends). Neither part belongs to a single run, so `?3` is 0.
@@ -72,7 +71,7 @@ fn place(request: &PageRequest) -> Work<Place> {
         Some([part, run, after]) if (0..4).contains(part) && *run >= 0 && *after >= 0 => {
             Ok(Place { part: usize::try_from(*part).unwrap_or_default(), run: *run, after: *after })
         }
-        _ => Err(page::refuse(cursor)),
+        _ => Err(page::refuse(cursor).into()),
     }
 }
 

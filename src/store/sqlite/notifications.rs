@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::page;
 use super::sql::{Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{NotificationId, Timestamp};
 use crate::model::{Delivery, Notification, NotificationState, NotifyCause, Page};
 use crate::store::write::MAX_NOTIFICATIONS;
-use crate::store::{NotificationQuery, PageRequest};
+use crate::store::{NotificationQuery, PageRequest, page};
 
 /// How many notifications are dropped at once, which keeps dropping rare and short.
 const PRUNE_BATCH: u64 = 1_000;

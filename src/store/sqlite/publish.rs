@@ -57,8 +57,7 @@ fn committed_before(db: &Connection, attempt: &Fenced, intent: &Intent) -> Work<
     let mut statement = prepare(db, sql)?;
     let files = statement.query_map([attempt.seq], |row| Ok(row.get::<_, Json<StagedFile>>(0)?.0))?;
     let files: Vec<StagedFile> = files.collect::<Result<_, _>>()?;
-    let is_same =
-        files == intent.files && memories::source(db, attempt.seq)? == intent.reuse.as_ref().map(|reuse| reuse.from);
+    let is_same = files == intent.files && memories::is_reused(db, attempt.seq)? == intent.reuse.is_some();
     Ok(is_same && attempt.ended_before(db, &intent.end, AttemptState::Publishing)?)
 }
 
@@ -159,7 +158,7 @@ pub(super) fn published(
         retrigger(tx, &output, now)?;
     }
     // What a cached action has taken over is in no intent.
-    if refusal.is_none() && (attempt.number == 1 || memories::source(tx.db, attempt.seq)?.is_none()) {
+    if refusal.is_none() && (attempt.number == 1 || !memories::is_reused(tx.db, attempt.seq)?) {
         attempts::forget_earlier_outputs(tx, &attempt)?;
     }
     execute(tx.db, "DELETE FROM intents WHERE attempt = ?1", [attempt.seq])?;

@@ -8,13 +8,13 @@
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::page;
 use super::run_rows::{run, run_fields};
 use super::sql::{Work, execute, prepare};
 use crate::base::Timestamp;
 use crate::base::bounds::MAX_FILTER_VALUE_CHARS;
 use crate::model::{Page, Run, RunState};
-use crate::store::{MAX_RUNS_LOOKED_AT, PageRequest, ParamFilter, RunQuery, RunSort, TagFilter};
+use crate::store::run_key::Key;
+use crate::store::{MAX_RUNS_LOOKED_AT, PageRequest, ParamFilter, RunQuery, TagFilter, page};
 
 /// How many runs at each end of a time range are searched for the lowest and the highest number:
 /// more than one, because setting the clock back breaks their order.
@@ -65,50 +65,6 @@ pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> 
     let next = if full { found.last().map(|(key, _)| *key) } else { given_up };
     let next_cursor = next.map(|key| key.write(query.sort));
     Ok(Page { items: found.into_iter().map(|(_, run)| run).collect(), next_cursor })
-}
-
-/// The place of a run in a list: its duration in microseconds, or 0 in a list by number, and its
-/// number.
-type Place = (i64, i64);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(Place);
-
-impl Key {
-    /// Reads a cursor: the place after which the page begins.
-    fn read(sort: RunSort, cursor: Option<&str>) -> Work<Self> {
-        let Some(text) = cursor else {
-            return Ok(Self(if sort.descends() { (i64::MAX, i64::MAX) } else { (i64::MIN, 0) }));
-        };
-        let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number > 0);
-        let place = if sort.by_duration() {
-            // The duration is negative if the clock was set back.
-            text.rsplit_once('.').and_then(|(duration, run)| Some((duration.parse().ok()?, number(run)?)))
-        } else {
-            number(text).map(|run| (0, run))
-        };
-        place.map(Self).ok_or_else(|| page::refuse(text))
-    }
-
-    fn write(self, sort: RunSort) -> String {
-        let Self((duration, number)) = self;
-        if sort.by_duration() { format!("{duration}.{number}") } else { number.to_string() }
-    }
-}
-
-impl RunSort {
-    fn descends(self) -> bool {
-        matches!(self, Self::Newest | Self::Longest)
-    }
-
-    fn by_duration(self) -> bool {
-        matches!(self, Self::Longest | Self::Shortest)
-    }
-
-    /// Returns whether `one` comes before `other` in the list.
-    fn is_before(self, one: Key, other: Key) -> bool {
-        if self.descends() { one > other } else { one < other }
-    }
 }
 
 /// The first and the last number that a run of the query can have; `None` if it can have none.

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::artifacts::{self, Change, change_waiting, pending};
 use super::events::{NewEvent, emit};
-use super::page;
 use super::run_list;
 use super::run_rows::{find, set_state};
 use super::sql::{Fail, Work, execute, prepare};
@@ -17,7 +16,7 @@ use super::{advance, approvals, attempts, marks};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
-use crate::store::{Claim, CreatedRun, NewRun, PageRequest};
+use crate::store::{Claim, CreatedRun, NewRun, PageRequest, page};
 
 /// Returns a page of the inputs of a run, in the order of recording.
 pub(super) fn inputs(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<Artifact>> {

@@ -12,63 +12,11 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
-use super::page;
 use super::sql::{Work, prepare};
 use crate::base::{ArtifactId, RunId};
 use crate::model::{Artifact, Page};
-use crate::store::{PageRequest, SnapshotQuery};
-
-/// After every path there is: larger than any character that one can have.
-const LAST: &str = "\u{10ffff}\u{10ffff}";
-
-/// The paths from `from` up to, not including, `to`.
-struct Range {
-    from: String,
-    to: String,
-}
-
-impl Range {
-    fn of(query: &SnapshotQuery, cursor: Option<&str>) -> Self {
-        let mut range = Self { from: String::new(), to: LAST.to_owned() };
-        if let Some(prefix) = &query.prefix {
-            range.narrow(prefix.clone(), end_of_prefix(prefix));
-        }
-        if let Some(path) = &query.path {
-            range.narrow(path.clone(), just_after(path));
-        }
-        for after in [query.after.as_deref(), cursor].into_iter().flatten() {
-            range.narrow(just_after(after), LAST.to_owned());
-        }
-        range
-    }
-
-    fn narrow(&mut self, from: String, to: String) {
-        if from > self.from {
-            self.from = from;
-        }
-        if to < self.to {
-            self.to = to;
-        }
-    }
-}
-
-/// The first text after `path`.
-fn just_after(path: &str) -> String {
-    format!("{path}\0")
-}
-
-/// The first text after all that begin with `prefix`.
-fn end_of_prefix(prefix: &str) -> String {
-    let mut text = prefix.to_owned();
-    while let Some(last) = text.pop() {
-        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
-        if let Some(next) = next {
-            text.push(next);
-            return text;
-        }
-    }
-    LAST.to_owned()
-}
+use crate::store::path_range::PathRange;
+use crate::store::{PageRequest, SnapshotQuery, page};
 
 /// The number and the snapshot of a run; `None` if there is no such run.
 fn run_of(db: &Connection, run: RunId) -> Work<Option<(u64, u64)>> {
@@ -83,12 +31,12 @@ pub(super) fn snapshot(db: &Connection, query: &SnapshotQuery, request: &PageReq
         None => None,
         Some(cursor) => Some(cursor.strip_prefix('/').ok_or_else(|| page::refuse(cursor))?),
     };
-    let mut range = Range::of(query, cursor);
+    let mut range = PathRange::of(query, cursor);
     if let Some(id) = query.artifact {
         let Some(path) = path_then(db, &query.resource, at, id)? else {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         };
-        range.narrow(path.clone(), just_after(&path));
+        range.narrow_to(&path);
     }
     let limit = page::limit(request);
     let mut seen = BTreeMap::new();
@@ -122,7 +70,7 @@ fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<O
 /// version.
 pub(super) fn outputs(db: &Connection, run: RunId, resource: &str, actions: &[String]) -> Work<Vec<Artifact>> {
     let Some((run, _)) = run_of(db, run)? else { return Ok(Vec::new()) };
-    let range = Range { from: String::new(), to: LAST.to_owned() };
+    let range = PathRange::all();
     Ok(newest_outputs(db, run, resource, actions, &range, usize::MAX)?.into_values().collect())
 }
 
@@ -133,7 +81,7 @@ fn newest_outputs(
     run: u64,
     resource: &str,
     actions: &[String],
-    range: &Range,
+    range: &PathRange,
     limit: usize,
 ) -> Work<BTreeMap<String, Artifact>> {
     let sql = concat!(
@@ -166,7 +114,7 @@ fn newest_outputs(
 }
 
 /// What was there then, and still is.
-fn still_there(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
+fn still_there(db: &Connection, resource: &str, at: u64, range: &PathRange, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
         "SELECT ",
         artifact_columns!(),
@@ -180,7 +128,7 @@ fn still_there(db: &Connection, resource: &str, at: u64, range: &Range, limit: u
 
 /// What was there then, and has been replaced or deleted since. Sorts, but only what has changed
 /// since the run began.
-fn ended_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
+fn ended_since(db: &Connection, resource: &str, at: u64, range: &PathRange, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
         "SELECT ",
         artifact_columns!(),
@@ -193,7 +141,7 @@ fn ended_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: u
 }
 
 /// What was there then, and has another path now. Sorts, too.
-fn renamed_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
+fn renamed_since(db: &Connection, resource: &str, at: u64, range: &PathRange, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
         "SELECT ",
         artifact_columns!(),
@@ -209,17 +157,4 @@ fn renamed_since(db: &Connection, resource: &str, at: u64, range: &Range, limit:
         Ok(then)
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::end_of_prefix;
-
-    #[test]
-    fn a_prefix_range_ends_before_the_first_text_without_the_prefix() {
-        for (prefix, end) in [("a", "b"), ("a/\u{d7ff}", "a/\u{e000}"), ("a\u{10ffff}", "b"), ("ä", "å")] {
-            assert_eq!(end_of_prefix(prefix), end);
-            assert!(format!("{prefix}\u{10ffff}z").as_str() < end);
-        }
-    }
 }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::queue::Queue;
 use super::sql::{Fail, Work, execute};
 use super::writer::{Call, Counters, Job, Tx, Writer};
-use super::{FAULT_POINTS, SqliteStore, read_holder, steps, wal};
+use super::{FAULT_POINTS, SqliteStore, read_holder, wal};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::cache::{ends, memory};
@@ -17,7 +17,7 @@ use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
 use crate::store::{
     Batch, GuestRecords as _, HostLease as _, MAX_MEMORIES, MetadataStore, PageRequest, RunStep, StoreError, TickQuery,
-    Visible,
+    Visible, steps,
 };
 
 struct Folder(tempfile::TempDir);

@@ -17,7 +17,7 @@ use rusqlite::{Batch, Connection, ErrorCode};
 use super::open::connect_to_newest;
 use super::sql::{Work, from_sqlite};
 use crate::base::{Digest, RunId, Timestamp};
-use crate::store::views::{RowSink, VIEWS, Value, Views};
+use crate::store::views::{EMPTY, MORE_THAN_ONE, ONLY_READS, RowSink, VIEWS, Value, Views, place};
 use crate::store::{Result, StoreError};
 
 /// The tables that the views read.
@@ -57,11 +57,12 @@ impl SqliteViews {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (why, place) = match (refused, error) {
             (Some(Refused::Table(name)), _) => return no_such_view(&name),
-            (Some(Refused::Write), _) => {
-                let why = "the records can only be read here: pass one statement that begins with SELECT or WITH";
-                return StoreError::Invalid(why.to_owned());
+            (Some(Refused::Write), _) => return StoreError::Invalid(ONLY_READS.to_owned()),
+            (None, rusqlite::Error::SqlInputError { msg, sql, offset, .. }) => {
+                // No place has a negative offset.
+                let rest = usize::try_from(*offset).ok().and_then(|at| sql.get(at..)).unwrap_or_default();
+                (msg, place(rest))
             }
-            (None, rusqlite::Error::SqlInputError { msg, sql, offset, .. }) => (msg, place(sql, *offset)),
             (None, rusqlite::Error::SqliteFailure(code, Some(why))) if code.code == ErrorCode::Unknown => {
                 (why, String::new())
             }
@@ -76,17 +77,6 @@ impl SqliteViews {
 
 fn no_such_view(name: &str) -> StoreError {
     StoreError::Invalid(format!("there is no view `{name}`; the views are {}", VIEWS.join(", ")))
-}
-
-/// Says where in the statement SQLite stopped. Empty if it does not say so.
-fn place(sql: &str, offset: i32) -> String {
-    let rest = usize::try_from(offset).ok().and_then(|at| sql.get(at..)).map(str::trim).unwrap_or_default();
-    let near: String = rest.chars().take(30).collect();
-    match near.len() {
-        0 => String::new(),
-        length if length < rest.len() => format!(", at `{near}…`"),
-        _ => format!(", at `{near}`"),
-    }
 }
 
 /// Makes the views, and has SQLite refuse everything else from then on.
@@ -156,9 +146,9 @@ impl SqliteViews {
         // What an earlier query must not do says nothing about this one.
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut batch = Batch::new(&self.db, sql);
-        let mut statement = batch.next()?.ok_or(Wrong::Statement("the query is empty"))?;
+        let mut statement = batch.next()?.ok_or(Wrong::Statement(EMPTY))?;
         if !matches!(batch.next(), Ok(None)) {
-            return Err(Wrong::Statement("there is more than one statement: pass one query"));
+            return Err(Wrong::Statement(MORE_THAN_ONE));
         }
         if statement.parameter_count() > 0 {
             return Err(Wrong::Statement("the query has a parameter, such as `?`: write the value itself"));

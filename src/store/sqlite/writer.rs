@@ -21,9 +21,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::queue::Queue;
 use super::sql::{self, Work, execute};
-use super::steps::Step;
 use super::wal;
 use crate::base::fault;
+use crate::store::steps::Step;
 use crate::store::{Result, StoreError};
 
 /// The most jobs of one transaction. With more, the first would wait long for the last.

@@ -33,8 +33,9 @@ async function refresh() {
     // The host is gone for now; the stream says when it is back.
   }
   counted = performance.now();
-  budget -= counted - began;
-  setTimeout(next, Math.min(Math.max(-budget / share, shortest), longest));
+  // One answer that takes very long makes the page wait once.
+  budget = Math.max(budget - (counted - began), -share * longest);
+  setTimeout(next, Math.max(-budget / share, shortest));
 }
 
 function next() {

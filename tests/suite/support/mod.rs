@@ -8,6 +8,7 @@ pub(crate) mod dev;
 pub(crate) mod guests;
 pub(crate) mod pages;
 pub(crate) mod postgres;
+pub(crate) mod postgres_server;
 pub(crate) mod preload;
 pub(crate) mod program;
 pub(crate) mod proxy;

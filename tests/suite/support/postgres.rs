@@ -1,15 +1,6 @@
-//! A PostgreSQL server that the tests of this process share, with a database for each test.
-//!
-//! The server is that of `scripts/test-postgres`, which starts it and stops it when its standard
-//! input ends. This process holds the other end, so the server stops when the process ends,
-//! whether its tests pass, panic or are killed.
+//! Databases of the PostgreSQL server that the tests of this process share: one for each test.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::{SinkExt as _, pin_mut};
@@ -18,47 +9,32 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row};
 use tokio_util::bytes::Bytes;
 
-/// The server, and the script that runs it for as long as its standard input is open.
-struct Server {
-    port: u16,
-    /// Its certificate, as PEM.
-    certificate: String,
-    _script: Child,
-}
-
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-postgres");
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = made.cert.pem();
-        // The script copies both files before it prints the port.
-        let files = tempfile::tempdir().unwrap();
-        let [public, key] = ["server.crt", "server.key"].map(|name| files.path().join(name));
-        fs::write(&public, &certificate).unwrap();
-        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let mut command = Command::new(script);
-        let mut child = command.args([public, key]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().unwrap_or_else(|_| panic!("PostgreSQL does not start; see the output above"));
-        Server { port, certificate, _script: child }
-    })
-}
+use super::postgres_server::{Server, server};
 
 /// A database of its own for one test, with a connection to it. It is removed when this is dropped.
 pub(crate) struct Database {
+    port: u16,
     name: String,
     connection: Connection,
 }
 
 impl Database {
     pub(crate) fn new() -> Self {
+        Self::on(server())
+    }
+
+    /// Makes a database on a server that the test may stop.
+    pub(crate) fn on(server: &Server) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        Connection::new("postgres").execute(&format!("create database {name}"));
-        let connection = Connection::new(&name);
-        Self { name, connection }
+        Connection::new(server.port, "postgres").execute(&format!("create database {name}"));
+        let connection = Connection::new(server.port, &name);
+        Self { port: server.port, name, connection }
+    }
+
+    /// Connects again, after the server was stopped and started.
+    pub(crate) fn reconnect(&mut self) {
+        self.connection = self.connect();
     }
 
     /// Returns the port of the server on 127.0.0.1.
@@ -73,7 +49,7 @@ impl Database {
 
     /// Returns the URL of the database.
     pub(crate) fn url(&self) -> String {
-        self.url_by_port(Self::port())
+        self.url_by_port(self.port)
     }
 
     /// Returns the URL of the database behind another port on 127.0.0.1, such as that of a proxy.
@@ -83,7 +59,7 @@ impl Database {
 
     /// Opens another connection to the database.
     pub(crate) fn connect(&self) -> Connection {
-        Connection::new(&self.name)
+        Connection::new(self.port, &self.name)
     }
 
     /// Executes SQL, which may be several statements.
@@ -115,7 +91,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let drop = format!("drop database if exists {} with (force)", self.name);
-        let done = Connection::new("postgres").try_execute(&drop);
+        let done = Connection::new(self.port, "postgres").try_execute(&drop);
         // A panic in a drop would hide the reason of the test.
         let _ = done.inspect_err(|why| eprintln!("{} stays: {why}", self.name));
     }
@@ -128,10 +104,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(database: &str) -> Self {
+    fn new(port: u16, database: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut url = String::new();
-        write!(url, "postgres://postgres@127.0.0.1:{}/{database}", server().port).unwrap();
+        write!(url, "postgres://postgres@127.0.0.1:{port}/{database}").unwrap();
         let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls)).unwrap();
         runtime.spawn(connection);
         Self { client, runtime }

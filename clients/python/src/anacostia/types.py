@@ -288,7 +288,7 @@ class CacheUse(TypedDict):
     #: The reason, for people.
     reason: str
 
-    #: The earlier attempt.
+    #: The earlier attempt, which has done the work. It may have been removed since.
     attempt_id: AttemptId | None
 
 

@@ -1,15 +1,13 @@
 //! A resource of kind `sql`.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use tokio_postgres::config::{Host, SslMode};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::manifest::problem::{Problem, quoted};
 use crate::manifest::read::path::checked_path;
-use crate::manifest::read::{refuse_twice, secrets};
+use crate::manifest::read::{postgres, refuse_twice, secrets};
 use crate::manifest::secret::SecretSource;
 use crate::manifest::settings;
 use crate::manifest::sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec};
@@ -21,9 +19,6 @@ const ROWS: [&str; 10] =
 const URL: &str = "\"postgres://anna@db.example.com/lab\"";
 const FORMS: &str = "write \"sqlite:data/app.db\", or \"postgres://anna@db.example.com/lab\"";
 
-const TLS: &str = "end the URL with `?sslmode=require`: the host uses TLS, and verifies the certificate as `verify-full` \
-                   does elsewhere; `?sslmode=disable` says that the network is trusted";
-
 /// Reads the settings. Also returns the path of the file of SQLite, as written.
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpec>, Option<At<String>>) {
     let url = reader.required_string(table, "url", URL);
@@ -34,7 +29,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
     let on_server = !matches!(database, Some(SqlDatabase::Sqlite { .. }));
     let password = password(reader, table, on_server);
     if let (Some(SqlDatabase::Postgres { url }), Some(_)) = (&database, &password) {
-        in_the_open(reader, table, url);
+        postgres::refuse_open_password(reader, table, url);
     }
     let rows = if is_watched(reader, table) { rows(reader, table, on_server) } else { None };
     let keep = reader.size_or_default(table, "keep");
@@ -58,7 +53,7 @@ fn database(reader: &mut Reader<'_>, url: &At<String>) -> Option<(SqlDatabase, O
         return Some((SqlDatabase::Sqlite { path: PathBuf::new() }, Some(path)));
     }
     let problem = if url.value.starts_with("postgres://") || url.value.starts_with("postgresql://") {
-        match server(&url.value) {
+        match postgres::check(&url.value, FORMS) {
             Ok(()) => return Some((SqlDatabase::Postgres { url: url.value.clone() }, None)),
             // Without the text, because there may be a password in it.
             Err((wrong, help)) => Problem::new(wrong).at(&url.span, "here").help(help),
@@ -73,64 +68,6 @@ fn database(reader: &mut Reader<'_>, url: &At<String>) -> Option<(SqlDatabase, O
     };
     reader.complain(problem);
     None
-}
-
-/// Checks the URL of a server. Returns what is wrong, and what to do about it.
-fn server(url: &str) -> Result<(), (String, String)> {
-    let config = SqlDatabase::server(url).map_err(|why| {
-        let why = std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
-        let help = if why.contains("`sslmode`") { TLS } else { FORMS };
-        (format!("this URL of a database cannot be read: {why}"), help.to_owned())
-    })?;
-    if prefers_tls(url) {
-        let wrong = "`sslmode=prefer` is not supported: the host would not use TLS, even if the server offers it";
-        return Err((wrong.to_owned(), TLS.to_owned()));
-    }
-    let missing = |what: &str| (format!("this URL of a database names no {what}"), FORMS.to_owned());
-    if config.get_password().is_some() {
-        let help = "remove it, and name a variable of the host's environment: `password = \"env:PGPASSWORD\"`";
-        return Err(("a manifest must not contain a password".to_owned(), help.to_owned()));
-    }
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err(missing("host"));
-    }
-    if config.get_user().is_none() {
-        return Err(missing("user"));
-    }
-    config.get_dbname().map(drop).ok_or_else(|| missing("database"))
-}
-
-/// Returns whether a URL asks for TLS if the server has it. The library says so too of a URL
-/// without `sslmode`.
-fn prefers_tls(url: &str) -> bool {
-    let options = url.split_once('?').map(|(_, options)| reqwest::Url::parse(&format!("options:?{options}")));
-    options.is_some_and(|url| {
-        url.is_ok_and(|url| url.query_pairs().any(|pair| pair == ("sslmode".into(), "prefer".into())))
-    })
-}
-
-/// Refuses a password that would be sent to another machine without TLS, unless the URL says so.
-/// The server chooses how it asks for the password, and may ask for the text itself.
-fn in_the_open(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
-    let Ok(config) = SqlDatabase::server(url) else { return };
-    let is_here = |host: &Host| match host {
-        Host::Tcp(name) => name.parse::<IpAddr>().map_or(name == "localhost", |address| address.is_loopback()),
-        Host::Unix(_) => true,
-    };
-    let addresses = config.get_hostaddrs();
-    let all_here = if addresses.is_empty() {
-        config.get_hosts().iter().all(is_here)
-    } else {
-        addresses.iter().all(IpAddr::is_loopback)
-    };
-    if all_here || config.get_ssl_mode() != SslMode::Prefer {
-        return;
-    }
-    reader.complain(
-        Problem::new(format!("the password of {} would be sent without TLS", table.name))
-            .at(&table.key_span("url"), "to another machine")
-            .help(TLS),
-    );
 }
 
 fn password(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<SecretSource> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,12 +14,19 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTl
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-use super::source::{Answer, Failure};
+use super::tls::explained;
+
+/// How long to wait for a connection, unless the URL says otherwise.
+const CONNECT: Duration = Duration::from_secs(10);
+/// After this time without an answer of its machine, the server counts as gone.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Makes connections. A request to cancel a statement is a connection too, of the same kind.
 #[derive(Clone)]
-pub(super) enum Connector {
+pub enum Connector {
+    /// Without TLS.
     Plain,
+    /// With TLS.
     Tls(MakeRustlsConnect),
 }
 
@@ -30,16 +38,22 @@ impl fmt::Debug for Connector {
 
 impl Connector {
     /// Returns the connector for the TLS mode of `config`.
-    pub(super) async fn of(config: &Config) -> Answer<Self> {
+    ///
+    /// # Errors
+    /// If this machine trusts no certificates.
+    pub async fn of(config: &Config) -> Result<Self, String> {
         match config.get_ssl_mode() {
-            SslMode::Require => tls().await.map(Self::Tls).map_err(Failure),
+            SslMode::Require => tls().await.map(Self::Tls),
             _ => Ok(Self::Plain),
         }
     }
 
     /// Connects to the server. `news` is notified when a notification has come, or the connection
     /// has ended. Also returns the task that moves the bytes of the connection.
-    pub(super) async fn connect(
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or refuses the connection.
+    pub async fn connect(
         &self,
         config: &Config,
         news: Arc<Notify>,
@@ -51,7 +65,10 @@ impl Connector {
     }
 
     /// Asks the server to cancel the statement of a connection that this connector has made.
-    pub(super) async fn cancel(self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub async fn cancel(self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
         match self {
             Self::Plain => token.cancel_query(NoTls).await,
             Self::Tls(tls) => token.cancel_query(tls).await,
@@ -64,6 +81,33 @@ impl deadpool_postgres::Connect for Connector {
         let config = config.clone();
         Box::pin(async move { Self::connect(self, &config, Arc::default()).await })
     }
+}
+
+/// Sets what holds for every connection, unless the URL says otherwise.
+pub fn set_defaults(config: &mut Config) {
+    if config.get_application_name().is_none() {
+        config.application_name("anacostia");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT);
+    }
+    config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+}
+
+/// Says why a request failed: what the server said, or what happened to the connection.
+#[must_use]
+pub fn reason(error: &tokio_postgres::Error) -> String {
+    if let Some(said) = error.as_db_error() {
+        let more = [said.detail(), said.hint()].into_iter().flatten();
+        return more.fold(said.message().to_owned(), |text, more| format!("{text}; {more}"));
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    explained(&text)
 }
 
 /// Moves the bytes of a connection until it ends.

@@ -2,11 +2,10 @@
 //! number of the last item of the previous page, so a page costs the same wherever it is, and new
 //! items do not shift the pages.
 
-use super::sql::{Fail, Work};
+use super::{PageRequest, Result, StoreError};
 use crate::base::bounds::{MAX_PAGE, cut as cut_text};
 use crate::base::escape;
 use crate::model::Page;
-use crate::store::PageRequest;
 
 /// How many items a page may have.
 pub(super) fn limit(request: &PageRequest) -> usize {
@@ -14,7 +13,7 @@ pub(super) fn limit(request: &PageRequest) -> usize {
 }
 
 /// The number below which the page begins.
-pub(super) fn before(request: &PageRequest) -> Work<i64> {
+pub(super) fn before(request: &PageRequest) -> Result<i64> {
     match &request.cursor {
         None => Ok(i64::MAX),
         Some(cursor) => cursor.parse().ok().filter(|it| *it > 0).ok_or_else(|| refuse(cursor)),
@@ -22,7 +21,7 @@ pub(super) fn before(request: &PageRequest) -> Work<i64> {
 }
 
 /// The number above which the page begins, of a list that is oldest first.
-pub(super) fn after(request: &PageRequest) -> Work<i64> {
+pub(super) fn after(request: &PageRequest) -> Result<i64> {
     match &request.cursor {
         None => Ok(0),
         Some(cursor) => cursor.parse().ok().filter(|it| *it > 0).ok_or_else(|| refuse(cursor)),
@@ -30,9 +29,9 @@ pub(super) fn after(request: &PageRequest) -> Work<i64> {
 }
 
 /// The error for a cursor that this store did not make.
-pub(super) fn refuse(cursor: &str) -> Fail {
+pub(super) fn refuse(cursor: &str) -> StoreError {
     let shown = escape(cut_text(cursor, 100).as_bytes());
-    Fail::invalid(format!("`{shown}` is not a cursor of this list; use `next_cursor` of the previous page"))
+    StoreError::Invalid(format!("`{shown}` is not a cursor of this list; use `next_cursor` of the previous page"))
 }
 
 /// Makes a page of numbered items. The caller has read one more than `limit`, if there are more.

@@ -30,8 +30,7 @@ macro_rules! steps {
             name: $word,
         };)+
 
-        /// Every point of [`crate::base::fault`] in the SQLite store, for a crash test to go
-        /// through.
+        /// Every point of [`crate::base::fault`] in a store, for a crash test to go through.
         pub const FAULT_POINTS: &[&str] =
             &[$(concat!($word, ".in_transaction"), concat!($word, ".committed"),)+];
     };
