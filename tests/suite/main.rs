@@ -83,6 +83,7 @@ mod python;
 mod python_client;
 mod renaming;
 mod restart;
+mod retention;
 mod retry_from;
 mod runs;
 mod runs_diff;

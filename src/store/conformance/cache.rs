@@ -7,7 +7,7 @@ use super::fixtures::*;
 use crate::base::{AttemptId, Digest};
 use crate::model::{
     Access, AccessKind, ArtifactTag, AttemptState, CacheUse, Dependency, Entry, Facts, Fence, Influence, Memory,
-    Metric, RememberedOutput, StagedFile,
+    Metric, RememberedOutput, RunState, StagedFile,
 };
 use crate::store::{
     AttemptEnd, CacheNote, FactQuery, Intent, MetadataStore, NewRun, Reuse, RunStep, StoreError, Visible,
@@ -46,7 +46,7 @@ pub(in crate::store) async fn ends(store: &dyn MetadataStore, state: AttemptStat
 }
 
 /// The attempts that are remembered of `first`.
-async fn found(store: &dyn MetadataStore, fingerprint: &str, inputs: &str, limit: u32) -> Vec<AttemptId> {
+pub(super) async fn found(store: &dyn MetadataStore, fingerprint: &str, inputs: &str, limit: u32) -> Vec<AttemptId> {
     let found = store.remembered("first", digest(fingerprint), digest(inputs), limit).await.unwrap();
     found.into_iter().map(|it| it.attempt_id).collect()
 }
@@ -77,7 +77,7 @@ pub(super) async fn attempts_that_have_succeeded_are_remembered(world: &mut Worl
 
 /// Publishes the file `model` by an attempt of `first` that is remembered, with a metric, a param
 /// and tags.
-async fn published(store: &dyn MetadataStore) -> (Fence, StagedFile) {
+pub(super) async fn published(store: &dyn MetadataStore) -> (Fence, StagedFile) {
     let (_, fence) = started(store, new_run()).await;
     let facts = Facts {
         metrics: [(1.5, Some(1)), (f64::NAN, Some(2))]
@@ -106,13 +106,13 @@ async fn published(store: &dyn MetadataStore) -> (Fence, StagedFile) {
     };
     store.publish_intent(fence, Intent { end: ended, ..intent(vec![file.clone()]) }, at(40)).await.unwrap();
     assert_eq!(found(store, "f", "1", 8).await, [], "it is not published yet");
-    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Visible::default(), run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
     assert_eq!(found(store, "f", "1", 8).await, [fence.attempt_id]);
     (fence, file)
 }
 
 /// The intent of an attempt that takes over the result of another one.
-async fn reuses(store: &dyn MetadataStore) -> Intent {
+pub(super) async fn reuses(store: &dyn MetadataStore) -> Intent {
     let it = store.remembered("first", digest("f"), digest("1"), 1).await.unwrap().remove(0);
     let outputs: Vec<_> = it.memory.outputs.iter().map(|output| output.id).collect();
     let wrote = |id: &_| Access { artifact_id: *id, kind: AccessKind::Wrote, bytes: 7, calls: 1, digest: None };

@@ -54,6 +54,13 @@ macro_rules! has_result {
     };
 }
 
+/// Forgets the attempts of a run that is removed, or loses its details: their metrics and params
+/// cannot be taken any more.
+pub(super) fn forget(db: &Db, run: u64) {
+    let sql = "DELETE FROM memories WHERE attempt IN (SELECT seq FROM attempts WHERE run = $1)";
+    db.later(sql, &params![run]);
+}
+
 /// The columns of [`Remembered`]: what is remembered, who has the result, and the run in which the
 /// work was done, if it is still on record. `LATERAL` and `OFFSET` fix the order of the joins:
 /// memories first, by their index.
@@ -106,7 +113,11 @@ fn read(row: &Row) -> Work<Remembered> {
 /// metrics and its params. From now on this attempt is the one that others take it from, so that the
 /// earlier one can be removed.
 pub(super) async fn reuse(tx: &mut Tx, attempt: Of<'_>, reuse: &Reuse, now: Timestamp) -> Work<()> {
-    let sql = concat!("SELECT seq, run, coalesce(cached_from, id) FROM attempts t WHERE id = $1 AND ", has_result!());
+    let sql = concat!(
+        "SELECT t.seq, t.run, coalesce(t.cached_from, t.id) FROM attempts t JOIN runs r ON r.number = t.run
+        WHERE t.id = $1 AND r.trimmed_at IS NULL AND ",
+        has_result!()
+    );
     let Some(found) = tx.db.row(sql, &params![reuse.from]).await? else {
         return Err(Fail::conflict(format!("attempt {} has no result that can be taken", reuse.from)));
     };

@@ -55,6 +55,13 @@ macro_rules! has_result {
     };
 }
 
+/// Forgets the attempts of a run that is removed, or loses its details: their metrics and params
+/// cannot be taken any more.
+pub(super) fn forget(db: &Connection, run: u64) -> Work<()> {
+    let sql = "DELETE FROM memories WHERE attempt IN (SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1)";
+    execute(db, sql, [run]).map(drop)
+}
+
 /// The columns of [`Remembered`]: what is remembered, who has the result, and the run in which the
 /// work was done, if it is still on record.
 macro_rules! select_remembered {
@@ -108,7 +115,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Remembered> {
 /// metrics and its params. From now on this attempt is the one that others take it from, so that the
 /// earlier one can be removed.
 pub(super) fn reuse(tx: &mut Tx<'_>, attempt: Of<'_>, reuse: &Reuse, now: Timestamp) -> Work<()> {
-    let sql = concat!("SELECT seq, run, coalesce(cached_from, id) FROM attempts t WHERE id = ?1 AND ", has_result!());
+    let sql = concat!(
+        "SELECT t.seq, t.run, coalesce(t.cached_from, t.id) FROM attempts t CROSS JOIN runs r ON r.number = t.run
+        WHERE t.id = ?1 AND r.trimmed_at IS NULL AND ",
+        has_result!()
+    );
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let found = prepare(tx.db, sql)?.query_row([reuse.from], read).optional()?;
     let Some((from, run, worker)): Option<(u64, u64, AttemptId)> = found else {
