@@ -300,8 +300,9 @@ pub trait MetadataStore: GuestRecords {
     ///
     /// With [`Intent::reuse`] the outputs of the earlier attempt become outputs of this run as
     /// well, and its metrics and params are recorded again for this attempt.
-    /// [`StoreError::Conflict`], with no change, if that attempt has no result, or one of its outputs is
-    /// not in its place any more. From then on this attempt is the one that is remembered.
+    /// [`StoreError::Conflict`], with no change, if that attempt has no result, or one of its
+    /// outputs is not in its place any more. From then on this attempt is the one that is
+    /// remembered.
     ///
     /// Crash before: the next host discards the staged files and counts the attempt as crashed.
     /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the

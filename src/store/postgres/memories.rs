@@ -21,12 +21,7 @@ pub(super) struct Of<'a> {
 
 /// Records what the cache has to say about an attempt that ends. `became` maps artifacts to their
 /// ids on record.
-pub(super) fn note(
-    db: &Db,
-    attempt: Of<'_>,
-    end: &AttemptEnd,
-    became: impl Fn(ArtifactId) -> ArtifactId,
-) -> Work<()> {
+pub(super) fn note(db: &Db, attempt: Of<'_>, end: &AttemptEnd, became: impl Fn(ArtifactId) -> ArtifactId) -> Work<()> {
     let Some(note) = &end.cache else { return Ok(()) };
     db.later("UPDATE attempts SET cache = $2 WHERE seq = $1", &params![attempt.seq, note.reason]);
     let Some(memory) = note.memory.as_ref().filter(|_| end.state == AttemptState::Succeeded) else { return Ok(()) };
@@ -87,12 +82,8 @@ pub(super) async fn remembered(
         has_result!()
     );
     let exact = db.row(sql, &params![fingerprint, inputs, action]).await?.as_ref().map(read).transpose()?;
-    let sql = concat!(
-        select_remembered!(),
-        "WHERE m.action = $1 AND ",
-        has_result!(),
-        " ORDER BY m.attempt DESC LIMIT $2"
-    );
+    let sql =
+        concat!(select_remembered!(), "WHERE m.action = $1 AND ", has_result!(), " ORDER BY m.attempt DESC LIMIT $2");
     let rows = db.rows(sql, &params![action, limit]).await?;
     let newest: Vec<Remembered> = rows.iter().map(read).collect::<Work<_>>()?;
     let known = exact.as_ref().map(|found| found.attempt_id);
@@ -110,8 +101,8 @@ fn read(row: &Row) -> Work<Remembered> {
 }
 
 /// Takes over the result of an earlier attempt: its outputs, which must be in their places, its
-/// metrics and its params. From now on this attempt is the one that others take it from, so that the
-/// earlier one can be removed.
+/// metrics and its params. From now on others take it from this attempt, so that the earlier one
+/// can be removed.
 pub(super) async fn reuse(tx: &mut Tx, attempt: Of<'_>, reuse: &Reuse, now: Timestamp) -> Work<()> {
     let sql = concat!(
         "SELECT t.seq, t.run, coalesce(t.cached_from, t.id) FROM attempts t JOIN runs r ON r.number = t.run
@@ -123,8 +114,7 @@ pub(super) async fn reuse(tx: &mut Tx, attempt: Of<'_>, reuse: &Reuse, now: Time
     };
     let (from, run, worker): (u64, u64, AttemptId) = (found.get(0)?, found.get(1)?, found.get(2)?);
     for id in &reuse.outputs {
-        let sql =
-            "SELECT 1 FROM artifacts WHERE id = $1 AND ended IS NULL AND (visible IS NULL OR visible <> $2)";
+        let sql = "SELECT 1 FROM artifacts WHERE id = $1 AND ended IS NULL AND (visible IS NULL OR visible <> $2)";
         if !tx.db.exists(sql, &params![id, NOT_VISIBLE]).await? {
             return Err(Fail::conflict(format!("artifact {id} is not in its place any more")));
         }

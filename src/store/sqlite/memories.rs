@@ -112,8 +112,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Remembered> {
 }
 
 /// Takes over the result of an earlier attempt: its outputs, which must be in their places, its
-/// metrics and its params. From now on this attempt is the one that others take it from, so that the
-/// earlier one can be removed.
+/// metrics and its params. From now on others take it from this attempt, so that the earlier one
+/// can be removed.
 pub(super) fn reuse(tx: &mut Tx<'_>, attempt: Of<'_>, reuse: &Reuse, now: Timestamp) -> Work<()> {
     let sql = concat!(
         "SELECT t.seq, t.run, coalesce(t.cached_from, t.id) FROM attempts t CROSS JOIN runs r ON r.number = t.run
