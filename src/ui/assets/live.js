@@ -67,7 +67,8 @@ function poll() {
 
 function show(page) {
   // The address leads to another page now: what it was about is gone or has come to be, or another
-  // pipeline is served there.
+  // pipeline is served there. What is no page of ours, such as the answer of a proxy, is not shown.
+  if (!page.body.dataset.page) return;
   if (page.body.dataset.page !== document.body.dataset.page) { load(); return; }
   const focused = document.activeElement;
   const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
@@ -203,6 +204,10 @@ function leave() {
   asking?.abort();
 }
 
+// What a button opens is in sight, also near the end of the window.
+document.addEventListener('toggle', ({ target }) => {
+  if (target.open && target.matches('.confirm')) target.querySelector('.confirm-panel').scrollIntoView({ block: 'nearest' });
+}, true);
 // Escape closes what asks whether to do something.
 document.addEventListener('keydown', (event) => {
   const panel = event.key === 'Escape' && document.querySelector('.confirm[open]');
