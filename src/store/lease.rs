@@ -20,6 +20,21 @@ pub struct Holder {
     pub machine: Option<String>,
 }
 
+impl Holder {
+    /// Returns the description of this process as the holder of a store on a server.
+    pub(super) fn this_host(now: Timestamp) -> Self {
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let machine = machine.map(|name| name.trim().to_owned());
+        Self { pid: std::process::id(), started_at: now, listen: None, machine }
+    }
+
+    /// Describes the holder on record, for people.
+    pub(super) fn describe(on_record: Option<&str>) -> String {
+        let holder = on_record.and_then(|text| serde_json::from_str::<Self>(text).ok());
+        holder.map_or_else(|| "another host".to_owned(), |holder| holder.to_string())
+    }
+}
+
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "process {}", self.pid)?;

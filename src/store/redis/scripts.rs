@@ -1,0 +1,24 @@
+//! The scripts. Each is a file with the names that it needs before it, so that every method is one
+//! script, which is executed as a whole or not at all.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! script {
+    ($($file:literal),+) => {
+        LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+)))
+    };
+}
+
+/// The methods that write.
+pub(super) static WRITE: LazyLock<Script> = script!(
+    "work", "artifacts", "record", "runs", "ticks", "create", "attempts", "publish", "facts", "others", "write"
+);
+
+/// The methods that read.
+pub(super) static READ: LazyLock<Script> =
+    script!("work", "artifacts", "runs", "attempts", "lists", "run_lists", "other_lists", "read");
+
+/// The lease.
+pub(super) static LEASE: LazyLock<Script> = script!("work", "lease");
