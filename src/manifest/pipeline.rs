@@ -210,6 +210,15 @@ pub enum StoreSpec {
         /// The schema.
         schema: String,
     },
+    /// Keys with one prefix in a database on a Redis server.
+    Redis {
+        /// The URL of the server, without a password.
+        url: String,
+        /// The password.
+        password: Option<SecretSource>,
+        /// The prefix.
+        prefix: String,
+    },
 }
 
 impl StoreSpec {
@@ -219,6 +228,7 @@ impl StoreSpec {
         match self {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres { .. } => "postgres",
+            Self::Redis { .. } => "redis",
         }
     }
 
@@ -228,6 +238,7 @@ impl StoreSpec {
         match self {
             Self::Sqlite { path } => path.display().to_string(),
             Self::Postgres { url, schema, .. } => format!("the schema `{schema}` in {url}"),
+            Self::Redis { url, prefix, .. } => format!("the keys `{{{prefix}}}:*` in {url}"),
         }
     }
 
@@ -238,7 +249,7 @@ impl StoreSpec {
     pub fn local_paths(&self) -> Vec<&Path> {
         match self {
             Self::Sqlite { path } => vec![path],
-            Self::Postgres { .. } => Vec::new(),
+            Self::Postgres { .. } | Self::Redis { .. } => Vec::new(),
         }
     }
 }

@@ -48,6 +48,10 @@ pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
 /// Default of `metadata_store.schema`.
 pub(super) const DEFAULT_SCHEMA: &str = "anacostia";
+/// Default of `metadata_store.prefix`.
+pub(super) const DEFAULT_PREFIX: &str = "anacostia";
+/// The form of `metadata_store.url` of a Redis server. The reader is stricter.
+pub(super) const REDIS_URL: &str = "^rediss?://.+";
 /// The form of `metadata_store.schema`. The reader is stricter.
 pub(super) const SCHEMA: &str = "^[a-z_][a-z0-9_]{0,62}$";
 /// The form of `metadata_store.url`. The reader is stricter.
@@ -219,6 +223,7 @@ pub(super) enum ChannelKind {
 pub(super) enum StoreKind {
     Sqlite,
     Postgres,
+    Redis,
 }
 /// `on` of a notification.
 pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::lock::HostLock;
 use super::logs;
 use super::postgres::{self, PostgresStore, PostgresViews};
+use super::redis::{self, NO_SQL, RedisStore};
 use super::sqlite::{self, SqliteStore, SqliteViews};
 use super::views::Views;
 use super::writable;
@@ -39,6 +40,10 @@ pub async fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> R
         }
         StoreSpec::Postgres { url, password, schema } => {
             let store = PostgresStore::open(url, password.as_ref(), schema, durability, now).await?;
+            Ok(HostStore { lease: Arc::clone(&store) as _, store })
+        }
+        StoreSpec::Redis { url, password, prefix } => {
+            let store = RedisStore::open(url, password.as_ref(), prefix, now).await?;
             Ok(HostStore { lease: Arc::clone(&store) as _, store })
         }
     }
@@ -98,6 +103,10 @@ pub async fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataS
             let store = PostgresStore::open_read_only(url, password.as_ref(), schema).await?;
             Ok(store.map(|store| store as _))
         }
+        StoreSpec::Redis { url, password, prefix } => {
+            let store = RedisStore::open_read_only(url, password.as_ref(), prefix).await?;
+            Ok(store.map(|store| store as _))
+        }
     }
 }
 
@@ -114,6 +123,7 @@ pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
             let views = PostgresViews::open(url, password.as_ref(), schema)?;
             Ok(views.map(|views| Box::new(views) as _))
         }
+        StoreSpec::Redis { .. } => Err(StoreError::Invalid(NO_SQL.to_owned())),
     }
 }
 
@@ -133,5 +143,6 @@ pub async fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
     match spec {
         StoreSpec::Sqlite { path } => sqlite::read_holder(path),
         StoreSpec::Postgres { url, password, schema } => postgres::read_holder(url, password.as_ref(), schema).await,
+        StoreSpec::Redis { url, password, prefix } => redis::read_holder(url, password.as_ref(), prefix).await,
     }
 }

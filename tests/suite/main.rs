@@ -78,6 +78,7 @@ mod proxy;
 mod publishing;
 mod python;
 mod python_client;
+mod redis_store;
 mod renaming;
 mod restart;
 mod retry_from;

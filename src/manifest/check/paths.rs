@@ -105,7 +105,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     apart(reader, &buckets(draft));
     match draft.top.store_spec(folder) {
         StoreSpec::Sqlite { path } => sqlite_file(reader, &path, manifest, &draft.top.store),
-        StoreSpec::Postgres { .. } => {}
+        StoreSpec::Postgres { .. } | StoreSpec::Redis { .. } => {}
     }
     state(reader, folder, draft, &claims);
 }

@@ -16,6 +16,7 @@ mod notify;
 mod params;
 mod path;
 mod postgres;
+mod redis;
 mod resource;
 mod secrets;
 mod store;

@@ -59,6 +59,10 @@ use crate::model::{
 
 pub use open::read_holder;
 
+/// Why there is no SQL over this kind of store, and what to do instead.
+pub const NO_SQL: &str = "a metadata store in Redis answers no SQL: read its records with `anacostia runs list --json` and the \
+                          other commands, or keep them in SQLite or PostgreSQL";
+
 /// A store in a database of a Redis server. When it is dropped, it gives the lease back.
 #[derive(Debug)]
 pub struct RedisStore {
