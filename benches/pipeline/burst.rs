@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Bench;
+use crate::browser::Browser;
 use crate::floor;
-use crate::host::{agent, small};
+use crate::host::{Host, Pipeline, agent, small};
 use crate::table::{Figure, Row, quantile};
 
 /// Number of files of a burst.
@@ -47,22 +48,13 @@ pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
 /// Measures bursts of files, with a run of three actions for each file. The script gets bursts of
 /// the same size in turn.
 pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
-    let pipeline =
-        bench.workspace.pipeline("{ max_artifacts = 1 }", CONCURRENT_RUNS, &["lines", "words", "size"], "count")?;
-    let host = pipeline.start()?;
-    pipeline.drop_file("first.csv", b"wakes everything up\n")?;
-    host.wait_for_runs(1)?;
+    let (pipeline, host) = awake(bench)?;
     let (count, used) = (bench.effort.of(15, 3), host.cpu()?);
     let mut rounds = Vec::new();
     for round in 0..count {
-        let began = Instant::now();
-        move_in(&pipeline.path("draft"), &pipeline.path("raw"), &format!("burst{round}-"))?;
-        rounds.push((per_second(BURST, began, host.wait_for_runs(BURST)?), of_script(bench)?));
+        rounds.push((of_host(&pipeline, &host, &format!("burst{round}-"))?, of_script(bench)?));
     }
-    // Host and script of the same round, from the round with the median ratio: a slow phase of the
-    // machine slows both down.
-    rounds.sort_by(|one, other| (one.1 / one.0).total_cmp(&(other.1 / other.0)));
-    let (ours, script) = *rounds.get(count / 2).context("no rounds")?;
+    let (ours, script) = middle(rounds)?;
     let cpu = each(host.cpu()? - used, count * BURST);
     host.stop()?;
     let bare = floor::burst(bench.workspace.scratch()?.path(), BURST, CONCURRENT_RUNS, bench.floors.instance)?;
@@ -73,6 +65,49 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
             .goal(Figure::PerSecond(script)),
         cpu,
     ])
+}
+
+/// Measures the same bursts while a browser has the first page open, in turns with bursts without
+/// it.
+pub(crate) fn page_open(bench: &Bench) -> Result<Vec<Row>> {
+    let (pipeline, host) = awake(bench)?;
+    let mut rounds = Vec::new();
+    for round in 0..bench.effort.of(15, 3) {
+        let without = of_host(&pipeline, &host, &format!("without{round}-"))?;
+        let browser = Browser::open(&host, 0)?;
+        rounds.push((of_host(&pipeline, &host, &format!("with{round}-"))?, without));
+        browser.close()?;
+    }
+    let (with, without) = middle(rounds)?;
+    host.stop()?;
+    Ok(vec![
+        Row::new("three-action runs, burst of 500 files, a page open", Figure::PerSecond(with))
+            .peer("no page", Figure::PerSecond(without)),
+    ])
+}
+
+/// Starts a host for bursts, and has it work once.
+fn awake(bench: &Bench) -> Result<(Pipeline, Host)> {
+    let pipeline =
+        bench.workspace.pipeline("{ max_artifacts = 1 }", CONCURRENT_RUNS, &["lines", "words", "size"], "count")?;
+    let host = pipeline.start()?;
+    pipeline.drop_file("first.csv", b"wakes everything up\n")?;
+    host.wait_for_runs(1)?;
+    Ok((pipeline, host))
+}
+
+/// Returns the rates of the round whose ratio is the median: a slow phase of the machine slows both
+/// down.
+fn middle(mut rounds: Vec<(f64, f64)>) -> Result<(f64, f64)> {
+    rounds.sort_by(|one, other| (one.1 / one.0).total_cmp(&(other.1 / other.0)));
+    rounds.get(rounds.len() / 2).copied().context("no rounds")
+}
+
+/// Returns the runs per second of one burst.
+fn of_host(pipeline: &Pipeline, host: &Host, prefix: &str) -> Result<f64> {
+    let began = Instant::now();
+    move_in(&pipeline.path("draft"), &pipeline.path("raw"), prefix)?;
+    Ok(per_second(BURST, began, host.wait_for_runs(BURST)?))
 }
 
 fn of_script(bench: &Bench) -> Result<f64> {

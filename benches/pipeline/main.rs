@@ -9,6 +9,7 @@
 //! Criterion is not used: these are not functions to call a million times, and most rows take
 //! seconds.
 
+mod browser;
 mod burst;
 mod bytes;
 mod floor;
@@ -57,7 +58,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 23] = [
+const SUBJECTS: [(&str, Subject); 24] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -75,7 +76,8 @@ const SUBJECTS: [(&str, Subject); 23] = [
     ("page-latency", pages::latency),
     ("screens", screens::all),
     ("long-log", screens::log),
-    ("browser", screens::in_browser),
+    ("browser", browser::seen),
+    ("browser-burst", burst::page_open),
     ("clients", screens::clients),
     ("kernels", kernels::all),
     ("bucket", remote::bucket),

@@ -1,10 +1,5 @@
-//! The pages of people: how long the server takes for each over a history, and what a browser sees.
-
-use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! The pages of people: how long the server takes for each over a history, and what clients that
+//! follow the events cost.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -12,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Bench;
-use crate::host::{DEADLINE, Host, agent, small};
+use crate::host::{DEADLINE, agent};
 use crate::latency;
 use crate::pages::spans;
 use crate::table::{Figure, Row, quantile};
@@ -26,29 +21,39 @@ const GOAL: Figure = Figure::Seconds(30e-3);
 pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     let runs = bench.effort.of(10_000, 500);
     let trigger = format!("{{ min_artifacts = {EACH}, max_artifacts = {EACH} }}");
-    let pipeline = bench.workspace.pipeline(&trigger, 4, &["lines", "size"], "count")?;
-    pipeline.drop_many("known", runs * EACH)?;
+    let pipeline = bench.workspace.pipeline(&trigger, 4, &["lines", "size"], "measure")?;
+    let failing = runs / 10;
+    pipeline.drop_many("known", (runs - failing) * EACH)?;
+    pipeline.drop_many("broken", failing * EACH)?;
     let host = pipeline.start()?;
     pipeline.wait_for_processed(runs * EACH, DEADLINE)?;
     let agent = agent();
     let newest: Value = serde_json::from_str(&host.text(&agent, "/api/v1/artifacts?limit=1")?)?;
     let artifact = newest.pointer("/items/0/id").and_then(Value::as_str).context("there is no artifact")?.to_owned();
-    let (middle, older) = (runs / 2, runs / 2 - 1);
+    let failed: Value = serde_json::from_str(&host.text(&agent, "/api/v1/runs?state=failed&limit=1")?)?;
+    let failed = failed.pointer("/items/0/number").context("no run has failed")?.to_string();
+    let middle = runs / 2;
+    let compared = |count: usize| (0..count).map(|n| format!("run={}", middle - n)).collect::<Vec<_>>().join("&");
     let pages = [
         ("the pipeline", "/".to_owned()),
         ("runs", "/runs".to_owned()),
         ("failed runs", "/runs?state=failed".to_owned()),
         ("the longest runs", "/runs?sort=longest".to_owned()),
+        ("a failed run", format!("/runs/{failed}")),
         ("a run", format!("/runs/{middle}")),
         ("… its graph", format!("/runs/{middle}/graph")),
         ("… its logs", format!("/runs/{middle}/logs")),
         ("… its artifacts", format!("/runs/{middle}/artifacts")),
+        ("… its metrics", format!("/runs/{middle}/metrics")),
         ("… its events", format!("/runs/{middle}/events")),
-        ("two runs compared", format!("/runs/compare?run={older}&run={middle}")),
+        ("two runs compared", format!("/runs/compare?{}", compared(2))),
+        ("six runs compared", format!("/runs/compare?{}", compared(6))),
         ("a resource", "/resources/raw".to_owned()),
         ("an action", "/actions/lines".to_owned()),
         ("an artifact with its lineage", format!("/artifacts/{artifact}")),
         ("metrics", "/runs/metrics".to_owned()),
+        ("approvals", "/approvals".to_owned()),
+        ("the API", "/api".to_owned()),
         ("settings", "/settings".to_owned()),
     ];
     let mut rows = Vec::new();
@@ -90,93 +95,6 @@ pub(crate) fn log(bench: &Bench) -> Result<Vec<Row>> {
         rows.push(Row::new(name, Figure::Seconds(quantile(&mut taken, 0.95))).goal(GOAL));
     }
     host.stop()?;
-    Ok(rows)
-}
-
-/// A browser that has the first page of a host open.
-struct Browser {
-    process: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Browser {
-    /// Opens the page `count` times, and once more to stay. Returns when each had its first paint,
-    /// in milliseconds.
-    fn open(host: &Host, count: usize) -> Result<(Self, Vec<f64>)> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut process = Command::new(root.join("scripts/test-browser"))
-            .arg(root.join("benches/browser.mjs"))
-            .arg(&host.url)
-            .arg(count.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("scripts/test-browser does not start")?;
-        let stdout = process.stdout.take().context("the browser has no standard output")?;
-        let mut browser = Self { process, lines: BufReader::new(stdout).lines() };
-        let paints = serde_json::from_value(browser.next()?)?;
-        Ok((browser, paints))
-    }
-
-    /// Reads the next line that its script prints, which is JSON.
-    fn next(&mut self) -> Result<Value> {
-        let line = self.lines.next().context("the script of the browser has ended")??;
-        serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))
-    }
-
-    /// Returns when each run was first seen to have succeeded, in milliseconds since 1970, and
-    /// closes the browser.
-    fn close(mut self) -> Result<HashMap<String, f64>> {
-        drop(self.process.stdin.take());
-        let seen = serde_json::from_value(self.next()?)?;
-        ensure!(self.process.wait()?.success(), "the script of the browser has failed");
-        Ok(seen)
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // The script closes its browser when its input ends.
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
-/// Measures what a browser sees: the first paint, how soon the end of a run is on an open page, and
-/// whether that page makes runs slower.
-pub(crate) fn in_browser(bench: &Bench) -> Result<Vec<Row>> {
-    let pipeline = bench.workspace.pipeline("{}", 1, &["stamp"], "stamp")?;
-    let host = pipeline.start()?;
-    for n in 0..40 {
-        pipeline.drop_file(&format!("known{n}.csv"), &small("known", n))?;
-        host.wait_for_runs(1)?;
-    }
-    let (browser, mut paints) = Browser::open(&host, bench.effort.of(20, 5))?;
-    let mut ended = Vec::new();
-    for n in 0..bench.effort.of(200, 30) {
-        pipeline.drop_file(&format!("seen{n}.csv"), &small("seen", n))?;
-        host.wait_for_runs(1)?;
-        ended.push((41 + n, SystemTime::now().duration_since(UNIX_EPOCH)?));
-        // Longer than the page waits between two looks, as if files came now and then.
-        std::thread::sleep(Duration::from_millis(150));
-    }
-    let seen = browser.close()?;
-    let mut spans = Vec::new();
-    for (run, ended) in ended {
-        let seen =
-            seen.get(&run.to_string()).with_context(|| format!("the page has not shown the end of run {run}"))?;
-        spans.push((seen / 1e3 - ended.as_secs_f64()).max(0.0));
-    }
-    let seconds = |paints: &mut Vec<f64>, at| Figure::Seconds(quantile(paints, at) / 1e3);
-    let mut rows = vec![
-        Row::new("first paint in Chromium, p50", seconds(&mut paints, 0.5)).goal(Figure::Seconds(0.3)),
-        Row::new("… p95", seconds(&mut paints, 0.95)),
-        Row::new("end of a run → on an open page, p50", Figure::Seconds(quantile(&mut spans, 0.5))),
-        Row::new("… p95", Figure::Seconds(quantile(&mut spans, 0.95))).goal(Figure::Seconds(50e-3)),
-    ];
-    let _open = Browser::open(&host, 1)?;
-    host.forget_runs();
-    rows.extend(latency::rows(bench, &pipeline, host, "a page open")?);
     Ok(rows)
 }
 

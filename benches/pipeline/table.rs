@@ -15,6 +15,8 @@ pub(crate) enum Figure {
     Throughput(f64),
     /// MiB.
     Mebibytes(f64),
+    /// 1,000 bytes.
+    Kilobytes(f64),
     /// Percent of one core.
     Percent(f64),
 }
@@ -26,6 +28,7 @@ impl Figure {
             | Self::PerSecond(value)
             | Self::Throughput(value)
             | Self::Mebibytes(value)
+            | Self::Kilobytes(value)
             | Self::Percent(value) => value,
         }
     }
@@ -46,6 +49,7 @@ impl Figure {
             Self::PerSecond(value) => format!("{value:.0} /s"),
             Self::Throughput(value) => format!("{value:.0} MiB/s"),
             Self::Mebibytes(value) => format!("{value:.1} MiB"),
+            Self::Kilobytes(value) => format!("{value:.1} kB"),
             Self::Percent(value) => format!("{value:.3} %"),
         }
     }

@@ -158,9 +158,29 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
     deserializer.deserialize_any(Double)
 }
 
+/// Returns a change in percent with its sign: with one digit after the point, or as many as it
+/// takes to tell it from none.
+#[must_use]
+pub fn percent(change: f64) -> String {
+    match change.abs() {
+        size if size >= 0.05 || size == 0.0 => format!("{change:+.1} %"),
+        size if size >= 0.005 => format!("{change:+.2} %"),
+        _ => format!("{change:+.0e} %"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{quote_words, text, word};
+    use super::{percent, quote_words, text, word};
+
+    #[test]
+    fn a_small_change_is_not_none() {
+        for (change, shown) in
+            [(0.0, "+0.0 %"), (100.0, "+100.0 %"), (-0.06, "-0.1 %"), (0.043_42, "+0.04 %"), (-0.000_12, "-1e-4 %")]
+        {
+            assert_eq!(percent(change), shown);
+        }
+    }
 
     #[derive(Debug, serde::Serialize, serde::Deserialize)]
     struct Value {

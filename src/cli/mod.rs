@@ -33,6 +33,7 @@ mod sources;
 mod sql;
 mod trigger;
 mod triggers;
+mod upkeep;
 mod writer;
 
 use std::path::PathBuf;
@@ -88,6 +89,9 @@ enum Verb {
     Notifications(notifications::Args),
     /// Ask the records with SQL
     Sql(sql::Args),
+    /// Look after the metadata store: sizes, checks, backups
+    #[command(subcommand)]
+    Store(upkeep::Verb),
     /// Free disk space that is no longer needed
     Gc(gc::Args),
     /// Print the JSON Schema of `anacostia.toml`, for editors
@@ -141,6 +145,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Notifications(args) => notifications::notifications(args),
         Verb::Sql(args) => sql::sql(&args),
+        Verb::Store(verb) => upkeep::upkeep(&verb),
         Verb::Gc(args) => gc::gc(&args),
         Verb::Schema(args) => schema::schema(&args),
         Verb::Component(verb) => component::component(verb),

@@ -10,7 +10,7 @@ use super::runtime::runtime;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
-use crate::store::{self, Holder, HostStore, MetadataStore, Views};
+use crate::store::{self, Holder, HostStore, MetadataStore, Upkeep, Views};
 
 /// Opens the store and the state folder for a host. Fails, with the name of the holder, if another
 /// one has either.
@@ -33,6 +33,12 @@ pub(crate) async fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<d
 /// Not for work on a runtime.
 pub(crate) fn views(pipeline: &Pipeline, path: &str) -> Result<Box<dyn Views>, Failure> {
     store::open_views(&pipeline.store)?.ok_or_else(|| nothing_yet(pipeline, path))
+}
+
+/// Opens the store to look after it, also beside a host. `path` is the PATH that leads to the
+/// pipeline. Not for work on a runtime.
+pub(crate) fn upkeep(pipeline: &Pipeline, path: &str) -> Result<Box<dyn Upkeep>, Failure> {
+    store::open_upkeep(&pipeline.store)?.ok_or_else(|| nothing_yet(pipeline, path))
 }
 
 fn nothing_yet(pipeline: &Pipeline, path: &str) -> Failure {

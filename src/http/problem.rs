@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::request_id;
-use crate::base::{bounds::cut, escape};
+use crate::base::{bounds::cut, escape, innermost};
 use crate::resource::ResourceError;
 use crate::store::StoreError;
 
@@ -155,6 +155,13 @@ impl Problem {
     pub(super) fn body_too_large(limit: impl std::fmt::Display) -> Self {
         let detail = format!("the body has more than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the body is too large", detail)
+    }
+
+    /// The connection ended, or was not HTTP any more, before all of the body had arrived.
+    pub(super) fn body_incomplete(error: &(dyn std::error::Error + 'static)) -> Self {
+        let detail = format!("the body ended early: {}; send it again", innermost(error));
+        Self::new(StatusCode::BAD_REQUEST, "body-incomplete", "the body did not arrive whole", detail)
+            .header(header::CONNECTION, "close")
     }
 
     /// The body did not arrive in time.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use super::Copied;
 use super::presence::{LOOK_EVERY, identity, lost};
 use crate::base::{Digest, Freed};
 
@@ -78,6 +79,52 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
 #[must_use]
 pub fn open(state: &Path) -> Arc<dyn ComponentStore> {
     Arc::new(ComponentFolder(state.join("components")))
+}
+
+/// Copies the components of the pipeline whose state is in the folder `state` into the state folder
+/// `to`. Returns how many files and bytes they have.
+///
+/// # Errors
+/// When one cannot be read or written, or is damaged.
+pub fn copy(state: &Path, to: &Path) -> io::Result<Copied> {
+    let (from, to, mut copied) = (open(state), open(to), Copied::default());
+    for kept in from.list()? {
+        let Some(bytes) = read(from.as_ref(), kept.digest)? else { continue };
+        if Digest::of(&bytes) != kept.digest {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, damaged(kept.digest)));
+        }
+        to.put(kept.digest, &bytes)?;
+        copied.add(kept.bytes);
+    }
+    Ok(copied)
+}
+
+/// Looks for damaged components of the pipeline whose state is in the folder `state`. Returns what
+/// is wrong, a sentence each.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn check(state: &Path) -> io::Result<Vec<String>> {
+    let (components, mut wrong) = (open(state), Vec::new());
+    for kept in components.list()? {
+        let Some(bytes) = read(components.as_ref(), kept.digest)? else { continue };
+        if Digest::of(&bytes) != kept.digest {
+            wrong.push(damaged(kept.digest));
+        }
+    }
+    Ok(wrong)
+}
+
+/// Returns the bytes of a component. `None` if it has been removed since it was listed.
+fn read(components: &dyn ComponentStore, digest: Digest) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(components.get(digest)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some),
+    }
+}
+
+fn damaged(digest: Digest) -> String {
+    format!("the kept component {digest} is damaged: its bytes have another digest")
 }
 
 /// Components as files `<digest>.wasm` in a folder.

@@ -55,6 +55,7 @@ mod repeat;
 mod run_key;
 pub mod sqlite;
 mod steps;
+mod upkeep;
 mod views;
 mod writable;
 mod write;
@@ -73,13 +74,14 @@ pub use again::{named_inputs, what_next};
 pub use error::StoreError;
 pub use lease::{Holder, HostLease, Loss};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
-pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_views};
+pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{
     ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactQuery, ArtifactUse, AwaitingApproval,
     FactQuery, FilterError, LineageEdge, NotificationQuery, PageRequest, ParamFilter, PublishedOutput, ResourceAccess,
     RunQuery, RunSort, SnapshotQuery, TagFilter, TickQuery,
 };
 pub use repeat::repeat_briefly;
+pub use upkeep::{Copied, StorePart, Upkeep};
 pub use views::{RowSink, VIEWS, Value, Views};
 pub(crate) use writable::make_folder;
 pub use write::{

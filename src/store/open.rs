@@ -7,9 +7,10 @@ use async_trait::async_trait;
 
 use super::lock::HostLock;
 use super::logs;
-use super::postgres::{self, PostgresStore, PostgresViews};
-use super::redis::{self, NO_SQL, RedisStore};
-use super::sqlite::{self, SqliteStore, SqliteViews};
+use super::postgres::{self, PostgresStore, PostgresUpkeep, PostgresViews};
+use super::redis::{self, NO_SQL, NO_UPKEEP, RedisStore};
+use super::sqlite::{self, SqliteStore, SqliteUpkeep, SqliteViews};
+use super::upkeep::Upkeep;
 use super::views::Views;
 use super::writable;
 use super::{Holder, HostLease, Loss, MetadataStore, Result, StoreError};
@@ -124,6 +125,23 @@ pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
             Ok(views.map(|views| Box::new(views) as _))
         }
         StoreSpec::Redis { .. } => Err(StoreError::Invalid(NO_SQL.to_owned())),
+    }
+}
+
+/// Opens a store to look after it, even while a host is running. `None` if nothing was ever
+/// recorded there. Blocks, and is not for work on a runtime.
+///
+/// # Errors
+/// As [`open_read_only`].
+pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
+    match spec {
+        StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
+        StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteUpkeep::open(path)?))),
+        StoreSpec::Postgres { url, password, schema } => {
+            let upkeep = PostgresUpkeep::open(url, password.as_ref(), schema)?;
+            Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
+        }
+        StoreSpec::Redis { .. } => Err(StoreError::Invalid(NO_UPKEEP.to_owned())),
     }
 }
 

@@ -17,7 +17,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const STYLE: &str = "text/css; charset=utf-8";
 
-const ASSETS: [Asset; 13] = [
+const ASSETS: [Asset; 14] = [
     Asset { name: "plain.css", media_type: STYLE, text: include_str!("assets/plain.css") },
     Asset { name: "pipeline.css", media_type: STYLE, text: include_str!("assets/pipeline.css") },
     Asset { name: "charts.css", media_type: STYLE, text: include_str!("assets/charts.css") },
@@ -26,6 +26,7 @@ const ASSETS: [Asset; 13] = [
     Asset { name: "charts.js", media_type: SCRIPT, text: include_str!("assets/charts.js") },
     Asset { name: "api.css", media_type: STYLE, text: include_str!("assets/api.css") },
     Asset { name: "live.js", media_type: SCRIPT, text: include_str!("assets/live.js") },
+    Asset { name: "login.js", media_type: SCRIPT, text: include_str!("assets/login.js") },
     Asset { name: "graph.js", media_type: SCRIPT, text: include_str!("assets/graph.js") },
     Asset { name: "choose.js", media_type: SCRIPT, text: include_str!("assets/choose.js") },
     Asset { name: "countdown.js", media_type: SCRIPT, text: include_str!("assets/countdown.js") },

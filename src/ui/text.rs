@@ -8,7 +8,7 @@ use minijinja::Value;
 use super::html;
 use crate::base::{ArtifactId, Timestamp, double};
 
-/// `340 ms`, `2.4 s`, `3 min 5 s`, `2 h 10 min`.
+/// `340 ms`, `2.4 s`, `3 min 5 s`, `2 h 10 min`, `33 d 17 h`.
 pub(super) fn span(span: Duration) -> String {
     let (seconds, millis) = (span.as_secs(), span.as_millis());
     match seconds {
@@ -16,7 +16,8 @@ pub(super) fn span(span: Duration) -> String {
         0 => format!("{millis} ms"),
         1..60 => format!("{:.1} s", span.as_secs_f64().min(59.9)),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        3600..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
@@ -110,6 +111,8 @@ mod tests {
             (59_990_000, "59.9 s"),
             (185_000_000, "3 min 5 s"),
             (7_805_000_000, "2 h 10 min"),
+            (172_799_000_000, "47 h 59 min"),
+            (2_914_261_000_000, "33 d 17 h"),
         ] {
             assert_eq!(span(Duration::from_micros(micros)), shown);
         }

@@ -91,4 +91,7 @@ test('a page counts down to the moment at which a trigger is due', () => visitin
   await page.clock.setSystemTime(at - 3 * 3_600_000 - 120_000);
   await page.clock.runFor(1_000);
   await says('in 3 h 1 min');
+  await page.clock.setSystemTime(at - 33 * 86_400_000 - 17 * 3_600_000);
+  await page.clock.runFor(1_000);
+  await says('in 33 d 16 h');
 }));

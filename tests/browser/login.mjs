@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { accessible } from './checks.mjs';
-import { ask, box, drop, until, visiting } from './support.mjs';
+import { ask, box, drop, until, url, visiting } from './support.mjs';
 
 const token = process.argv[2];
 const asked = '/runs?state=failed';
@@ -47,6 +47,36 @@ test('a token is typed, and the page that was asked for opens', () => visiting(a
   const { pathname, search } = new URL(page.url());
   assert.equal(pathname + search, asked);
   await box(page.getByText('live', { exact: true }));
+}));
+
+test('the place in a page that was asked for is kept over the login, also after a wrong token', () => visiting(`${asked}#L120`, { status: 401 }, async (page, visit) => {
+  visit.expect(OVER);
+  await page.locator('#token:focus').waitFor();
+  await page.keyboard.type('a-guess-7f3a');
+  await page.keyboard.press('Enter');
+  await box(page.getByRole('alert'));
+  await logIn(page);
+  const { pathname, search, hash } = new URL(page.url());
+  assert.equal(pathname + search + hash, `${asked}#L120`);
+
+  // A link of another site has no cookie, so the page is loaded once more, at its place.
+  await page.goto('about:blank');
+  await page.setContent(`<a href="${new URL(`${asked}#runs`, url)}">to the runs</a>`);
+  await page.getByRole('link').click();
+  await box(page.getByText('live', { exact: true }));
+  assert.equal(new URL(page.url()).hash, '#runs');
+
+  // Who is logged out meanwhile comes back to the place too.
+  const other = await visit.context.newPage();
+  await other.goto(new URL('/', page.url()).href);
+  await other.getByRole('button', { name: 'Log out' }).click();
+  await box(other.getByRole('heading', { name: 'Log in' }));
+  await other.close();
+  drop('raw/b.csv', '1');
+  await page.getByRole('link', { name: 'log in again' }).focus();
+  await page.keyboard.press('Enter');
+  await logIn(page);
+  assert.equal(new URL(page.url()).href, new URL(`${asked}#runs`, page.url()).href);
 }));
 
 test('a session is kept in a cookie that scripts do not see, and ends with the logout', () => visiting('/', { status: 401 }, async (page, visit) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { api, ask, box, until, visiting } from './support.mjs';
+import { api, ask, box, tabTo, until, visiting } from './support.mjs';
 
 const NARROW = { width: 360, height: 640 };
 
@@ -14,16 +14,6 @@ const stateOf = async (run) => (await api(`/api/v1/runs/${run}`)).state;
 const lane = (page, action) => page.locator(`[data-key="lane-${action}"]`);
 /** Returns a node of the drawing that is seen, by what it says to a screen reader. */
 const node = (page, text) => page.locator('svg.graph a.node:visible').filter({ has: page.locator('title', { hasText: text }) });
-
-/** Presses Tab until an element of this kind with this text has the focus. */
-async function tabTo(page, kind, text) {
-  for (let presses = 0; presses < 100; presses += 1) {
-    await page.keyboard.press('Tab');
-    const focus = await page.evaluate(() => [document.activeElement.localName, document.activeElement.textContent.trim()]);
-    if (focus[0] === kind && focus[1] === text) return;
-  }
-  assert.fail(`Tab does not come to <${kind}> ${text}`);
-}
 
 test('attempts stand on one axis, in the order of time, and waits between them', () => visiting('/runs/4', {}, async (page) => {
   const boxes = lane(page, 'train').locator('a:has(rect.box)');

@@ -145,6 +145,35 @@ export async function until(what, condition) {
   }
 }
 
+// Most presses of Tab on the way to something.
+const MOST_PRESSES = 150;
+
+/** Presses Tab until an element of this kind with this name, or one like it, has the focus. */
+export async function tabTo(page, kind, name) {
+  const passed = [];
+  for (let presses = 0; presses < MOST_PRESSES; presses += 1) {
+    await page.keyboard.press('Tab');
+    const focus = await page.evaluate(focused);
+    if (focus.kind === kind && (name instanceof RegExp ? name.test(focus.name) : focus.name === name)) {
+      assert.ok(focus.seen, `${kind} "${name}" has the focus, and is not seen to have it`);
+      return;
+    }
+    passed.push(`${focus.kind} "${focus.name.slice(0, 60)}"`);
+  }
+  assert.fail(`Tab does not come to ${kind} "${name}", but to ${passed.join(', ')}`);
+}
+
+// Runs in the page: returns what has the focus, and whether it is in the window and marked.
+function focused() {
+  const it = document.activeElement;
+  // The text of a label is beside its field, which may have texts of its own.
+  const label = it.labels?.[0] && [...it.labels[0].childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+  const name = it.ariaLabel ?? label?.map((node) => node.data).join('') ?? it.querySelector(':scope > title')?.textContent ?? it.textContent;
+  const { top, bottom, left, right, width } = it.getBoundingClientRect();
+  const inside = bottom > 0 && top < innerHeight && right > 0 && left < innerWidth && width > 0;
+  return { kind: it.localName, name: name.trim(), seen: inside && it.matches(':focus-visible') };
+}
+
 // --- The pipeline --------------------------------------------------------------------------------
 
 const answers = readline.createInterface({ input: process.stdin });

@@ -2,6 +2,9 @@
 //! a pipeline. The scripts are in `tests/browser`.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -119,6 +122,59 @@ fn with_runs() -> TestApp {
     app
 }
 
+/// How many lines the log of [`huge`] has, and which of them says "a needle".
+const LOG_LINES: (u64, u64) = (1_500_000, 90_123);
+
+/// Run 1 has an attempt that has logged a line, and then many more, of which the host is told
+/// nothing: it finds them when it starts again, as it finds those of an attempt that died with it.
+fn huge() -> TestApp {
+    let mut app = gate();
+    app.start();
+    trigger(&app, r#"[{"do":"log","message":"the first line"},{"do":"await_cancel"}]"#);
+    // The second line is that of the wait.
+    let second: Value = wait_for("the second line", || {
+        let (status, log) = app.try_get("/api/v1/runs/1/logs").ok()?;
+        (status == 200).then(|| log["items"].get(1).cloned()).flatten()
+    });
+    app.kill();
+    let attempt = second["attempt"].as_str().unwrap();
+    let bytes = write_log(&app.path("state/logs"), attempt, 3);
+    assert!(bytes > 300_000_000, "{bytes} bytes");
+    app.start();
+    assert_eq!(app.post("/api/v1/runs/1/cancel").0, 200);
+    wait_until("run 1 to be cancelled", || states(&app, 1)[0] == "cancelled");
+    app
+}
+
+/// Writes the lines of an attempt into the segments of a log, from this number on, and returns how
+/// many bytes they have.
+fn write_log(folder: &Path, attempt: &str, from: u64) -> u64 {
+    const SEGMENT_BYTES: u64 = 64 << 20;
+    let (last, needle) = LOG_LINES;
+    let (mut segment, mut in_segment, mut bytes) = (1, 0, 0);
+    let open = |segment: u64| {
+        let file = folder.join(format!("{segment:08}.jsonl"));
+        BufWriter::new(OpenOptions::new().append(true).create(true).open(file).unwrap())
+    };
+    let head = format!("{{\"t\":\"2026-03-01T12:00:00.000000Z\",\"attempt\":\"{attempt}\",\"n\":");
+    let mut file = open(segment);
+    for n in from..=last {
+        let text = if n == needle { "a needle" } else { "loss 0.123456789, accuracy 0.987654321" };
+        let line = format!(
+            "{head}{n},\"level\":\"info\",\"stream\":\"log\",\"text\":\"step {n} of a long training: {text}\"}}\n"
+        );
+        if in_segment > SEGMENT_BYTES {
+            (segment, in_segment) = (segment + 1, 0);
+            file = open(segment);
+        }
+        file.write_all(line.as_bytes()).unwrap();
+        in_segment += line.len() as u64;
+        bytes += line.len() as u64;
+    }
+    file.flush().unwrap();
+    bytes
+}
+
 /// 100 resources and 200 actions: each resource has an action that reads it, and one that follows.
 fn large() -> TestApp {
     let mut manifest = "manifest_version = 1\n[pipeline]\nname = \"large\"\n".to_owned();
@@ -151,9 +207,17 @@ reads = ["measurements-of-station-{number}"]
 }
 
 /// Four actions after each other, each with a folder before and after it: with the store, ten
-/// columns.
+/// columns. Its runs take params.
 fn chain() -> TestApp {
-    let mut manifest = "manifest_version = 1\n[pipeline]\nname = \"chain\"\n".to_owned();
+    let mut manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "chain"
+[pipeline.params_schema.properties]
+trees = { title = "Trees", type = "integer", minimum = 1 }
+model = { enum = ["forest", "boosted"] }
+"#
+    .to_owned();
     for number in 0..5 {
         let watch = number == 0;
         write!(manifest, "[resources.folder-{number}]\nkind = \"folder\"\npath = \"{number}\"\nwatch = {watch}\n")
@@ -236,6 +300,7 @@ fn every_screen_of_a_pipeline_with_runs() {
     run("pipeline.mjs", &[], &mut app, nothing);
     run("charts.mjs", &[], &mut app, nothing);
     run("nodes.mjs", &[], &mut app, nothing);
+    run("keyboard.mjs", &[], &mut app, nothing);
     run("run.mjs", &[], &mut app, start_run);
 }
 
@@ -268,7 +333,14 @@ fn every_screen_of_a_pipeline_with_three_hundred_nodes() {
 }
 
 #[test]
-fn a_graph_of_ten_columns_and_a_form_that_is_sent_twice() {
+fn the_log_of_an_attempt_that_has_logged_very_much() {
+    let mut app = huge();
+    let (last, needle) = LOG_LINES;
+    run("huge.mjs", &[&last.to_string(), &needle.to_string()], &mut app, nothing);
+}
+
+#[test]
+fn a_graph_of_ten_columns_and_a_form_of_params() {
     let mut app = chain();
     app.start();
     run("starts.mjs", &[], &mut app, nothing);

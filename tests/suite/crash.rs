@@ -194,6 +194,8 @@ fn sixty_kills_lose_nothing_and_repeat_nothing() {
     check_runs(&database, &retried);
     check_outputs(&app, &database, arrived);
     check_staging(&app);
+    let checked = app.cli(&["store", "check", "PATH"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     println!("{KILLS} kills, {arrived} files, {} runs taken up again after a crash loop", retried.len());
 }
 

@@ -1,7 +1,10 @@
-//! The server behind nginx with the settings that nginx has by itself.
+//! The server behind nginx, with the settings that nginx has by itself and with those of
+//! docs/HTTP.md.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+#[cfg(target_os = "linux")]
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -24,13 +27,14 @@ impl Nginx {
 
     /// Starts it before the server at `address`, with further `directives` for it.
     fn before(address: &str, path: &str, directives: &str) -> Self {
+        Self::with(&format!("location {path} {{ proxy_pass http://{address}; {directives} }}"), "")
+    }
+
+    /// Starts it with directives of its one server, and others outside of it.
+    fn with(server: &str, http: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-nginx");
-        let mut script = Command::new(script)
-            .args([address, path, directives])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut script =
+            Command::new(script).args([server, http]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { port: line.trim().parse().expect("nginx does not run"), script }
@@ -56,6 +60,43 @@ impl Nginx {
         let mut response = agent.run(request.body(body).unwrap()).unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
+
+    /// Sends a request of a browser at an address of this machine, and returns the answer.
+    #[cfg(target_os = "linux")]
+    fn send_from(&self, from: Ipv4Addr, method: &str, path: &str, header: &str, body: &str) -> String {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&socket, &SocketAddrV4::new(from, 0)).unwrap();
+        connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: ml.example.com\r\nOrigin: http://ml.example.com\r\nAccept: text/html\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\nConnection: close\r\n{header}\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// Returns the examples of docs/HTTP.md, for this server.
+#[cfg(target_os = "linux")]
+fn examples(server: &Server) -> Vec<String> {
+    let address = server.address;
+    let docs = include_str!("../../docs/HTTP.md");
+    let blocks = docs.split("```nginx\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.map(|block| block.replace("http://127.0.0.1:8000;", &format!("http://{address};"))).collect()
+}
+
+/// Returns a header of an answer.
+#[cfg(target_os = "linux")]
+fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+    let mut lines = answer.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
 }
 
 impl Drop for Nginx {
@@ -126,4 +167,39 @@ fn a_server_below_a_path_of_nginx_is_reached_there() {
     let (status, page) = nginx.send("GET", "/ml/runs", "");
     assert!(status == 200 && page.contains("href=\"/ml/assets/"), "{page}");
     assert_eq!(nginx.send("GET", "/runs", "").0, 404, "nginx has another server there");
+}
+
+/// On Linux each address in 127.0.0.0/8 is this machine, so that one machine is two clients.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_settings_of_the_docs_bound_the_logins_of_each_client() {
+    let server = Server::below("/anacostia", Some("open sesame"));
+    let examples = examples(&server);
+    let [pages, login] = &examples[..] else { panic!("{examples:?}") };
+    let (outside, login) = login.split_at(login.find("location").unwrap());
+    let nginx = Nginx::with(&format!("{pages}{login}"), outside);
+    let [one, other] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+    let log_in = |from, token: &str| {
+        nginx.send_from(from, "POST", "/anacostia/login", "", &format!("token={token}&next=%2Fruns"))
+    };
+    let asked = nginx.send_from(one, "GET", "/anacostia/runs", "", "");
+    assert!(asked.starts_with("HTTP/1.1 401 ") && asked.contains("action=\"/anacostia/login\""), "{asked}");
+    let entered = log_in(one, "open+sesame");
+    assert!(entered.starts_with("HTTP/1.1 303 "), "{entered}");
+    assert!(header(&entered, "location").ends_with("/anacostia/runs"), "{entered}");
+    let cookie = format!("Cookie: {}\r\n", header(&entered, "set-cookie").split(';').next().unwrap());
+    let is_in = || nginx.send_from(one, "GET", "/anacostia/runs", &cookie, "").starts_with("HTTP/1.1 200 ");
+    assert!(is_in());
+
+    // A client has four attempts at once, of which it has used one.
+    for attempt in 2..=4 {
+        let wrong = log_in(one, "a+guess");
+        assert!(wrong.starts_with("HTTP/1.1 401 ") && wrong.contains("This is not the token"), "{attempt}: {wrong}");
+    }
+    let held_up = log_in(one, "open+sesame");
+    assert!(held_up.starts_with("HTTP/1.1 429 ") && !held_up.contains("Too many wrong tokens"), "{held_up}");
+    // Who is logged in is not held up, and neither is another client.
+    assert!(is_in());
+    let entered = log_in(other, "open+sesame");
+    assert!(entered.starts_with("HTTP/1.1 303 "), "{entered}");
 }

@@ -43,9 +43,10 @@ fn begin(server: &Server, method: &str, path: &str, length: usize) -> TcpStream 
     stream
 }
 
-/// Asserts that the rest of a connection is an answer with this problem, and its end.
+/// Asserts that the rest of a connection is an answer with this problem, and its end. Returns the
+/// problem.
 #[track_caller]
-fn assert_problem(mut stream: TcpStream, status: u16, kind: &str, what: &str) {
+fn assert_problem(mut stream: TcpStream, status: u16, kind: &str, what: &str) -> Value {
     let mut answer = Vec::new();
     // The server may close it while there is something that it has not read.
     let _ = stream.read_to_end(&mut answer);
@@ -55,6 +56,7 @@ fn assert_problem(mut stream: TcpStream, status: u16, kind: &str, what: &str) {
     assert!(head.to_lowercase().contains("\r\ncontent-type: application/problem+json"), "{what}: {head}");
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["type"], format!("urn:anacostia:problem:{kind}"), "{what}");
+    body
 }
 
 /// Adds run 1, which the paths of [`taking_bodies`] name.
@@ -91,20 +93,36 @@ fn a_body_that_is_too_large_is_refused_on_every_route_before_it_has_arrived() {
 }
 
 #[test]
-fn a_body_that_ends_early_starts_nothing() {
+fn a_body_that_ends_early_is_refused_on_every_route() {
     let server = Server::patient(Patience::default());
     with_a_run(&server);
     for (method, path) in taking_bodies() {
-        let mut stream = begin(&server, &method, &path, 9);
-        stream.write_all(b"{}").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{method} {path}: {answer}");
+        for sent in ["", "{}"] {
+            let mut stream = begin(&server, &method, &path, 9);
+            stream.write_all(sent.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let problem = assert_problem(stream, 400, "body-incomplete", &format!("{method} {path} after {sent:?}"));
+            assert_eq!(
+                problem["detail"],
+                "the body ended early: end of file before message length reached; send it again"
+            );
+        }
     }
     assert!(!*server.store.paused.lock().unwrap());
     assert_eq!(*server.control.calls.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Also one whose length nobody has announced.
+#[test]
+fn a_body_in_chunks_without_the_last_one_is_refused() {
+    let server = Server::patient(Patience::default());
+    let mut stream = server.connect();
+    let head = "Content-Type: application/json\r\nTransfer-Encoding: chunked";
+    write!(stream, "POST /api/v1/pipeline/pause HTTP/1.1\r\nHost: {}\r\n{head}\r\n\r\n", server.address).unwrap();
+    stream.write_all(b"2\r\n{}\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_problem(stream, 400, "body-incomplete", "a pause");
+    assert!(!*server.store.paused.lock().unwrap());
 }
 
 #[test]

@@ -161,6 +161,9 @@ fn a_failed_run_says_why_and_how_to_do_it_again() {
         "skipped: <code>train</code> failed",
         "The whole error",
         "train, attempt 1: failed after 100 ms",
+        // Only an action of the manifest in force has a page.
+        "<h3><a href=\"/actions/train\">train</a>",
+        "<h3><span>publish</span>",
     ] {
         assert!(page.contains(part), "`{part}` is not in {page}");
     }
@@ -301,10 +304,19 @@ fn the_lineage_of_a_run_is_a_drawing_and_a_list() {
     ] {
         assert!(page.contains(part), "`{part}` is not in {page}");
     }
-    assert!(!page.contains("Only the first uses are here"), "{page}");
+    assert!(!page.contains("Only what is listed below is drawn"), "{page}");
     (0..200).for_each(|number| scene.uses(0, AccessKind::Read, "raw", &format!("{number}.csv")));
     let page = scene.page("/runs/1/artifacts");
-    assert!(page.contains("193 more inputs or outputs are in the list only. Only the first uses are here"), "{page}");
+    let more = "193 more inputs or outputs are in the list only. Only what is listed below is drawn";
+    assert!(page.contains(more), "{page}");
+    assert!(page.contains("<summary>Show 150 more</summary>"), "{page}");
+    // The next page of the list has a drawing of its own.
+    let next = page.split("href=\"/runs/1/artifacts?uses=").nth(1).unwrap().split('"').next().unwrap();
+    let page = scene.page(&format!("/runs/1/artifacts?uses={next}"));
+    for part in ["<title>199.csv in raw, version 1, current, 1 B</title>", "Only what is listed below is drawn"] {
+        assert!(page.contains(part), "`{part}` is not in {page}");
+    }
+    assert!(!page.contains("in/a.csv"), "{page}");
 }
 
 #[test]
@@ -322,6 +334,7 @@ fn a_log_is_shown_from_its_end_and_searched_from_its_start() {
     };
     let last = scene.page("/runs/1/logs");
     assert_eq!(numbers(&last), (701..=1_200).collect::<Vec<_>>());
+    assert!(last.contains("aria-label=\"Lines of the log\" data-follow"), "it opens at its end: {last}");
     let link = |page: &str, text: &str| {
         let (before, _) = page.split_once(text)?;
         let href = before.rsplit("href=\"").next()?.split('"').next()?;
@@ -331,6 +344,15 @@ fn a_log_is_shown_from_its_end_and_searched_from_its_start() {
     assert_eq!(numbers(&earlier), (201..=700).collect::<Vec<_>>());
     let first = scene.page(&link(&last, "From the start").unwrap());
     assert_eq!(numbers(&first)[..2], [1, 2]);
+    assert!(!first.contains("data-follow"), "{first}");
+    // The address of a line opens a page that has the line, from wherever it was taken.
+    let found = scene.page("/runs/1/logs?find=of+many&level=warn");
+    for (page, n) in [(&last, 900), (&earlier, 300), (&first, 2), (&found, 400), (&found, 800), (&found, 1_200)] {
+        let (_, rest) = page.split_once(&format!("<li id=\"L{n}\"")).unwrap();
+        let href = rest.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+        let (address, _) = href.split_once(&format!("#L{n}")).unwrap();
+        assert!(numbers(&scene.page(address)).contains(&n), "{href}");
+    }
     assert_eq!(numbers(&scene.page("/runs/1/logs?level=warn")), [400, 800, 1_200]);
     assert_eq!(numbers(&scene.page("/runs/1/logs?find=LINE+77+of")), [77]);
     let none = scene.page("/runs/1/logs?find=%3Cscript%3E");

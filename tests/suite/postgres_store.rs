@@ -241,6 +241,32 @@ fn a_server_that_stops_or_dies_and_starts_again_loses_nothing() {
     assert_eq!(epochs, 1, "the host went on by itself");
 }
 
+/// Without `synchronous_commit`, a server that has crashed may have forgotten its last commits.
+#[test]
+fn a_host_ends_when_its_server_has_forgotten_commits_and_the_next_one_goes_on() {
+    let data = Database::new();
+    let mut app = app(&data.url());
+    app.start();
+    drop_files(&app, 0..2);
+    check_all_done(&app, &data, 2);
+    data.execute(
+        "update anacostia.meta set event = event - 1;
+        delete from anacostia.events where seq > (select event from anacostia.meta)",
+    );
+    drop_files(&app, 2..4);
+    let status = wait_for("the host to end", || app.has_ended());
+    let said = app.said();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let expected = format!(
+        "error: the schema `anacostia` in {} has less on record than it had confirmed, because its server crashed, or was \
+         restored from a backup; this host has stopped",
+        data.url()
+    );
+    assert!(said.contains(&expected), "{said}");
+    app.start();
+    check_all_done(&app, &data, 4);
+}
+
 /// A host that stands still in the middle of its work, perhaps of a transaction, is replaced within
 /// seconds. When it goes on, it writes nothing.
 #[test]

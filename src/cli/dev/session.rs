@@ -47,6 +47,8 @@ pub(super) struct Session {
     is_readable: bool,
     /// Whether there is a change that was not given to the host yet.
     is_news: bool,
+    /// Whether an event led to the last look.
+    was_told: bool,
     pub(super) watcher: Watcher,
     pub(super) builder: Builder,
 }
@@ -71,6 +73,7 @@ impl Session {
             builder: Builder::default(),
             is_readable: true,
             is_news: true,
+            was_told: false,
             products,
             pipeline,
         };
@@ -96,7 +99,13 @@ impl Session {
             if !self.is_readable {
                 break;
             }
-            let due = self.due(built_before >= MAX_BUILDS_IN_A_ROW)?;
+            let enough = built_before >= MAX_BUILDS_IN_A_ROW;
+            let mut due = self.due(enough)?;
+            if !due.is_empty() && !self.was_told {
+                // Such as a save that begins at the moment of the look, which then has read a part.
+                self.watcher.caught_up().await;
+                due = self.due(enough)?;
+            }
             if due.is_empty() && edited.is_empty() && !self.is_news {
                 break;
             }
@@ -145,6 +154,7 @@ impl Session {
 
     /// Looks at all sources, so that later changes in them are noticed.
     fn look(&mut self) -> Vec<Fingerprint> {
+        self.was_told = self.watcher.was_told();
         self.watcher.ignore(self.products.clone());
         let mut folders = BTreeSet::new();
         let above = |path: &Path| path.parent().map(Path::to_owned);

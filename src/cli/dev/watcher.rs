@@ -52,6 +52,8 @@ struct State {
     /// Files that are being written, and since when.
     writing: HashMap<PathBuf, Instant>,
     last: Option<Instant>,
+    /// Whether there was an event since the last look.
+    was_told: bool,
 }
 
 impl Watcher {
@@ -102,6 +104,17 @@ impl Watcher {
         self.shared.heard.notified().await;
     }
 
+    /// Returns whether there was an event since the last call.
+    pub(super) fn was_told(&self) -> bool {
+        std::mem::take(&mut self.shared.state().was_told)
+    }
+
+    /// Waits until writers have finished whose events are on the way.
+    pub(super) async fn caught_up(&self) {
+        tokio::time::sleep(GATHER).await;
+        self.settled().await;
+    }
+
     /// Waits until writers have finished.
     pub(super) async fn settled(&self) {
         let began = Instant::now();
@@ -132,6 +145,7 @@ impl State {
         if event.need_rescan() {
             // The lost events may include those that closed files.
             self.writing.clear();
+            self.was_told = true;
             return true;
         }
         // Looking opens files: those events must not count, or looking would never end.
@@ -156,6 +170,7 @@ impl State {
         }
         if !sources.is_empty() {
             self.last = Some(now);
+            self.was_told = true;
         }
         !sources.is_empty()
     }

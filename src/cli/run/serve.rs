@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,12 @@ fn login(pipeline: &Pipeline) -> Result<Option<Login>, Failure> {
     Ok(Some(Login::new(token, page)?))
 }
 
-/// A server that answers requests in the background.
+/// Number of threads that answer requests. They do not wait for the store, which reads on threads
+/// of its own.
+const THREADS: usize = 2;
+
+/// A server that answers requests in the background, on threads of its own: a thousand clients that
+/// are sent an event do not delay the scheduler.
 #[derive(Debug)]
 pub(crate) struct Server {
     bound: SocketAddr,
@@ -71,6 +77,7 @@ pub(crate) struct Server {
     stop: CancellationToken,
     ended: CancellationToken,
     task: JoinHandle<()>,
+    _threads: Threads,
 }
 
 impl Server {
@@ -81,13 +88,17 @@ impl Server {
         let (login, tls) = (login(pipeline)?, tls(pipeline)?);
         let (routers, router) = watch::channel(http::starting_router(pipeline, bound, pages, login.clone()));
         let ended = CancellationToken::new();
-        let (serving, guard) =
-            (http::serve_routers(listener, tls, Patience::default(), router, stop.clone()), ended.clone().drop_guard());
-        let task = tokio::spawn(async move {
+        let (guard, stopped, listener) = (ended.clone().drop_guard(), stop.clone(), listener.into_std()?);
+        let (threads, handle) = Threads::start()?;
+        let task = handle.spawn(async move {
             let _guard = guard;
-            serving.await;
+            // Readiness is reported to the threads of the runtime that a listener belongs to.
+            match TcpListener::from_std(listener) {
+                Ok(listener) => http::serve_routers(listener, tls, Patience::default(), router, stopped).await,
+                Err(error) => tracing::error!("failed to listen: {error}"),
+            }
         });
-        Ok(Self { bound, login, routers, stop, ended, task })
+        Ok(Self { bound, login, routers, stop, ended, task, _threads: threads })
     }
 
     /// Answers all requests for this host from now on.
@@ -110,6 +121,28 @@ impl Server {
         self.stop.cancel();
         if !self.task.is_finished() {
             let _ = self.task.await;
+        }
+    }
+}
+
+/// The threads of a server. Dropping them ends what they do, and does not wait for it as dropping a
+/// runtime would, which panics inside another one.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> std::io::Result<(Self, Handle)> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(THREADS).enable_all().thread_name("anacostia-http").build()?;
+        let handle = runtime.handle().clone();
+        Ok((Self(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }

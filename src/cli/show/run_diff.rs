@@ -144,7 +144,7 @@ fn signed(change: f64) -> String {
 
 fn with_percent(change: &str, percent: Option<Number>) -> String {
     match percent {
-        Some(Number(percent)) => format!("{change} ({percent:+.1} %)"),
+        Some(Number(percent)) => format!("{change} ({})", double::percent(percent)),
         None => change.to_owned(),
     }
 }

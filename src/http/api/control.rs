@@ -1,9 +1,10 @@
 //! Control: starting, cancelling and retrying runs, and pausing the pipeline.
 
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -126,11 +127,20 @@ pub(super) async fn read<T: DeserializeOwned + Default>(app: &App, headers: &Hea
 }
 
 /// Reads a small body, within its bounds of time and size.
-async fn read_bytes(app: &App, body: Body) -> Result<Bytes> {
-    tokio::time::timeout(app.patience.body, to_bytes(body, MAX_BODY_BYTES))
-        .await
-        .map_err(|_| Problem::body_too_slow())?
-        .map_err(|_| Problem::body_too_large(MAX_BODY_BYTES))
+async fn read_bytes(app: &App, body: Body) -> Result<Vec<u8>> {
+    tokio::time::timeout(app.patience.body, whole(body)).await.map_err(|_| Problem::body_too_slow())?
+}
+
+async fn whole(body: Body) -> Result<Vec<u8>> {
+    let (mut pieces, mut whole) = (body.into_data_stream(), Vec::new());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| Problem::body_incomplete(&error))?;
+        if whole.len() + piece.len() > MAX_BODY_BYTES {
+            return Err(Problem::body_too_large(MAX_BODY_BYTES));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
 }
 
 /// `POST /api/v1/runs/{id}/cancel`

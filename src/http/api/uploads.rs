@@ -98,7 +98,7 @@ async fn read(headers: &HeaderMap, body: Body, upload: &mut dyn Upload, silence:
     loop {
         let piece = tokio::time::timeout(silence, pieces.next()).await.map_err(|_| Problem::body_too_slow())?;
         let Some(piece) = piece else { return Ok(()) };
-        let piece = piece.map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
+        let piece = piece.map_err(|error| Problem::body_incomplete(&error))?;
         size += piece.len() as u64;
         if size > most {
             return Err(Problem::body_too_large(most));

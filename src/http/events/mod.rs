@@ -44,8 +44,8 @@ use crate::store::{MetadataStore, StoreError};
 const PAGE: u32 = 256;
 /// Shortest time between two pages for a client, for each client that there is. It bounds the part
 /// of a processor that the clients take from the actions, however many there are and however much
-/// happens. For a thousand it is 20 ms, for a few it is nothing.
-const PACE: Duration = Duration::from_micros(20);
+/// happens. For a thousand it is 100 ms, for a few it is nothing.
+const PACE: Duration = Duration::from_micros(100);
 
 /// `GET /api/v1/events`
 pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {

@@ -9,10 +9,10 @@ mod session;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body, to_bytes};
-use axum::extract::{Query, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,17 +20,12 @@ use axum::{Extension, Router};
 
 use self::attempts::Attempts;
 use self::session::Sessions;
-use crate::base::{Clock as _, Digest, SystemClock, Timestamp};
+use crate::base::{Clock as _, Digest, SystemClock, Timestamp, read_form};
 
 /// The address of the form.
 pub(super) const LOGIN: &str = "/login";
 /// The address that ends a session.
 pub(super) const LOGOUT: &str = "/logout";
-
-/// Largest form, in bytes.
-const MAX_FORM_BYTES: usize = 16 << 10;
-/// How long a form may take to arrive.
-const FORM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The address of the client of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -187,7 +182,7 @@ async fn enter(
     body: Body,
 ) -> Response {
     let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Extension(Peer(address))| address);
-    let Some(sent) = read(FORM_TIMEOUT, body).await else {
+    let Some(sent) = read_form::<Sent>(body).await else {
         let form = LoginForm { next: "/", refusal: Some("The form could not be read."), reload: false };
         return login.show(StatusCode::BAD_REQUEST, &form);
     };
@@ -205,12 +200,6 @@ struct Sent {
     token: String,
     #[serde(default)]
     next: String,
-}
-
-async fn read(time: Duration, body: Body) -> Option<Sent> {
-    let bytes = tokio::time::timeout(time, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
-    let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
-    Some(Query::<Sent>::try_from_uri(&uri).ok()?.0)
 }
 
 fn lead_to(path: &str, cookie: &str) -> Response {
@@ -244,20 +233,7 @@ pub(super) fn is_same(one: &Digest, other: &Digest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::time::Duration;
-
-    use axum::body::{Body, Bytes};
-    use futures_util::stream::pending;
-
-    use super::{FORM_TIMEOUT, own_path, read};
-
-    #[tokio::test]
-    async fn a_form_that_does_not_arrive_is_given_up() {
-        assert!(read(FORM_TIMEOUT, Body::from("token=t&next=%2F")).await.is_some());
-        let silent = Body::from_stream(pending::<Result<Bytes, Infallible>>());
-        assert!(read(Duration::from_millis(1), silent).await.is_none());
-    }
+    use super::own_path;
 
     #[test]
     fn a_login_leads_to_this_server_only() {

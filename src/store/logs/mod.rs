@@ -5,6 +5,7 @@
 //! which positions of the log its lines lie.
 
 mod backward;
+mod copy;
 mod open;
 mod segment;
 mod segments;
@@ -16,6 +17,7 @@ use super::Result;
 use crate::base::{AttemptId, Freed};
 use crate::model::{LogLine, LogPosition, LogRange};
 
+pub use copy::copy;
 pub(super) use open::FOLDER;
 pub use open::{open, open_read_only};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use futures_util::future::BoxFuture;
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 
@@ -33,8 +34,8 @@ const SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET join_colla
     SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = 0; SET lock_timeout = 0;
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;";
 
-/// The settings for queries of people. Whoever reads the rows may take any time.
-const QUERY_SETTINGS: &str = "SET search_path TO pg_temp; SET timezone TO 'UTC';
+/// The settings for queries over all records, which may take any time.
+const QUERY_SETTINGS: &str = "SET timezone TO 'UTC';
     SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0; SET jit = off;
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;";
 
@@ -45,7 +46,8 @@ pub(super) struct Place {
     connector: Connector,
     /// The name of the schema.
     pub(super) schema: String,
-    url: String,
+    /// The database, without a password.
+    pub(super) url: String,
 }
 
 impl fmt::Debug for Place {
@@ -68,6 +70,8 @@ pub(super) enum Use {
     /// Queries of people, whose plans are the server's business. Names are those of temporary
     /// views.
     Query,
+    /// Queries that look after the records, whose plans are the server's business too.
+    Upkeep,
 }
 
 impl Place {
@@ -100,13 +104,15 @@ impl Place {
     }
 
     fn settings(&self, purpose: Use) -> String {
+        let path = format!("SET search_path TO {};", quoted(&self.schema));
         let purpose = match purpose {
-            Use::Query => return QUERY_SETTINGS.to_owned(),
+            Use::Query => return format!("SET search_path TO pg_temp; {QUERY_SETTINGS}"),
+            Use::Upkeep => return format!("{path} SET default_transaction_read_only = on; {QUERY_SETTINGS}"),
             Use::Write(Durability::Full) => "SET default_transaction_read_only = off; SET synchronous_commit = on;",
             Use::Write(Durability::Normal) => "SET default_transaction_read_only = off; SET synchronous_commit = off;",
             Use::Read => "SET default_transaction_read_only = on;",
         };
-        format!("SET search_path TO {}; {SETTINGS} {purpose}", quoted(&self.schema))
+        format!("{path} {SETTINGS} {purpose}")
     }
 
     /// Makes a pool: of one connection that writes, or of several that read. Connects to nothing
@@ -166,6 +172,12 @@ impl Connect for Sessions {
             made
         })
     }
+}
+
+/// Makes the runtime of a connection whose calls block.
+pub(super) fn runtime(doing: &str) -> Result<Runtime> {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    made.map_err(|error| StoreError::Unavailable { doing: doing.to_owned(), why: error.to_string() })
 }
 
 /// Returns the failure of work for which a pool has no connection.

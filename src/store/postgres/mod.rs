@@ -49,6 +49,7 @@ mod sql;
 mod tests;
 mod ticks;
 mod unfinished;
+mod upkeep;
 mod views;
 mod writer;
 
@@ -81,6 +82,7 @@ use crate::model::{
 };
 
 pub use open::read_holder;
+pub(super) use upkeep::PostgresUpkeep;
 pub(super) use views::PostgresViews;
 
 /// Begins a transaction that reads: one snapshot for all of its statements.

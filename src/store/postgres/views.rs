@@ -13,7 +13,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column, Error};
 
-use super::connect::{Place, Use, quoted};
+use super::connect::{Place, Use, quoted, runtime};
 use super::migrations;
 use super::sql::{Fail, Row, from_postgres};
 use crate::manifest::SecretSource;
@@ -38,9 +38,7 @@ impl PostgresViews {
     /// # Errors
     /// As [`PostgresStore::open_read_only`](super::PostgresStore::open_read_only).
     pub(in crate::store) fn open(url: &str, password: Option<&SecretSource>, schema: &str) -> Result<Option<Self>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| StoreError::Unavailable { doing: "make the views".to_owned(), why: error.to_string() })?;
+        let runtime = runtime("make the views")?;
         let client = runtime.block_on(connect(url, password, schema))?;
         Ok(client.map(|client| Self { client, runtime }))
     }

@@ -43,6 +43,7 @@ mod sql;
 mod tests;
 mod ticks;
 mod unfinished;
+mod upkeep;
 mod views;
 mod wal;
 mod writer;
@@ -77,6 +78,7 @@ use crate::model::{
 
 pub use super::steps::FAULT_POINTS;
 pub use open::read_holder;
+pub(super) use upkeep::SqliteUpkeep;
 pub(super) use views::SqliteViews;
 
 /// A store in a SQLite database. When it is dropped, it completes the waiting work, and closes the

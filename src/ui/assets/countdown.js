@@ -5,7 +5,9 @@ function left(ms) {
   if (seconds < 60) return `in ${seconds} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `in ${minutes} min ${seconds % 60} s`;
-  return `in ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `in ${hours} h ${minutes % 60} min`;
+  return `in ${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 function count() {

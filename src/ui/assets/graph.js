@@ -117,13 +117,12 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
   addEventListener('refreshed', apply);
   addEventListener('resize', apply);
   apply();
-  // What needs a look first is in sight first, or else where the data comes from, at the beginning
-  // of the drawing.
+  // What needs a look first is in sight first, or else the store, at the beginning of the drawing.
   const svg = drawing();
   const urgent = svg?.querySelector('.node.bad, .node.ask, .node.run, .node.here');
-  const source = urgent ?? svg?.querySelector('.node.resource:not(.idle)');
-  if (source) {
-    const node = source.getBoundingClientRect(), box = scroll.getBoundingClientRect();
+  const first = urgent ?? svg?.querySelector('.node.store') ?? svg?.querySelector('.node.resource:not(.idle)');
+  if (first) {
+    const node = first.getBoundingClientRect(), box = scroll.getBoundingClientRect();
     const [x, y] = [node.left - box.left, node.top - box.top];
     const [center, middle] = [x + node.width / 2 - box.width / 2, y + node.height / 2 - box.height / 2];
     scroll.scrollLeft += urgent || leadsDown(svg) ? center : 0;

@@ -3,7 +3,8 @@
 //
 // `data-source` of the body is where the page comes from, `data-events` the stream that says when
 // it changes. A part with `data-poll` changes without events too: it is fetched again after that
-// many milliseconds. A box with `data-follow` stays at its end if that is where the reader is.
+// many milliseconds. A box with `data-follow` opens at its end, unless the address names a place in
+// it, and stays there if that is where the reader is.
 // What is in an element with `data-keep` belongs to another script, or stays as it is. A field with
 // `data-once` has the id of what its form starts, so that a form sent twice starts it once. Who
 // comes back to the page may start something else, so the field is given another id then.
@@ -154,8 +155,11 @@ function askToLogIn() {
   leave();
   const link = document.createElement('a');
   const { pathname, search } = new URL(from, location.href);
-  link.href = pathname + search;
+  const hash = document.body.dataset.source ? '' : location.hash;
+  link.href = pathname + search + hash;
   link.textContent = 'log in again';
+  // A browser does not load the page for a link to a place in it.
+  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
   say('lost', 'logged out: ');
   live.append(link);
 }
@@ -174,7 +178,8 @@ document.addEventListener('keydown', (event) => {
   panel.open = false;
   panel.querySelector('summary').focus();
 });
-for (const box of document.querySelectorAll('[data-follow]')) box.scrollTop = box.scrollHeight;
+const place = document.getElementById(location.hash.slice(1));
+for (const box of document.querySelectorAll('[data-follow]')) if (!box.contains(place)) box.scrollTop = box.scrollHeight;
 explain();
 // A browser opens few connections to one host: a page that nobody looks at needs none.
 document.addEventListener('visibilitychange', () => { if (document.hidden) leave(); else follow(); });

@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::base::double::Number;
+use crate::base::double::{self, Number};
 use crate::base::{ByteSize, Digest, RunId};
 use crate::model::{
     ActionRecord, ComponentDiff, DiffList, DiffRun, FileDiff, FileVersion, MetricDiff, ParamDiff, RunDiff, TimingDiff,
@@ -232,7 +232,7 @@ fn metric(metric: &MetricDiff) -> Row {
 }
 
 fn percent(number: Number) -> String {
-    format!("{:+.1} %", number.0).replace('-', "−")
+    double::percent(number.0).replace('-', "−")
 }
 
 /// Returns the time that an action took; it took none if it has not run.

@@ -113,7 +113,7 @@ pub(super) fn changed(change: f64) -> String {
 /// Formats a number with about four digits.
 pub(super) fn short(number: f64) -> String {
     let size = number.abs();
-    if !number.is_finite() || size != 0.0 && !(1e-3..1e6).contains(&size) {
+    if !number.is_finite() || size != 0.0 && !(1e-4..1e6).contains(&size) {
         return if number.is_finite() { format!("{number:.2e}") } else { double::text(number) };
     }
     let digits = match size {
@@ -121,7 +121,8 @@ pub(super) fn short(number: f64) -> String {
         _ if size >= 100.0 => 1,
         _ if size >= 10.0 => 2,
         _ if size >= 1.0 => 3,
-        _ => 4,
+        _ if size >= 1e-3 => 4,
+        _ => 6,
     };
     let text = format!("{number:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
@@ -142,6 +143,7 @@ mod tests {
             (123.456, "123.5"),
             (98_765.4, "98765"),
             (1e9, "1.00e9"),
+            (0.000_408, "0.000408"),
             (0.000_012, "1.20e-5"),
             (f64::NAN, "NaN"),
             (f64::NEG_INFINITY, "-Infinity"),

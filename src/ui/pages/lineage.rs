@@ -9,7 +9,7 @@ use crate::graph::layout::Layout;
 use crate::graph::picture::{Link, Picture, PictureEdge, PictureKind, PictureNode};
 use crate::model::{AccessKind, Artifact, Lineage, LineageAttempt, LineageLink, Run};
 use crate::scheduler::View;
-use crate::store::{LineageEdge, LineageSide, MAX_LINEAGE_DEPTH, PageRequest, walk_lineage};
+use crate::store::{LineageEdge, LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 use crate::ui::drawings::Drawing;
 use crate::ui::page::{Params, Refusal, Result};
 use crate::ui::svg::graph::{NodeFace, draw};
@@ -20,8 +20,6 @@ use crate::ui::tone;
 const DEPTH: u32 = 2;
 /// Most artifacts of one attempt that are drawn, of those to which nothing else is connected.
 const MAX_LEAVES: usize = 6;
-/// Most reads and writes of a run that are shown.
-const USES: u32 = 200;
 
 /// What the page shows of a lineage.
 #[derive(Debug, Serialize)]
@@ -85,11 +83,11 @@ fn of_artifact(lineage: Lineage) -> LineageView {
     }
 }
 
-/// Returns what the attempts of a run have read and written. `None` if they have used nothing.
-pub(super) async fn of_run(view: &View, run: &Run) -> Result<Option<LineageView>> {
-    let uses = view.store.lineage(run.id, PageRequest { cursor: None, limit: USES }).await?;
+/// Returns what the attempts of a run have read and written: all of it, or a page. `None` if they
+/// have used nothing.
+pub(super) fn of_run(run: &Run, uses: Vec<LineageEdge>, is_all: bool) -> Option<LineageView> {
     let mut parts = Parts { here: None, artifacts: Vec::new(), attempts: Vec::new(), edges: Vec::new() };
-    for edge in uses.items {
+    for edge in uses {
         let LineageEdge { attempt_id: attempt, action, kind, artifact, bytes } = edge;
         parts.edges.push(LineageLink { attempt, artifact: artifact.id, kind, bytes });
         if !parts.attempts.iter().any(|known| known.id == attempt) {
@@ -99,8 +97,7 @@ pub(super) async fn of_run(view: &View, run: &Run) -> Result<Option<LineageView>
             parts.artifacts.push(artifact);
         }
     }
-    let is_cut = uses.next_cursor.is_some();
-    Ok((!parts.edges.is_empty()).then(|| LineageView { is_cut, ..shown(&parts) }))
+    (!parts.edges.is_empty()).then(|| LineageView { is_cut: !is_all, ..shown(&parts) })
 }
 
 fn shown(parts: &Parts) -> LineageView {

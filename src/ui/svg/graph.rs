@@ -98,13 +98,24 @@ pub(in crate::ui) fn draw(
         }
     }
     svg.push_str("</g>");
-    for (index, (node, corner)) in picture.nodes.iter().zip(&layout.boxes).enumerate() {
-        if let Some(face) = nodes.get(index) {
-            draw_node(&mut svg, layout.shape, *corner, &node.name, node.kind, face, index);
+    for (index, corner) in in_order(layout) {
+        if let (Some(node), Some(face)) = (picture.nodes.get(index), nodes.get(index)) {
+            draw_node(&mut svg, layout.shape, corner, &node.name, node.kind, face, index);
         }
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// Returns the places of the nodes along the graph: the order in which Tab and screen readers come
+/// to them.
+fn in_order(layout: &Layout) -> Vec<(usize, Point)> {
+    let mut places: Vec<(usize, Point)> = layout.boxes.iter().copied().enumerate().collect();
+    places.sort_by_key(|(_, Point { x, y })| match layout.shape.direction {
+        Direction::Right => (*x, *y),
+        Direction::Down => (*y, *x),
+    });
+    places
 }
 
 fn draw_edge(svg: &mut String, layout: &Layout, curves: &[(Point, Point)], class: &str, ends: (usize, usize)) {
@@ -300,6 +311,20 @@ mod tests {
             }
             assert_eq!(svg.matches("<a ").count(), 4);
             assert_eq!(svg.matches(r#"class="head "#).count(), 4);
+        }
+    }
+
+    #[test]
+    fn nodes_are_in_the_order_in_which_the_graph_leads_to_them() {
+        let mut picture = picture();
+        picture.nodes.swap(2, 3);
+        let ends = [(0, 1), (1, 3), (3, 2)];
+        picture.edges = ends.map(|(from, to)| PictureEdge { from, to, link: Link::After }).into();
+        for direction in [Direction::Right, Direction::Down] {
+            let layout = picture.lay_out(shape(&picture, direction)).unwrap();
+            let svg = draw(&picture, &layout, &faces(), &[], "Graph");
+            let order: Vec<&str> = svg.split("data-node=\"").skip(1).map(|rest| &rest[..1]).collect();
+            assert_eq!(order, ["0", "1", "3", "2"], "{svg}");
         }
     }
 

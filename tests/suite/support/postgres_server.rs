@@ -47,13 +47,14 @@ impl Server {
         Self { port, certificate, script: child, answers }
     }
 
-    /// Has the script execute a command: `stop`, `kill` or `start`. Returns when it is done.
+    /// Has the script execute a command: `stop`, `kill`, `start`, or a call of `pg_dump` or
+    /// `pg_restore`. Returns when it is done.
     pub(crate) fn tell(&mut self, command: &str) {
         let input = self.script.stdin.as_mut().unwrap();
         writeln!(input, "{command}").unwrap();
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
-        assert!(["stopped", "killed", "started"].contains(&line.trim()), "{command}: {line:?}");
+        assert!(["stopped", "killed", "started", "done"].contains(&line.trim()), "{command}: {line:?}");
     }
 }
 

@@ -16,8 +16,10 @@ use crate::ui::Pages;
 use crate::ui::page::{self, Params, Result};
 use crate::ui::pages::lineage::{self, LineageView};
 
-/// Artifacts on a page of each list.
-const ARTIFACTS: u32 = 50;
+/// Inputs on a page of their list.
+const INPUTS: u32 = 50;
+/// Reads and writes on a page of their list, which shows the first of them at once. All are drawn.
+const USES: u32 = 200;
 
 #[derive(Debug, Serialize)]
 struct Content {
@@ -60,11 +62,12 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
     let (run, number) = (detail.run.id, detail.run.number);
     let path = format!("/runs/{number}/artifacts");
     // Each list has a cursor of its own.
-    let request = |name: &str| PageRequest { cursor: params.text(name).map(str::to_owned), limit: ARTIFACTS };
+    let request = |name: &str, limit| PageRequest { cursor: params.text(name).map(str::to_owned), limit };
     let first = |name: &str| params.text(name).map(|_| params.link(&path, &[name], &[]));
     let next = |name: &str, cursor: Option<String>| cursor.map(|it| params.link(&path, &[name], &[(name, &it)]));
-    let inputs = view.store.run_inputs(run, request("inputs")).await?;
-    let uses = view.store.lineage(run, request("uses")).await?;
+    let inputs = view.store.run_inputs(run, request("inputs", INPUTS)).await?;
+    let uses = view.store.lineage(run, request("uses", USES)).await?;
+    let has_all_uses = params.text("uses").is_none() && uses.next_cursor.is_none();
     let content = Content {
         top: Top::gather(view, &detail, Tab::Artifacts).await?,
         inputs_count: view.store.count_inputs(run).await?,
@@ -74,7 +77,7 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
         uses_first: first("uses"),
         uses_next: next("uses", uses.next_cursor),
         uses: uses.items.iter().map(used).collect(),
-        lineage: lineage::of_run(view, &detail.run).await?,
+        lineage: lineage::of_run(&detail.run, uses.items, has_all_uses),
     };
     Ok((detail, content))
 }

@@ -4,6 +4,8 @@
 //! The address of a line has the place at which its page begins, so that it opens at once in a log
 //! of any size.
 
+use std::time::{Duration, Instant};
+
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -20,12 +22,12 @@ use crate::ui::{Pages, ansi, look};
 
 /// Lines on a page.
 const LINES: u32 = 500;
-/// Lines that are read at once by a search.
-const BATCH: u32 = 1_000;
-/// Most batches that one page of a search goes through.
-const BATCHES: usize = 100;
+/// How long one page of a search goes through a log. A reader sees how far it has come, and lets it
+/// go on.
+const SEARCH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each decides about a part of the template")]
 struct Content {
     top: Top,
     attempts: Vec<Choice>,
@@ -38,12 +40,17 @@ struct Content {
     removed: bool,
     /// Whether more lines follow by themselves.
     follows: bool,
+    /// Whether the page opens at its last line, because it is the end of a log that goes on before
+    /// or after it.
+    opens_at_end: bool,
     /// Whether only lines that were searched for are shown.
     filtered: bool,
     start: Option<String>,
     earlier: Option<String>,
     later: Option<String>,
     end: Option<String>,
+    /// The line to which a search has come that can go on.
+    come_to: Option<u64>,
     json: String,
 }
 
@@ -74,12 +81,15 @@ struct Reading {
 /// A page of a log.
 #[derive(Default)]
 struct Part {
-    lines: Vec<LogLine>,
+    /// The lines, with the cursor of a page that has them; `None` is the start of the log.
+    lines: Vec<(Option<String>, Vec<LogLine>)>,
     /// The cursor of its first line.
     first: Option<String>,
     earlier: bool,
     /// The cursor after its last line, if more may follow.
     next: Option<String>,
+    /// The last line that a search has looked at, if more may follow.
+    come_to: Option<u64>,
     removed: bool,
 }
 
@@ -120,31 +130,35 @@ async fn gather(view: &View, name: &str, uri: &Uri) -> Result<(RunDetail, Conten
     let go = |name: &str, value: &str| {
         params.link(&path, &["at", "before", "from", "line", "attempt"], &[own.as_slice(), &[(name, value)]].concat())
     };
-    let here = part.first.as_deref().map_or_else(
-        || path.clone(),
-        |first| {
-            let place = [own.as_slice(), &[("at", first)]].concat();
-            Params::default().link(&path, &[], &place)
-        },
-    );
+    let here = |at: Option<&str>| {
+        let place = at.map_or(("from", "start"), |at| ("at", at));
+        Params::default().link(&path, &[], &[own.as_slice(), &[place]].concat())
+    };
     let marked = params.text("line").and_then(|line| line.parse::<u64>().ok());
     let content = Content {
         top: Top::gather(view, &detail, Tab::Logs).await?,
         attempts: detail.attempts.iter().map(|it| choice(it, id.as_deref())).collect(),
         levels: levels(level),
-        lines: part.lines.iter().map(|line| Line::of(line, &here, marked == Some(line.n))).collect(),
+        lines: part.lines.iter().flat_map(|(at, lines)| shown(lines, &here(at.as_deref()), marked)).collect(),
         removed: part.removed,
         follows: !ended && reads_end,
+        opens_at_end: reads_end && (!ended || part.earlier),
         filtered,
         start: (part.earlier && !filtered).then(|| go("from", "start")),
         earlier: part.first.as_deref().filter(|_| part.earlier && !filtered).map(|first| go("before", first)),
         later: part.next.as_deref().map(|next| go("at", next)),
         end: (!reads_end && !filtered).then(|| Params::default().link(&path, &[], &own)),
+        come_to: part.come_to,
         json: Params::default().link(&format!("/api/v1{path}"), &[], &own),
         shown: id,
         find,
     };
     Ok((detail, content))
+}
+
+/// Converts lines that are on the page `page`, of which one may be marked.
+fn shown(lines: &[LogLine], page: &str, marked: Option<u64>) -> Vec<Line> {
+    lines.iter().map(|line| Line::of(line, page, marked == Some(line.n))).collect()
 }
 
 /// Returns the attempt whose log is asked for: by default the one with which the run failed, or the
@@ -199,34 +213,40 @@ impl Reading {
             let first = self.at.clone();
             let earlier = first.is_some();
             let next = page.next_cursor.filter(|_| page.items.len() >= LINES as usize || range.to.is_some());
-            return Ok(Part { lines: page.items, first, earlier, next, removed: page.removed });
+            let lines = vec![(first.clone(), page.items)];
+            return Ok(Part { lines, first, earlier, next, come_to: None, removed: page.removed });
         }
         let tail = logs.tail(self.attempt.id, range, self.before.as_deref(), LINES)?;
-        let next = self.before.clone();
-        Ok(Part { lines: tail.items, first: Some(tail.first), earlier: tail.earlier, next, removed: tail.removed })
+        let (next, first) = (self.before.clone(), Some(tail.first));
+        let lines = vec![(first.clone(), tail.items)];
+        Ok(Part { lines, first, earlier: tail.earlier, next, come_to: None, removed: tail.removed })
     }
 
-    /// Goes through the log for lines that fit, up to a bound: the next page goes on from there.
+    /// Goes through the log for lines that fit, for as long as a page may take: the next one goes
+    /// on from there. A page is read at once, so that each line is on the page that begins there.
     fn search(&self, logs: &dyn LogStore, range: LogRange) -> crate::store::Result<Part> {
         let mut part = Part { first: self.at.clone(), ..Part::default() };
-        let mut at = self.at.clone();
-        for _ in 0..BATCHES {
-            let page = logs.read(self.attempt.id, range, at.as_deref(), BATCH)?;
-            let (found, empty) = (page.items.len(), page.items.is_empty());
-            part.lines.extend(page.items.into_iter().filter(|line| self.fits(line)));
+        let (mut at, mut count, began) = (self.at.clone(), 0, Instant::now());
+        loop {
+            let page = logs.read(self.attempt.id, range, at.as_deref(), LINES)?;
+            part.come_to = page.items.last().map(|line| line.n).or(part.come_to);
             part.removed |= page.removed;
-            at = page.next_cursor;
-            part.next.clone_from(&at);
-            let reached = at.is_none() || (range.to.is_none() && (empty || found < BATCH as usize));
-            if reached {
-                part.next = None;
-                break;
+            let fit: Vec<LogLine> = page.items.into_iter().filter(|line| self.fits(line)).collect();
+            count += fit.len();
+            // A log that still grows has no end, but its last page leads to itself.
+            let ended = page.next_cursor.is_none() || page.next_cursor == at;
+            if !fit.is_empty() {
+                part.lines.push((at, fit));
             }
-            if part.lines.len() >= LINES as usize {
-                break;
+            if ended {
+                return Ok(Part { come_to: None, ..part });
+            }
+            at = page.next_cursor;
+            if count >= LINES as usize || began.elapsed() >= SEARCH {
+                part.next = at;
+                return Ok(part);
             }
         }
-        Ok(part)
     }
 
     fn fits(&self, line: &LogLine) -> bool {

@@ -37,6 +37,8 @@ struct Content {
     timeline: Timeline,
     failure: Option<Excerpt>,
     actions: Vec<ActionRow>,
+    /// The actions that have a page: those of the manifest in force.
+    known: Vec<String>,
     inputs: Vec<Item>,
     inputs_count: u64,
     outputs: Vec<Item>,
@@ -116,6 +118,7 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
         timeline: timeline::draw(&detail, &written.iter().map(output).collect::<Vec<_>>(), &held, now),
         failure: excerpt(view, &detail).await,
         actions: attempts::rows(&detail, graph.as_ref(), &live, now),
+        known: view.pipeline().actions.iter().map(|action| action.name.clone()).collect(),
         inputs_count: store.count_inputs(run).await?,
         inputs: inputs.items.iter().map(item).collect(),
         more_outputs: more_edges || written.len() > SHOWN as usize,

@@ -1,6 +1,7 @@
 //! The guest of the benchmarks: does as little work as its param `mode` allows, so that the
 //! benchmark measures the host.
 
+use anacostia_guest::metadata::{self, Metric};
 use anacostia_guest::{CHUNK_BYTES, Error, Outcome, Result, chunks, log, resources, run_context};
 use serde::Deserialize;
 use wasip2::clocks::{monotonic_clock, wall_clock};
@@ -17,6 +18,9 @@ impl anacostia_guest::generated::Guest for Action {
 
 anacostia_guest::generated::export!(Action with_types_in anacostia_guest::generated);
 
+/// Steps of the metric that is recorded.
+const STEPS: u32 = 20;
+
 #[derive(Deserialize)]
 struct Params {
     mode: Mode,
@@ -29,8 +33,11 @@ enum Mode {
     Nothing,
     /// Logs when it started: nanoseconds since 1970.
     Stamp,
-    /// Reads its inputs in `raw`, and returns their number of lines.
+    /// Reads its inputs in `raw`, and returns their number of lines. Fails if a file says that it
+    /// is broken.
     Count,
+    /// Same as `count`, and records a metric of [`STEPS`] steps.
+    Measure,
     /// Reads its inputs in `raw` in chunks of 1 MiB, and logs `BYTES NANOSECONDS`.
     Read,
 }
@@ -45,17 +52,35 @@ fn run(began_ns: u64) -> Result<Outcome> {
             log::info(&began_ns.to_string(), &[]);
             Ok(Outcome::Done(None))
         }
-        Mode::Count => {
-            let mut lines = 0;
-            for artifact in resources::inputs("raw")? {
-                for chunk in chunks(&resources::open(&artifact.id)?, CHUNK_BYTES) {
-                    lines += chunk?.iter().filter(|byte| **byte == b'\n').count();
-                }
-            }
-            Ok(Outcome::Done(Some(format!("{lines} lines"))))
-        }
+        Mode::Count => Ok(Outcome::Done(Some(format!("{} lines", count()?)))),
+        Mode::Measure => measure(),
         Mode::Read => read(),
     }
+}
+
+/// Returns the number of lines of its inputs in `raw`.
+fn count() -> Result<usize> {
+    let mut lines = 0;
+    for artifact in resources::inputs("raw")? {
+        for chunk in chunks(&resources::open(&artifact.id)?, CHUNK_BYTES) {
+            let chunk = chunk?;
+            if chunk.starts_with(b"file,broken") {
+                return Err(Error::permanent(format!("{} is broken", artifact.path)));
+            }
+            lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+        }
+    }
+    Ok(lines)
+}
+
+/// Records a curve that falls, as training does.
+fn measure() -> Result<Outcome> {
+    let lines = count()?;
+    let curve: Vec<Metric> = (1..=STEPS)
+        .map(|step| Metric { name: "loss".to_owned(), value: 1.0 / f64::from(step), step: Some(step.into()) })
+        .collect();
+    metadata::log_metrics(&curve)?;
+    Ok(Outcome::Done(Some(format!("{lines} lines"))))
 }
 
 fn read() -> Result<Outcome> {

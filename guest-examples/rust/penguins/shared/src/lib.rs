@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 /// Returns the params of this action in this run.
 pub fn params<T: DeserializeOwned>() -> Result<T> {
     serde_json::from_str(&run_context::params())
-        .map_err(because("the params in the manifest are not what this action needs"))
+        .map_err(because("the params are not what this action needs"))
 }
 
 /// Returns the content of a small artifact.
