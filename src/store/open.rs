@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::lock::HostLock;
 use super::logs;
 use super::postgres::{self, PostgresStore, PostgresUpkeep, PostgresViews};
-use super::redis::{self, NO_SQL, NO_UPKEEP, RedisStore};
+use super::redis::{self, NO_SQL, RedisStore, RedisUpkeep};
 use super::sqlite::{self, SqliteStore, SqliteUpkeep, SqliteViews};
 use super::upkeep::Upkeep;
 use super::views::Views;
@@ -141,7 +141,10 @@ pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
             let upkeep = PostgresUpkeep::open(url, password.as_ref(), schema)?;
             Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
         }
-        StoreSpec::Redis { .. } => Err(StoreError::Invalid(NO_UPKEEP.to_owned())),
+        StoreSpec::Redis { url, password, prefix } => {
+            let upkeep = RedisUpkeep::open(url, password.as_ref(), prefix)?;
+            Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
+        }
     }
 }
 

@@ -63,6 +63,16 @@ impl Place {
         Ok(Self { client, prefix: format!("{{{prefix}}}"), url: url.to_owned() })
     }
 
+    /// The pattern of all keys.
+    pub(super) fn all_keys(&self) -> String {
+        format!("{}:*", self.prefix)
+    }
+
+    /// What comes after the prefix in a key.
+    pub(super) fn without_prefix<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(':')).unwrap_or(key)
+    }
+
     /// Connects.
     pub(super) async fn connect(&self) -> std::result::Result<MultiplexedConnection, RedisError> {
         let config =

@@ -30,6 +30,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod upkeep;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -58,16 +59,11 @@ use crate::model::{
 };
 
 pub use open::read_holder;
+pub(super) use upkeep::RedisUpkeep;
 
 /// Why there is no SQL over this kind of store, and what to do instead.
 pub const NO_SQL: &str = "a metadata store in Redis answers no SQL: read its records with `anacostia runs list --json` and the \
                           other commands, or keep them in SQLite or PostgreSQL";
-
-/// Why this kind of store is not measured, checked or copied here, and what to do instead.
-pub const NO_UPKEEP: &str = "the records are in Redis, which only its own programs look after: run `redis-cli INFO memory` for \
-                             their size, and copy the server's append-only file, or the file that `redis-cli BGSAVE` writes, \
-                             and then `logs` and `components` in the state folder; all of that may be done while a host is \
-                             running";
 
 /// A store in a database of a Redis server. When it is dropped, it gives the lease back.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ pub(super) static WRITE: LazyLock<Script> = script!(
 
 /// The methods that read.
 pub(super) static READ: LazyLock<Script> =
-    script!("work", "artifacts", "runs", "attempts", "lists", "run_lists", "other_lists", "read");
+    script!("work", "artifacts", "runs", "attempts", "lists", "run_lists", "other_lists", "check", "read");
 
 /// The lease.
 pub(super) static LEASE: LazyLock<Script> = script!("work", "lease");

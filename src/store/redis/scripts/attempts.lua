@@ -66,7 +66,7 @@ end
 
 local function put_tag(seq, tag, unique)
   local resource = artifacts.get(seq).resource
-  local here, everywhere = key('tagged', resource, tag), key('tag', tag)
+  local here, everywhere = key('tagged', resource, tag), key('artifact_tag', tag)
   tagged_now[here] = tagged_now[here] or {}
   if unique then
     for _, other in ipairs(redis.call('ZRANGE', here, 0, -1)) do

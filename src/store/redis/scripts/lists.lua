@@ -147,7 +147,7 @@ end
 local function artifact_list(args, run)
   if run then return key('run', run, 'inputs') end
   if args.tag then
-    return args.resource and key('tagged', args.resource, args.tag) or key('tag', args.tag)
+    return args.resource and key('tagged', args.resource, args.tag) or key('artifact_tag', args.tag)
   end
   if args.path then return key('path', args.path) end
   if args.resource then
