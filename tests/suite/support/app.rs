@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::any_store::with_store;
 use super::guests::{example, guest};
 use super::wait::{DEADLINE, wait_for, wait_until};
 
@@ -60,7 +61,7 @@ impl TestApp {
     /// `[server]`, because the port is picked.
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
+        fs::write(folder.path().join("anacostia.toml"), with_store(manifest)).unwrap();
         let path = folder.path().to_owned();
         Self { folder: path, _temporary: Some(folder), env: Vec::new(), listen: ANY_PORT.to_owned(), host: None }
     }

@@ -1,5 +1,6 @@
 //! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
+pub(crate) mod any_store;
 pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod child;
