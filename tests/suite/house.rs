@@ -351,7 +351,8 @@ fn only_factories_name_a_kind_of_store_or_resource() {
 
 /// The names of kinds that are not words for something else too. Code that is not of the kind asks
 /// the spec instead, so that a new kind has to answer.
-const KIND_TEXTS: &[&str] = &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"postgres\"", "\"redis\"", "\"slack\"", "\"webhook\""];
+const KIND_TEXTS: &[&str] =
+    &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"postgres\"", "\"redis\"", "\"slack\"", "\"webhook\""];
 
 #[test]
 fn only_the_manifest_and_the_kind_itself_have_its_name_as_a_text() {

@@ -352,7 +352,8 @@ fn a_host_that_was_cut_off_ends_when_another_one_has_taken_over() {
 
 #[test]
 fn a_server_that_is_away_or_may_lose_records_is_named_and_no_password_is_shown() {
-    let mut app = TestApp::new(&manifest("redis://anna@127.0.0.1:9/1", "password = \"env:LAB_PASSWORD\"")).with_guest("worker");
+    let mut app =
+        TestApp::new(&manifest("redis://anna@127.0.0.1:9/1", "password = \"env:LAB_PASSWORD\"")).with_guest("worker");
     app.set_env("LAB_PASSWORD", "s3cr3t-w0rd");
     for args in [&["run", "PATH", "--once", "--listen", "127.0.0.1:0"][..], &["runs", "list", "PATH"]] {
         let output = app.cli(args);

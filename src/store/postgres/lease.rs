@@ -42,7 +42,10 @@ pub(super) async fn take(pool: &Pool, place: &Place, holder: &Holder, now: Times
         match attempt.map_err(|fail| place.name(fail.into_store("raise the epoch")))? {
             Attempt::Taken(epoch, counters) => return Ok((epoch, counters)),
             Attempt::Held { holder, until } if seen.as_ref().is_some_and(|(before, _)| *before != until) => {
-                return Err(StoreError::InUse { store: place.to_string(), holder: Holder::describe(holder.as_deref()) });
+                return Err(StoreError::InUse {
+                    store: place.to_string(),
+                    holder: Holder::describe(holder.as_deref()),
+                });
             }
             Attempt::Held { until, .. } if seen.is_none() => seen = Some((until, Instant::now())),
             Attempt::Held { .. } => {}

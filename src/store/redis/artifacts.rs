@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::arguments::{bound, time};
+use super::reader::Reader;
 use super::reply::{Fail, Reply, Row, Work};
-use super::{Reader, paged};
 use crate::base::{ArtifactId, Digest, Timestamp};
 use crate::model::{Artifact, ArtifactState, KnownPath, Observation, Page, Pending};
 use crate::store::{ArtifactQuery, Batch, PageRequest, Recorded, page};
@@ -64,7 +64,9 @@ fn observation(seen: &Observation) -> Value {
             json!({ "kind": "present", "id": id, "path": path, "digest": digest, "size": size, "stamp": stamp })
         }
         Observation::Gone { path } => json!({ "kind": "gone", "path": path }),
-        Observation::Renamed { from, to, stamp } => json!({ "kind": "renamed", "from": from, "to": to, "stamp": stamp }),
+        Observation::Renamed { from, to, stamp } => {
+            json!({ "kind": "renamed", "from": from, "to": to, "stamp": stamp })
+        }
         Observation::Ignored { path, reason, stamp } => {
             json!({ "kind": "ignored", "id": id, "path": path, "reason": reason, "stamp": stamp })
         }
@@ -91,12 +93,7 @@ pub(super) async fn waiting(db: &Reader<'_>, resource: &str, request: &PageReque
 }
 
 /// What lies in a resource, by path. The cursor is the last path of the page before.
-async fn at_paths(
-    db: &Reader<'_>,
-    resource: &str,
-    with_ignored: bool,
-    request: &PageRequest,
-) -> Work<Page<Artifact>> {
+async fn at_paths(db: &Reader<'_>, resource: &str, with_ignored: bool, request: &PageRequest) -> Work<Page<Artifact>> {
     let limit = page::limit(request);
     let (mut found, mut after) = (Vec::new(), request.cursor.clone().unwrap_or_default());
     loop {
@@ -134,7 +131,7 @@ pub(super) async fn list(db: &Reader<'_>, query: &ArtifactQuery, request: &PageR
     let arguments = json!({
         "resource": resource, "path": path, "state": state.map(ArtifactState::as_str), "run": run, "tag": tag,
     });
-    paged(db, "artifacts", arguments, request, numbered).await
+    db.page("artifacts", arguments, request, numbered).await
 }
 
 /// The inputs of a run, in the order of recording.

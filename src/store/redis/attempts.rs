@@ -7,16 +7,14 @@ use serde_json::{Value, json};
 
 use super::arguments::{bound, time};
 use super::artifacts::artifact;
+use super::reader::Reader;
 use super::reply::{Fail, Reply, Row, Work};
-use super::runs::step;
-use super::Reader;
+use super::step::{self, fenced};
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{
-    AccessKind, Attempt, AttemptState, Denial, Fence, HttpRequest, Page, StagedFile,
-};
+use crate::model::{AccessKind, Attempt, AttemptState, Denial, Fence, HttpRequest, Page, StagedFile};
 use crate::store::{
-    ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactUse, AttemptEnd, Intent, LineageEdge, PageRequest,
-    PublishedOutput, Refusal, ResourceAccess, RunStep, StoreError, Visible, page,
+    ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactUse, AttemptEnd, Intent, LineageEdge,
+    PageRequest, PublishedOutput, Refusal, ResourceAccess, RunStep, StoreError, Visible, page,
 };
 
 /// Reads the record of an attempt.
@@ -42,24 +40,11 @@ pub(super) fn attempt(row: &Row, run_id: RunId) -> Work<Attempt> {
     })
 }
 
-/// Reads a token.
-pub(super) fn fence(reply: Reply) -> Work<Fence> {
-    let [id, epoch, token] = reply.parts()?;
-    Ok(Fence { attempt_id: id.value()?, epoch: epoch.value()?, token: token.value()? })
-}
-
-/// The arguments that name a token.
-pub(super) fn fenced(fence: Fence) -> Value {
-    json!({ "attempt": fence.attempt_id, "epoch": fence.epoch, "token": fence.token })
-}
-
 /// The arguments of the end of an attempt.
 fn ended(end: &AttemptEnd) -> Work<Value> {
     let AttemptEnd { state, error, message, usage, accesses, denials, requests, tags, log_to } = end;
     let (to_segment, to_offset) = log_to.parts();
-    let access = |it: &crate::model::Access| {
-        json!({ "id": it.artifact_id, "kind": it.kind, "bytes": it.bytes, "calls": it.calls, "digest": it.digest })
-    };
+    let access = |it: &crate::model::Access| json!({ "id": it.artifact_id, "kind": it.kind, "bytes": it.bytes, "calls": it.calls, "digest": it.digest });
     let tag = |it: &crate::model::ArtifactTag| json!({ "id": it.artifact_id, "tag": it.tag, "unique": it.unique });
     Ok(json!({
         "state": state, "error": error.as_ref().map(serde_json::to_string).transpose()?, "message": message,
@@ -75,7 +60,7 @@ pub(super) fn finish(fence: Fence, end: &AttemptEnd, then: &RunStep, now: Timest
     if matches!(end.state, AttemptState::Running | AttemptState::Publishing) {
         return Err(Fail::Rule(StoreError::Invalid(format!("an attempt cannot end as {}", end.state))));
     }
-    Ok(json!({ "fence": fenced(fence), "ended": ended(end)?, "step": step(then)?, "now": time(now) }))
+    Ok(json!({ "fence": fenced(fence), "ended": ended(end)?, "step": step::arguments(then)?, "now": time(now) }))
 }
 
 /// The arguments of the commit point of an attempt.
@@ -106,15 +91,17 @@ pub(super) fn published(
     then: &RunStep,
     now: Timestamp,
 ) -> Work<Value> {
-    let stamps = visible.stamps.iter().enumerate().filter_map(|(position, stamp)| {
-        stamp.as_ref().map(|stamp| json!({ "position": position, "stamp": stamp }))
-    });
+    let stamps =
+        visible.stamps.iter().enumerate().filter_map(|(position, stamp)| {
+            stamp.as_ref().map(|stamp| json!({ "position": position, "stamp": stamp }))
+        });
     let refusal = refusal.map(|Refusal { state, error, files }| {
-        let files: Vec<Value> = files.iter().map(|(position, why)| json!({ "position": position, "why": why })).collect();
+        let files: Vec<Value> =
+            files.iter().map(|(position, why)| json!({ "position": position, "why": why })).collect();
         Ok::<_, Fail>(json!({ "state": state, "error": serde_json::to_string(error)?, "files": files }))
     });
     Ok(json!({
-        "fence": fenced(fence), "stamps": stamps.collect::<Vec<_>>(), "refusal": refusal.transpose()?, "step": step(then)?,
+        "fence": fenced(fence), "stamps": stamps.collect::<Vec<_>>(), "refusal": refusal.transpose()?, "step": step::arguments(then)?,
         "now": time(now),
     }))
 }

@@ -149,7 +149,8 @@ impl Link {
 
     /// Sends a command.
     pub(super) async fn command(&self, command: &redis::Cmd) -> std::result::Result<redis::Value, RedisError> {
-        let (_, mut connection) = self.connection().await.map_err(|fail| RedisError::from(std::io::Error::other(fail)))?;
+        let (_, mut connection) =
+            self.connection().await.map_err(|fail| RedisError::from(std::io::Error::other(fail)))?;
         command.query_async(&mut connection).await
     }
 

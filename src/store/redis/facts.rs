@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arguments::{is_short, time};
-use super::attempts::fenced;
+use super::reader::Reader;
 use super::reply::{Fail, Reply, Work};
-use super::{Reader, paged};
+use super::step::fenced;
 use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, Entry, Facts, Fence, Metric, MetricRecord, Page, ParamRecord, RunTag};
 use crate::store::{FactQuery, PageRequest};
@@ -18,9 +18,8 @@ pub(super) fn arguments(fence: Fence, id: WriteId, facts: &Facts, now: Timestamp
         // Not as a number: a script would round it.
         json!({ "name": name, "value": format!("{value:?}"), "step": step, "at": now })
     };
-    let entry = |Entry { name, value }: &Entry| {
-        json!({ "name": name, "value": value, "is_short": is_short(value), "at": now })
-    };
+    let entry =
+        |Entry { name, value }: &Entry| json!({ "name": name, "value": value, "is_short": is_short(value), "at": now });
     json!({
         "fence": fenced(fence), "id": id, "now": now, "metrics": facts.metrics.iter().map(metric).collect::<Vec<_>>(),
         "params": facts.params.iter().map(entry).collect::<Vec<_>>(),
@@ -59,7 +58,7 @@ async fn list<T>(
         "kind": kind, "run": run, "before_run": before_run.map(super::arguments::bounded), "name": name,
         "succeeded": succeeded_only,
     });
-    paged(db, "facts", arguments, request, |reply| {
+    db.page("facts", arguments, request, |reply| {
         let [seq, text, run, attempt, action, state] = reply.parts()?;
         let seq: i64 = seq.value()?;
         let stored = serde_json::from_str(&text.text()?)?;

@@ -67,7 +67,9 @@ fn other_schema(found: &str) -> StoreError {
             "the records have version {version}, and this anacostia knows up to {SCHEMA}; use the newer anacostia that wrote \
              them"
         ),
-        Err(_) => "they belong to another program; set `metadata_store.prefix` to a name that is not in use yet".to_owned(),
+        Err(_) => {
+            "they belong to another program; set `metadata_store.prefix` to a name that is not in use yet".to_owned()
+        }
     })
 }
 

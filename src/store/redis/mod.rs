@@ -22,11 +22,13 @@ mod facts;
 mod lease;
 mod open;
 mod others;
+mod reader;
 mod reply;
 mod run_list;
 mod runs;
 mod scripts;
 mod snapshot;
+mod step;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -39,17 +41,18 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use self::arguments::{bound, bounded, time};
+use self::arguments::{bounded, time};
 use self::connect::{Link, Place};
+use self::reader::Reader;
 use self::reply::{Fail, Reply, Work};
-use self::scripts::{READ, WRITE};
+use self::scripts::WRITE;
 use super::keeper::Kept;
 use super::steps::{self, Step};
 use super::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
     GuestRecords, Holder, HostLease, Intent, LineageEdge, Loss, MetadataStore, NewRevision, NewRun, NotificationQuery,
     PageRequest, PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible, decision, page,
+    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible, decision,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, fault};
 use crate::model::{
@@ -89,36 +92,6 @@ struct Writing {
     holder: Mutex<Holder>,
 }
 
-/// Asks for records.
-struct Reader<'s>(&'s RedisStore);
-
-impl Reader<'_> {
-    /// Executes a method that reads.
-    async fn ask(&self, method: &str, arguments: Value) -> Work<Reply> {
-        self.0.link.call(&READ, method, arguments, &[]).await
-    }
-}
-
-/// Reads a page, newest first, of a list of which one call of a script looks at a part.
-async fn paged<T>(
-    db: &Reader<'_>,
-    method: &str,
-    mut arguments: Value,
-    request: &PageRequest,
-    item: impl Fn(Reply) -> Work<(i64, T)>,
-) -> Work<Page<T>> {
-    let (mut before, limit) = (bound(page::before(request)?).to_string(), page::limit(request));
-    let mut found = Vec::new();
-    while !before.is_empty() && found.len() <= limit {
-        arguments["before"] = json!(before);
-        arguments["limit"] = json!(limit + 1 - found.len());
-        let [next, items] = db.ask(method, arguments.clone()).await?.parts()?;
-        found.extend(items.each(&item)?);
-        before = next.text()?;
-    }
-    Ok(page::cut(found, limit))
-}
-
 impl RedisStore {
     /// Executes a method that writes, and returns its answer.
     async fn write(&self, step: Step, method: &str, arguments: Value) -> Result<Reply> {
@@ -140,7 +113,10 @@ impl RedisStore {
             is_newer
         });
         if fault::loses_answer(step.name) {
-            return Err(StoreError::Unavailable { doing: step.doing.to_owned(), why: "the answer was lost".to_owned() });
+            return Err(StoreError::Unavailable {
+                doing: step.doing.to_owned(),
+                why: "the answer was lost".to_owned(),
+            });
         }
         Ok(answer)
     }
@@ -174,7 +150,7 @@ impl RedisStore {
     }
 
     fn reader(&self) -> Reader<'_> {
-        Reader(self)
+        Reader(&self.link)
     }
 }
 
@@ -339,9 +315,9 @@ impl MetadataStore for RedisStore {
 
     async fn advance(&self, run: RunId, id: WriteId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
         let which = if step.starts.is_empty() { steps::ADVANCE } else { steps::START };
-        let step = of(which, runs::step(&step))?;
+        let step = of(which, step::arguments(&step))?;
         let arguments = json!({ "run": run, "id": id, "step": step, "now": time(now) });
-        of(which, runs::started(self.write(which, "advance", arguments).await?))
+        of(which, step::started(self.write(which, "advance", arguments).await?))
     }
 
     async fn finish_attempt(
@@ -352,7 +328,7 @@ impl MetadataStore for RedisStore {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
         let arguments = of(steps::FINISH, attempts::finish(fence, &end, &step, now))?;
-        of(steps::FINISH, runs::started(self.write(steps::FINISH, "finish_attempt", arguments).await?))
+        of(steps::FINISH, step::started(self.write(steps::FINISH, "finish_attempt", arguments).await?))
     }
 
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()> {
@@ -368,7 +344,7 @@ impl MetadataStore for RedisStore {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
         let arguments = of(steps::PUBLISHED, attempts::published(fence, &visible, None, &step, now))?;
-        of(steps::PUBLISHED, runs::started(self.write(steps::PUBLISHED, "published", arguments).await?))
+        of(steps::PUBLISHED, step::started(self.write(steps::PUBLISHED, "published", arguments).await?))
     }
 
     async fn refused(
@@ -380,7 +356,7 @@ impl MetadataStore for RedisStore {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
         let arguments = of(steps::REFUSED, attempts::published(fence, &visible, Some(&refusal), &step, now))?;
-        of(steps::REFUSED, runs::started(self.write(steps::REFUSED, "published", arguments).await?))
+        of(steps::REFUSED, step::started(self.write(steps::REFUSED, "published", arguments).await?))
     }
 
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {

@@ -32,12 +32,7 @@ impl RedisStore {
     /// [`StoreError::InUse`] if another host has it; [`StoreError::Corrupt`] if the records have
     /// another version; [`StoreError::Invalid`] if the server may lose what it has confirmed;
     /// [`StoreError::Unavailable`] if it cannot be reached.
-    pub async fn open(
-        url: &str,
-        password: Option<&SecretSource>,
-        prefix: &str,
-        now: Timestamp,
-    ) -> Result<Arc<Self>> {
+    pub async fn open(url: &str, password: Option<&SecretSource>, prefix: &str, now: Timestamp) -> Result<Arc<Self>> {
         let place = Place::of(url, password, prefix)?;
         let link = Link::open(place.clone()).await?;
         check_version(&link, &place).await?;

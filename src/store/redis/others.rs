@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Reader;
 use super::arguments::{bound, time};
+use super::reader::Reader;
 use super::reply::{Fail, Reply, Row, Work};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{Digest, RunId, Timestamp};

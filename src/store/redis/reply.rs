@@ -109,7 +109,9 @@ impl Reply {
     /// Returns the items of a list that has a known number of them.
     pub(super) fn parts<const N: usize>(self) -> Work<[Self; N]> {
         let items = self.list()?;
-        items.try_into().map_err(|items: Vec<Self>| Fail::Record(format!("the answer has {} parts, not {N}", items.len())))
+        items
+            .try_into()
+            .map_err(|items: Vec<Self>| Fail::Record(format!("the answer has {} parts, not {N}", items.len())))
     }
 
     /// Returns the first item of a list; `None` if it is empty.

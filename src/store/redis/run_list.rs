@@ -7,8 +7,8 @@
 
 use serde_json::{Value, json};
 
-use super::Reader;
 use super::arguments::{MAX_NUMBER, bound, is_short, time};
+use super::reader::Reader;
 use super::reply::{Reply, Work};
 use super::runs::run;
 use crate::model::{Page, Run, RunState};
@@ -119,9 +119,9 @@ impl Range {
 /// The arguments of a walk that stay the same in all of its calls.
 fn arguments(query: &RunQuery, range: Range, (first, last): (i64, i64)) -> Value {
     let RunQuery { states, trigger, since, until, param, tag, before_run: _, sort } = query;
-    let param = param.as_ref().map(|ParamFilter { name, value }| {
-        json!({ "name": name, "value": value, "is_short": is_short(value) })
-    });
+    let param = param
+        .as_ref()
+        .map(|ParamFilter { name, value }| json!({ "name": name, "value": value, "is_short": is_short(value) }));
     let tag = tag.as_ref().map(|TagFilter { name, value }| json!({ "name": name, "value": value }));
     let in_state = if let Range::State(state) = range { Some(state) } else { None };
     json!({

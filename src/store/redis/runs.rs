@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 
 use super::arguments::{is_short, time};
 use super::artifacts::{inputs, pending};
-use super::attempts::{attempt, fence};
+use super::attempts::attempt;
+use super::reader::Reader;
 use super::reply::{Fail, Reply, Row, Work};
-use super::{Reader, ticks};
+use super::{step, ticks};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, RunId, Timestamp};
 use crate::model::{
-    ActionState, Approval, AttemptState, Decision, EndedRun, LogRange, Page, Pending, Run, RunAction, RunDetail, RunState,
-    StagedFile, Usage, Verdict,
+    ActionState, Approval, AttemptState, Decision, EndedRun, LogRange, Page, Pending, Run, RunAction, RunDetail,
+    RunState, StagedFile, Verdict,
 };
 use crate::store::{
-    ActionChange, AwaitingApproval, Claim, CreatedRun, NewAttempt, NewRun, PageRequest, RunChange, RunStep,
-    StartedAttempt, UnfinishedAttempt, UnfinishedRun, decision, page,
+    AwaitingApproval, Claim, CreatedRun, NewRun, PageRequest, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
+    decision, page,
 };
 
 /// Reads the record of a run.
@@ -188,50 +189,18 @@ pub(super) async fn unfinished_logs(db: &Reader<'_>) -> Work<Vec<LogRange>> {
     Ok(found)
 }
 
-/// The arguments of a step.
-pub(super) fn step(step: &RunStep) -> Work<Value> {
-    let actions: Vec<Value> = step.actions.iter().map(change).collect();
-    let starts = step.starts.iter().map(start).collect::<Work<Vec<_>>>()?;
-    let run = step.run.as_ref().map(|RunChange { state, reason }| json!({ "state": state, "reason": reason }));
-    Ok(json!({ "actions": actions, "starts": starts, "run": run }))
-}
-
-fn change(change: &ActionChange) -> Value {
-    let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest, approvals } = &change.action;
-    let asked = approvals.last().map(|Approval { who, since, until, .. }| {
-        json!({ "who": who, "since": time(*since), "until": until.map(time), "until_text": until })
-    });
-    json!({
-        "name": name, "state": state, "before": change.before, "reason": reason, "attempts": attempts, "tries": tries,
-        "crashes": crashes, "retry_at": retry_at.map(time), "skipped_rest": skipped_rest, "asked": asked,
-    })
-}
-
-fn start(new: &NewAttempt) -> Work<Value> {
-    let (from_segment, from_offset) = new.log_from.parts();
-    Ok(json!({
-        "id": new.id, "action": new.action, "number": new.number, "component": new.component_digest,
-        "grants": new.grants.to_string(), "usage": serde_json::to_string(&Usage::default())?,
-        "from_segment": from_segment.to_string(), "from_offset": from_offset.to_string(),
-    }))
-}
-
-/// Reads the attempts that a step started.
-pub(super) fn started(reply: Reply) -> Work<Vec<StartedAttempt>> {
-    reply.each(|reply| Ok(StartedAttempt { fence: fence(reply)? }))
-}
-
 /// The arguments of a new run.
 pub(super) fn new_run(new: &NewRun, now: Timestamp) -> Work<Value> {
     let claims: Vec<Value> = new.claims.iter().map(claim).collect();
-    let actions: Vec<Value> = new.actions.iter().enumerate().map(|(position, action)| first(position, action)).collect();
+    let actions: Vec<Value> =
+        new.actions.iter().enumerate().map(|(position, action)| first(position, action)).collect();
     let ticks = new.ticks.iter().map(|tick| ticks::arguments(tick, Some(new.id))).collect::<Work<Vec<_>>>()?;
     let indexed: Vec<Value> = new.params.as_object().into_iter().flatten().filter_map(|it| param(it.0, it.1)).collect();
     Ok(json!({
         "id": new.id, "cause": new.trigger, "params": new.params.to_string(), "revision": new.revision, "claims": claims,
         "given": new.given, "rerun_of": new.rerun_of, "actions": actions, "ticks": ticks, "fired_by": new.fired_by,
         "fired_by_text": serde_json::to_string(&new.fired_by)?, "partition": new.partition, "indexed": indexed,
-        "marks": ticks::marks(&new.marks)?, "step": step(&new.step)?, "now": time(now),
+        "marks": ticks::marks(&new.marks)?, "step": step::arguments(&new.step)?, "now": time(now),
     }))
 }
 
@@ -280,7 +249,7 @@ pub(super) fn created(reply: Reply) -> Work<Option<Created>> {
         number: number.value()?,
         snapshot: snapshot.value()?,
         created_at,
-        started: started(attempts)?,
+        started: step::started(attempts)?,
         pending,
     }))
 }

@@ -13,7 +13,17 @@ macro_rules! script {
 
 /// The methods that write.
 pub(super) static WRITE: LazyLock<Script> = script!(
-    "work", "artifacts", "record", "runs", "ticks", "create", "attempts", "publish", "facts", "others", "write"
+    "work",
+    "artifacts",
+    "record",
+    "runs",
+    "ticks",
+    "create",
+    "attempts",
+    "publish",
+    "facts",
+    "others",
+    "write"
 );
 
 /// The methods that read.

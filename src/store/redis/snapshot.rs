@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::Reader;
 use super::artifacts::artifact;
+use super::reader::Reader;
 use super::reply::{Reply, Work};
 use super::runs;
 use crate::base::{ArtifactId, RunId};

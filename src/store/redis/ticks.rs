@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::Reader;
 use super::arguments::bound;
+use super::reader::Reader;
 use super::reply::{Fail, Reply, Work};
 use crate::base::{RunId, Timestamp};
 use crate::model::{Page, Tick, TickOutcome, TriggerMark};
@@ -47,7 +47,8 @@ pub(super) fn marks(marks: &[TriggerMark]) -> Work<Value> {
 /// All marks, by trigger and condition.
 pub(super) async fn all_marks(db: &Reader<'_>) -> Work<Vec<TriggerMark>> {
     let mark = |reply: Reply| {
-        let (trigger, condition, at, seq, value): (_, _, i64, _, Option<String>) = serde_json::from_str(&reply.text()?)?;
+        let (trigger, condition, at, seq, value): (_, _, i64, _, Option<String>) =
+            serde_json::from_str(&reply.text()?)?;
         let value = value.map(|text| Reply::Text(text).value()).transpose()?;
         Ok::<_, Fail>(TriggerMark { trigger, condition, at: Timestamp::from_micros(at), seq, value })
     };
