@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{RedisStore, read_holder};
+use super::{RedisStore, RedisUpkeep, read_holder};
 use crate::base::Timestamp;
 use crate::model::Observation;
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
-use crate::store::{Batch, GuestRecords as _, HostLease as _, Loss, MetadataStore, PageRequest, Result, StoreError};
+use crate::store::{
+    Batch, GuestRecords as _, HostLease as _, Loss, MetadataStore, PageRequest, Result, StoreError, Upkeep as _,
+};
 
 #[path = "../../../tests/suite/support/redis_server.rs"]
 #[expect(dead_code, reason = "only the suite needs the certificate")]
@@ -52,6 +54,19 @@ impl Keys {
         self.try_host().await.unwrap()
     }
 
+    /// What is wrong in the records.
+    fn check(&self) -> Vec<String> {
+        self.look_after(|upkeep| upkeep.check().unwrap())
+    }
+
+    /// Looks after the records, on a thread without a runtime.
+    fn look_after<T: Send>(&self, work: impl FnOnce(&RedisUpkeep) -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let look = || work(&RedisUpkeep::open(&self.url(), None, &self.prefix).unwrap().unwrap());
+            scope.spawn(look).join().unwrap()
+        })
+    }
+
     /// Sends a command beside the store. `{}` stands for the prefix with its braces.
     async fn command(&self, command: &str) -> redis::Value {
         let client = redis::Client::open(self.url()).unwrap();
@@ -76,8 +91,26 @@ fn now() -> Timestamp {
     Timestamp::from_micros(1_772_366_400_000_000)
 }
 
+/// Keys whose records must be whole at the end.
+struct Whole(Keys);
+
+#[async_trait]
+impl StoreFactory for Whole {
+    async fn open(&self) -> Arc<dyn MetadataStore> {
+        self.0.host().await
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.0.check(), [""; 0]);
+        }
+    }
+}
+
 async fn world() -> World {
-    World::new(Box::new(Keys::new())).await
+    World::new(Box::new(Whole(Keys::new()))).await
 }
 
 mod suite {
@@ -87,7 +120,7 @@ mod suite {
 }
 
 async fn lossy_world() -> World {
-    World::new(Box::new(LossyStoreFactory(Keys::new()))).await
+    World::new(Box::new(LossyStoreFactory(Whole(Keys::new())))).await
 }
 
 mod suite_with_lost_answers {
@@ -362,4 +395,36 @@ async fn a_server_without_memory_refuses_writes_as_a_whole() {
     assert_eq!(repeated(&store, &batch).await, 100);
     let events = store.events(0, None, 1_000).await.unwrap();
     assert_eq!(events.len(), 102);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_measured_and_contradictions_are_found() {
+    let keys = Keys::new();
+    let store = keys.host().await;
+    for path in ["a", "b"] {
+        record(&store, path).await.unwrap();
+    }
+    let parts = keys.look_after(|upkeep| upkeep.parts().unwrap());
+    let count = |name: &str| parts.iter().find(|part| part.name == name).map(|part| (part.count, part.bytes > 0));
+    assert_eq!(
+        (count("artifacts"), count("events"), count("runs")),
+        (Some((2, true)), Some((3, true)), Some((0, false)))
+    );
+    assert_eq!(keys.check(), [""; 0]);
+    keys.command("ZREM {}:artifacts:raw:new 1").await;
+    keys.command("HDEL {}:at:raw b").await;
+    keys.command("XDEL {}:events 2-0").await;
+    assert_eq!(
+        keys.check(),
+        [
+            "1 resources count wrongly how many artifacts are new",
+            "1 artifacts are missing in the list of their state",
+            "1 artifacts are not where they lie",
+            "1 events are missing between others"
+        ]
+    );
+    let refused = keys.look_after(|upkeep| upkeep.back_up(std::path::Path::new("copy")).unwrap_err().to_string());
+    assert!(
+        refused.starts_with(&format!("the records are in {}, which only the server itself copies: ", keys.place()))
+    );
 }
