@@ -176,10 +176,13 @@ end
 function methods.runs(args)
   local list, limit, found = run_list(args), tonumber(args.limit), {}
   local members = args.range == 'duration' and next_by_duration(list, args) or next_by_number(list, args)
+  local last
   for at, member in ipairs(members) do
     local number = int(tonumber(string.match(member, '^%d+')))
     local run = runs.get(number)
-    if fits(args, run) then found[#found + 1] = run_row(number) end
+    -- Several attempts of a run may have recorded the same param.
+    if number ~= last and fits(args, run) then found[#found + 1] = run_row(number) end
+    last = number
     if #found == limit or at == MOST_LOOKED_AT then return {found, {int(at), run.duration or '0', number}} end
   end
   return {found, {}}
