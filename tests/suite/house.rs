@@ -273,6 +273,7 @@ const KINDS: &[(&str, &[&str])] = &[
         &[
             "manifest/mod.rs",
             "manifest/pipeline.rs",
+            "manifest/store.rs",
             "manifest/read/top.rs",
             "manifest/read/store.rs",
             "manifest/read/redis.rs",

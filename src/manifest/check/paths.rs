@@ -9,10 +9,11 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::condition::Condition;
 use super::super::decider::Decider;
-use super::super::pipeline::{LocalData, StoreSpec};
+use super::super::pipeline::LocalData;
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedDecider, UncheckedManifest};
+use super::super::store::StoreSpec;
 use super::super::tree::{At, Reader};
 
 /// Maximum number of links in a row that are followed, as on Linux.

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 
-use super::super::pipeline::StoreSpec;
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
+use super::super::store::StoreSpec;
 use super::super::tree::{Reader, Table};
 use super::secrets;
 use crate::base::check_name;

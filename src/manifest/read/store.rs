@@ -1,9 +1,9 @@
 //! `[metadata_store]`.
 
 use super::super::keys;
-use super::super::pipeline::StoreSpec;
 use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, DEFAULT_STORE, StoreKind};
+use super::super::store::StoreSpec;
 use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
 use super::{postgres, redis, secrets};

@@ -137,7 +137,7 @@ impl Link {
         match self.place.call(&mut connection, script, (method, &arguments), more).await {
             Ok(value) => Reply::of(value),
             Err(error) => {
-                // A server that only reads was replaced by another one, which has this address, too.
+                // A server that only reads was replaced by another one, perhaps at this address.
                 let is_replaced = error.code() == Some("READONLY");
                 if error.is_io_error() || error.is_unrecoverable_error() || is_replaced {
                     self.give_up(number).await;

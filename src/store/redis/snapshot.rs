@@ -124,7 +124,8 @@ async fn moved_since(db: &Reader<'_>, resource: &str, at: u64, range: &PathRange
     Ok(seen)
 }
 
-/// The outputs in a range of paths: all, or more than `limit` of the first ones. The path is the one at which it was published.
+/// The outputs in a range of paths: all, or more than `limit` of the first ones. The path is the
+/// one at which it was published.
 async fn newest_outputs(
     db: &Reader<'_>,
     run: u64,

@@ -1,6 +1,6 @@
-//! The metadata store of hosts whose manifest names none: SQLite, or, with
-//! `ANACOSTIA_TEST_STORE=postgres` or `=redis`, a schema or keys of their own on the server that the
-//! tests share. So any test that does not look into the database itself runs over every kind.
+//! The metadata store of hosts whose manifest names none: SQLite, or, with the environment variable
+//! `ANACOSTIA_TEST_STORE=postgres` or `=redis`, a schema or keys of their own on the server that
+//! the tests share. So any test that does not look into the database itself runs over every kind.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
