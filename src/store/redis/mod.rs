@@ -8,8 +8,8 @@
 //!
 //! Once a method has returned, its write survives the death of this process, of the server, and a
 //! power cut, with either durability: a server that does not sync every write is refused
-//! ([`open`]). A replica that takes the place of a lost server may still lack the last writes. A host that
-//! notices this ends.
+//! ([`open`]). A replica that takes the place of a lost server may still lack the last writes. A
+//! host that notices this ends.
 //!
 //! If the connection is lost, methods return [`StoreError::Unavailable`], and the next call
 //! connects again.
