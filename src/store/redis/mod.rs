@@ -34,10 +34,12 @@ mod tests;
 mod ticks;
 mod upkeep;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -54,7 +56,7 @@ use super::{
     PageRequest, PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep,
     SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible, decision,
 };
-use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, fault};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, fault, panicked};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
@@ -93,7 +95,8 @@ struct Writing {
 }
 
 impl RedisStore {
-    /// Executes a method that writes, and returns its answer.
+    /// Executes a method that writes, and returns its answer. If it panics, what it has sent may be
+    /// on record, and is repeated as if its answer had been lost.
     async fn write(&self, step: Step, method: &str, arguments: Value) -> Result<Reply> {
         let Some(writing) = &self.writing else {
             return Err(StoreError::Conflict(format!(
@@ -101,23 +104,27 @@ impl RedisStore {
                 step.doing, self.place
             )));
         };
+        let written = AssertUnwindSafe(self.written(writing, step, method, arguments)).catch_unwind().await;
+        let why = match written {
+            Ok(Ok(_)) if fault::loses_answer(step.name) => "the answer was lost".to_owned(),
+            Ok(written) => return written.map_err(|fail| fail.into_store(step.doing)),
+            Err(payload) => panicked(&*payload),
+        };
+        Err(StoreError::Unavailable { doing: step.doing.to_owned(), why })
+    }
+
+    async fn written(&self, writing: &Writing, step: Step, method: &str, arguments: Value) -> Work<Reply> {
         let confirmed = writing.confirmed.load(Ordering::SeqCst).to_string();
         fault::point(step.in_transaction);
         let more = [self.epoch.to_string(), confirmed];
-        let done = self.link.call(&WRITE, method, arguments, &more).await.and_then(|reply| self.done(writing, reply));
-        let (answer, event) = done.map_err(|fail| fail.into_store(step.doing))?;
+        let reply = self.link.call(&WRITE, method, arguments, &more).await?;
+        let (answer, event) = self.done(writing, reply)?;
         fault::point(step.committed);
         writing.newest.send_if_modified(|newest| {
             let is_newer = event > *newest;
             *newest = event.max(*newest);
             is_newer
         });
-        if fault::loses_answer(step.name) {
-            return Err(StoreError::Unavailable {
-                doing: step.doing.to_owned(),
-                why: "the answer was lost".to_owned(),
-            });
-        }
         Ok(answer)
     }
 
