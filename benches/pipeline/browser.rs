@@ -28,14 +28,28 @@ impl Browser {
     /// Opens the page `count` times to see how fast it appears, and once more to stay.
     pub(crate) fn open(host: &Host, count: usize) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut process = Command::new(root.join("scripts/test-browser"))
+        Self::start(Command::new(root.join("scripts/test-browser")), host, count)
+    }
+
+    /// Opens the page to stay, in a browser that works only while a processor has nothing else to
+    /// do. The host then has the processors as if the browser were on another machine.
+    pub(crate) fn open_at_idle_priority(host: &Host) -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(root.join("scripts/test-browser"));
+        Self::start(command, host, 0)
+    }
+
+    fn start(mut command: Command, host: &Host, count: usize) -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut process = command
             .arg(root.join("benches/browser.mjs"))
             .arg(&host.url)
             .arg(count.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("scripts/test-browser does not start")?;
+            .with_context(|| format!("{} does not start", command.get_program().display()))?;
         let stdout = process.stdout.take().context("the browser has no standard output")?;
         let lines = BufReader::new(stdout).lines();
         let mut browser = Self { process, lines, paints: Vec::new(), assets: 0.0 };

@@ -68,21 +68,27 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// Measures the same bursts while a browser has the first page open, in turns with bursts without
-/// it.
+/// it. Once the browser competes for the processors, once it gets what is left of them: that shows
+/// what the page costs the host itself.
 pub(crate) fn page_open(bench: &Bench) -> Result<Vec<Row>> {
     let (pipeline, host) = awake(bench)?;
-    let mut rounds = Vec::new();
+    let (mut beside, mut idle) = (Vec::new(), Vec::new());
     for round in 0..bench.effort.of(15, 3) {
         let without = of_host(&pipeline, &host, &format!("without{round}-"))?;
         let browser = Browser::open(&host, 0)?;
-        rounds.push((of_host(&pipeline, &host, &format!("with{round}-"))?, without));
+        beside.push((of_host(&pipeline, &host, &format!("beside{round}-"))?, without));
+        browser.close()?;
+        let without = of_host(&pipeline, &host, &format!("again{round}-"))?;
+        let browser = Browser::open_at_idle_priority(&host)?;
+        idle.push((of_host(&pipeline, &host, &format!("idle{round}-"))?, without));
         browser.close()?;
     }
-    let (with, without) = middle(rounds)?;
     host.stop()?;
+    let row =
+        |name, (with, without)| Row::new(name, Figure::PerSecond(with)).peer("no page", Figure::PerSecond(without));
     Ok(vec![
-        Row::new("three-action runs, burst of 500 files, a page open", Figure::PerSecond(with))
-            .peer("no page", Figure::PerSecond(without)),
+        row("three-action runs, burst of 500 files, a page open", middle(beside)?),
+        row("… in a browser that takes only processor time that is left", middle(idle)?),
     ])
 }
 

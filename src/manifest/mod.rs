@@ -18,12 +18,14 @@ mod component_cache;
 mod component_file;
 mod component_wit;
 mod condition;
+mod dataset;
 mod decider;
 mod expand;
 mod group_by;
 mod http;
 mod keys;
 mod listen;
+mod openlineage;
 mod origin;
 mod params_schema;
 mod pipeline;
@@ -53,6 +55,7 @@ pub use component_cache::inspect_known;
 pub use component_file::{ComponentError, inspect, inspect_file, read_component};
 pub use component_wit::{WitError, wit, wit_known};
 pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
+pub use dataset::DatasetName;
 pub use decider::Decider;
 pub use expand::Env;
 pub use group_by::GroupBy;
@@ -60,15 +63,16 @@ pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
 pub(crate) use keys::nearest;
 pub use keys::schema;
 pub use listen::{ListenError, check_listen, parse_listen};
+pub use openlineage::{DEFAULT_NAMESPACE, LineageTarget, OpenLineageSpec};
 pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
     ChannelSpec, ComponentUse, FolderSpec, Join, LocalData, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec,
-    TlsSpec, Trigger, UrlSource,
+    TlsSpec, Trigger,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};
-pub use secret::SecretSource;
+pub use secret::{SecretSource, UrlSource};
 pub use sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec, TableNames};
 pub use store::StoreSpec;
 
@@ -111,6 +115,7 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
         check::paths::fill_in(&folder, draft);
         check::paths::check(reader, &folder, &file, draft);
+        check::openlineage(reader, &folder, draft);
         check::rows(reader, draft);
         check::unused_limits(reader, draft);
         check::idle(reader, &folder, draft);
@@ -303,5 +308,6 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
         triggers: draft.triggers.into_iter().map(|trigger| trigger.spec).collect(),
         notify: draft.notify.into_iter().filter_map(|it| it.spec).collect(),
+        openlineage: draft.openlineage.into_iter().filter_map(|it| it.spec).collect(),
     }
 }

@@ -14,9 +14,10 @@ use super::condition::{Condition, TriggerSpec};
 use super::decider::Decider;
 use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
+use super::openlineage::OpenLineageSpec;
 use super::params_schema::ParamsSchema;
 use super::s3::S3Spec;
-use super::secret::SecretSource;
+use super::secret::{SecretSource, UrlSource};
 use super::sql::{SqlDatabase, SqlSpec};
 use super::store::StoreSpec;
 use crate::base::Digest;
@@ -105,6 +106,8 @@ pub struct Pipeline {
     pub triggers: Vec<TriggerSpec>,
     /// `notify`, in the order of the file.
     pub notify: Vec<NotifySpec>,
+    /// `openlineage`, in the order of the file.
+    pub openlineage: Vec<OpenLineageSpec>,
 }
 
 impl Pipeline {
@@ -526,15 +529,6 @@ impl ChannelSpec {
             Self::Email(_) => "email",
         }
     }
-}
-
-/// A URL, or the secret that holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UrlSource {
-    /// As written in the manifest.
-    Plain(String),
-    /// In a secret.
-    Secret(SecretSource),
 }
 
 /// How e-mail is sent.

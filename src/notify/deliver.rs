@@ -192,7 +192,7 @@ async fn sleep_until(at: Option<Instant>) {
 
 /// Returns the pause after this many failures: doubled each time, with jitter, so that many hosts
 /// do not return to a receiver at the same moment.
-fn pause(failures: u32) -> Duration {
+pub(super) fn pause(failures: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

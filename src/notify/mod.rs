@@ -1,4 +1,5 @@
-//! Floor 7: tells people and programs what happened, by webhook, Slack or e-mail.
+//! Floor 7: tells people and programs what happened: by webhook, Slack or e-mail, and as
+//! OpenLineage events (`openlineage`).
 //!
 //! Notifications never delay a run. The scheduler does not know this module: a *follower* reads the
 //! events that are on record already, and records in one transaction which notifications follow
@@ -20,6 +21,7 @@ mod conditions;
 mod deliver;
 mod follow;
 mod message;
+mod openlineage;
 mod secret;
 mod shared;
 mod time;
@@ -31,21 +33,24 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::manifest::{NotifySpec, Pipeline};
+use crate::manifest::{NotifySpec, OpenLineageSpec, Pipeline};
 use crate::scheduler::{View, supervise};
 use crate::store::{MetadataStore, StoreError};
 use message::Writer;
+use openlineage::Emitter;
 use shared::Shared;
 
 /// How long deliveries may take when the host stops. What is left waits for the next start.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// Records the newest event, after which the first host with receivers begins to notify. Called
+/// Records the newest event, after which the first host with receivers begins to notify, and each
+/// new receiver of lineage to get events. Called
 /// before the host does anything, so that a crash does not move that point.
 ///
 /// # Errors
 /// When the store cannot be read or written.
 pub async fn begin(store: &dyn MetadataStore, pipeline: &Pipeline) -> Result<(), StoreError> {
+    openlineage::begin(store, pipeline).await?;
     if pipeline.notify.is_empty() || store.notified().await?.is_some() {
         return Ok(());
     }
@@ -53,7 +58,8 @@ pub async fn begin(store: &dyn MetadataStore, pipeline: &Pipeline) -> Result<(),
     store.record_notifications(Some(newest), Vec::new()).await
 }
 
-/// The notifications of a running host. Without `[notify]` it does nothing.
+/// The notifications and the lineage of a running host. Without `[notify]` and `[openlineage]` it
+/// does nothing.
 pub struct Notifier {
     followers: Vec<JoinHandle<()>>,
     deliverers: Vec<JoinHandle<()>>,
@@ -73,6 +79,7 @@ impl Notifier {
         let (finish, drain, abandon) = Default::default();
         let mut notifier = Self { followers: Vec::new(), deliverers: Vec::new(), finish, drain, abandon };
         let pipeline = view.pipeline();
+        notifier.spawn_emitters(&view, &pipeline.openlineage);
         if pipeline.notify.is_empty() {
             return notifier;
         }
@@ -91,6 +98,20 @@ impl Notifier {
         }
         notifier.spawn_followers(&shared);
         notifier
+    }
+
+    fn spawn_emitters(&mut self, view: &View, specs: &[OpenLineageSpec]) {
+        for spec in specs {
+            let (view, spec, client) = (view.clone(), spec.clone(), channel::client());
+            let (drain, abandon) = (self.drain.clone(), self.abandon.clone());
+            self.deliverers.push(tokio::spawn(async move {
+                let begin = || {
+                    let (spec, client) = (spec.clone(), client.clone());
+                    Emitter::new(view.clone(), spec, client, drain.clone(), abandon.clone()).emit()
+                };
+                supervise(&format!("the lineage for {}", spec.name), drain.clone(), begin, |_| {}).await;
+            }));
+        }
     }
 
     fn spawn_followers(&mut self, shared: &Arc<Shared>) {

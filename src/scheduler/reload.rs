@@ -86,6 +86,7 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
         ("`pipeline.logs`", now.max_log_bytes != next.max_log_bytes),
         ("`pipeline.max_concurrent_actions`", now.max_concurrent_actions != next.max_concurrent_actions),
         ("`notify`", now.notify != next.notify),
+        ("`openlineage`", now.openlineage != next.openlineage),
         ("`metadata_store`", (&now.store, now.durability) != (&next.store, next.durability)),
     ]
     .into_iter()
@@ -164,6 +165,8 @@ mod tests {
         assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
         let notify = "[notify.ops]\nkind = \"slack\"\nurl = \"env:URL\"\non = [\"run_failed\"]\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", notify)]), ["`notify`"]);
+        let lineage = "[openlineage.out]\npath = \"lineage.jsonl\"\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", lineage)]), ["`openlineage`"]);
         let url = "[server]\npublic_url = \"https://a.example.com\"\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", url)]), ["`server`"]);
         let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";

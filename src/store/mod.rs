@@ -44,6 +44,7 @@ mod lease;
 mod lineage;
 mod lock;
 pub mod logs;
+mod new_event;
 mod open;
 mod page;
 mod path_range;
@@ -57,6 +58,7 @@ pub mod sqlite;
 mod steps;
 mod upkeep;
 mod views;
+mod waiting;
 mod writable;
 mod write;
 

@@ -365,7 +365,7 @@ impl Frame {
             NavItem { path, label, icon, current, count: None }
         });
         let (refusal, source) = head.refusal.clone().unzip();
-        let events = head.run.map_or_else(String::new, |run| format!("?run={run}"));
+        let run = head.run.map_or_else(String::new, |run| format!("run={run}&"));
         Self {
             pipeline: pipeline.name.clone(),
             folder: pipeline.folder.display().to_string(),
@@ -379,7 +379,7 @@ impl Frame {
             warnings: Vec::new(),
             refusal,
             source,
-            events: Some(format!("/api/v1/events{events}")),
+            events: Some(format!("/api/v1/events?{run}newest=true")),
             live: true,
             reload_secs: None,
             has_login: pipeline.token.is_some(),

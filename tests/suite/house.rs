@@ -193,6 +193,8 @@ fn text_does_not_depend_on_where_it_was_written() {
         let inside = path.strip_prefix(root()).unwrap();
         path.extension().is_none_or(|extension| extension != "lock")
             && (!name.starts_with('.') || inside.starts_with(".ci"))
+            // Published schemas, which stay as they are.
+            && !(inside.starts_with("tests/openlineage") && path.extension().is_some_and(|kind| kind == "json"))
             && fs::metadata(path).unwrap().len() < (1 << 20)
     };
     let mut wrong = Vec::new();
@@ -284,7 +286,16 @@ const KINDS: &[(&str, &[&str])] = &[
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("PostgresStore", &["store/postgres/", "store/open.rs"]),
     ("RedisStore", &["store/redis/", "store/open.rs"]),
-    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
+    (
+        "ResourceKind",
+        &[
+            "manifest/mod.rs",
+            "manifest/pipeline.rs",
+            "manifest/dataset.rs",
+            "manifest/read/resource/",
+            "resource/open.rs",
+        ],
+    ),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/"]),
     ("S3Spec", &["manifest/", "resource/s3/"]),
     ("HttpSpec", &["manifest/", "resource/http/"]),

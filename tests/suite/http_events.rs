@@ -131,6 +131,21 @@ fn after_starts_at_any_retained_event() {
 }
 
 #[test]
+fn a_client_that_wants_the_newest_events_gets_the_last_of_those_that_wait() {
+    let server = Server::start();
+    for _ in 0..1_000 {
+        server.store.add_event(3, None);
+    }
+    let mut client = Client::open(&server, "?after=990&newest=true", None);
+    assert_eq!(ids(&client.messages(2)), ["3-990", "3-1000"]);
+    for seq in 1_001..=1_003 {
+        server.store.add_event(3, None);
+        assert_eq!(ids(&client.messages(1)), [format!("3-{seq}")], "none is lost when they come one by one");
+    }
+    server.get("/api/v1/events?newest=perhaps").problem(400, "bad-parameter");
+}
+
+#[test]
 fn pruned_future_and_foreign_event_ids_are_answered_with_a_reset() {
     let server = Server::start();
     for _ in 0..10 {

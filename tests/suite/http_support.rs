@@ -305,6 +305,7 @@ fn a_pipeline() -> Pipeline {
         token: None,
         public_url: None,
         notify: Vec::new(),
+        openlineage: Vec::new(),
         store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into() },
         durability: Durability::Normal,
         state: "/pipes/penguins/state".into(),

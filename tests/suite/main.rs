@@ -59,6 +59,7 @@ mod manifest;
 mod new;
 mod notify;
 mod openapi;
+mod openlineage;
 mod outbound;
 mod page_action;
 mod page_metrics;

@@ -186,7 +186,8 @@ fn a_run_is_found_by_number_and_by_id_and_all_its_pages_have_one_head() {
             let page = scene.page(&format!("/runs/{name}{tab}"));
             assert!(page.contains("<h1>Run 1</h1>"), "{tab}: {page}");
             assert_eq!(page.matches("aria-current=\"page\"").count(), 1, "{tab}");
-            assert!(page.contains(&format!("data-events=\"/api/v1/events?run={id}\"")), "{tab}: {page}");
+            let events = format!("data-events=\"/api/v1/events?run={id}&amp;newest=true\"");
+            assert!(page.contains(&events), "{tab}: {page}");
         }
     }
     for missing in ["/runs/2", "/runs/x%3Cb%3E", "/runs/2/logs", &format!("/runs/{}", RunId::new())] {

@@ -211,7 +211,7 @@ fn with(table: &str, key: &str, value: &str) -> String {
 }
 
 /// The tables of a manifest: the lines that open each, and its location in the schema.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 15] = [
     ("", ""),
     ("[pipeline]", "/properties/pipeline"),
     ("[server]", "/properties/server"),
@@ -225,6 +225,7 @@ const TABLES: [(&str, &str); 14] = [
     ("[actions.a]", "/properties/actions/additionalProperties"),
     ("[actions.a.build]", "/properties/actions/additionalProperties/properties/build"),
     ("[actions.a.limits]", "/properties/actions/additionalProperties/properties/limits"),
+    ("[openlineage.n]", "/properties/openlineage/additionalProperties"),
     ("[actions.a.retry]", "/properties/actions/additionalProperties/properties/retry"),
 ];
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::{Cell, Column, Table, plural, styles};
 use crate::base::TimeSpan;
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Condition, Pipeline, ResourceSpec, RunWhen, Trigger};
+use crate::manifest::{
+    ActionSpec, Condition, LineageTarget, Pipeline, ResourceSpec, RunWhen, SecretSource, Trigger, UrlSource,
+};
 
 /// Formats the resources and the actions, actions in execution order, for a terminal with `width`
 /// columns.
@@ -35,6 +37,9 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
     }
     if !pipeline.notify.is_empty() {
         let _ = write!(text, "\n{}", receivers(pipeline, width));
+    }
+    if !pipeline.openlineage.is_empty() {
+        let _ = write!(text, "\n{}", lineage(pipeline, width));
     }
     text
 }
@@ -146,6 +151,20 @@ fn receivers(pipeline: &Pipeline, width: usize) -> String {
             Cell::new(it.channel.kind()),
             Cell::new(about.join(", ")),
         ]);
+    }
+    table.render(width)
+}
+
+/// Who gets OpenLineage events.
+fn lineage(pipeline: &Pipeline, width: usize) -> String {
+    let mut table = Table::new(&[("OPENLINEAGE", Column::Prose), ("NAMESPACE", Column::Prose), ("TO", Column::Path)]);
+    for it in &pipeline.openlineage {
+        let to = match &it.target {
+            LineageTarget::File { path } => short(path, pipeline),
+            LineageTarget::Http { url: UrlSource::Plain(url), .. } => url.clone(),
+            LineageTarget::Http { url: UrlSource::Secret(SecretSource::Env(name)), .. } => format!("env:{name}"),
+        };
+        table.row(vec![Cell::new(&it.name).style(styles::STRONG), Cell::new(&it.namespace), Cell::new(to)]);
     }
     table.render(width)
 }
@@ -311,6 +330,7 @@ pub(crate) mod tests {
                 retrigger: false,
             }],
             notify: Vec::new(),
+            openlineage: Vec::new(),
         }
     }
 

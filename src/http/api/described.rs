@@ -148,7 +148,7 @@ fn about_records() -> Group {
         get("/api/v1/triggers/preview", facts::preview, "What each trigger would do now."),
         get("/api/v1/notifications", notifications::list, "Notifications, newest first.").query(&["name", "limit", "cursor"]),
         get("/api/v1/events", events::follow, "All events as they happen, as server-sent events.")
-            .query(&["after", "run"]).headers(&["Last-Event-ID"])
+            .query(&["after", "run", "newest"]).headers(&["Last-Event-ID"])
             .answer("200", "The data of a message is an `Event`; that of a message `reset` is a `Reset`.", Some(Media::raw("text/event-stream")))
             .problem("503", "Too many clients follow the events."),
     ];

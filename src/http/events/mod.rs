@@ -12,6 +12,9 @@
 //!
 //! A `reset` message says that events were missed, and why. The client must then fetch again what
 //! it displays.
+//!
+//! A client that only has to know that something happened, such as an open page, asks for the
+//! `newest` events: of those that wait it gets the last one.
 
 mod recent;
 
@@ -31,12 +34,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 pub(super) use recent::Recent;
-use recent::message;
+use recent::{Wanted, message};
 
 use super::problem::{Problem, Result};
 use super::query::Query;
 use super::{App, MAX_EVENT_CLIENTS};
-use crate::base::RunId;
 use crate::model::Event;
 use crate::store::{MetadataStore, StoreError};
 
@@ -46,11 +48,16 @@ const PAGE: u32 = 256;
 /// of a processor that the clients take from the actions, however many there are and however much
 /// happens. For a thousand it is 100 ms, for a few it is nothing.
 const PACE: Duration = Duration::from_micros(100);
+/// How long an event waits for those that follow it, for a client that wants only the newest. A
+/// short run makes eight events in 3 ms; a page that is fetched again after the last one shows all
+/// of it.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// `GET /api/v1/events`
 pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
-    let query = Query::parse(&uri, &["after", "run"])?;
-    let run = query.run(&app.view, "run").await?;
+    let query = Query::parse(&uri, &["after", "newest", "run"])?;
+    let wanted =
+        Wanted { run: query.run(&app.view, "run").await?, newest_only: query.value("newest")?.unwrap_or(false) };
     let begin = match (headers.get("last-event-id"), query.text("after")) {
         // A browser sends this header by itself, and stops forever on an error, so an invalid value
         // is answered by `reset`.
@@ -63,7 +70,7 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let Ok(place) = Arc::clone(&app.event_clients).try_acquire_owned() else {
         return Err(Problem::unavailable("too many clients follow the events; close one, or try again later"));
     };
-    let follower = Follower::start(app, run, begin, place).await?;
+    let follower = Follower::start(app, wanted, begin, place).await?;
     let messages = stream::unfold(follower, |mut follower| async {
         let message = follower.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(message)), follower))
@@ -107,7 +114,7 @@ struct Follower {
     store: Arc<dyn MetadataStore>,
     recent: Arc<Recent>,
     clients: Arc<Semaphore>,
-    run: Option<RunId>,
+    wanted: Wanted,
     /// The newest event that the client has, or does not need.
     seq: u64,
     newest: watch::Receiver<u64>,
@@ -123,7 +130,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn start(app: App, run: Option<RunId>, begin: Begin, place: OwnedSemaphorePermit) -> Result<Self> {
+    async fn start(app: App, wanted: Wanted, begin: Begin, place: OwnedSemaphorePermit) -> Result<Self> {
         let store = app.view.store;
         let newest = store.newest_event();
         let newest_seq = *newest.borrow();
@@ -147,7 +154,7 @@ impl Follower {
             store,
             recent: app.recent,
             clients: app.event_clients,
-            run,
+            wanted,
             seq,
             newest,
             greeting: Some(greeting),
@@ -169,9 +176,9 @@ impl Follower {
             if self.stop.is_cancelled() {
                 return None;
             }
-            let newest = *self.newest.borrow_and_update();
-            if newest > self.seq {
+            if *self.newest.borrow_and_update() > self.seq {
                 self.keep_pace().await;
+                let newest = *self.newest.borrow_and_update();
                 match self.read(newest).await {
                     Ok(text) if text.is_empty() => {}
                     Ok(text) => {
@@ -200,9 +207,11 @@ impl Follower {
 
     /// Waits until the next page may be sent.
     async fn keep_pace(&mut self) {
+        let gather = if self.wanted.newest_only { GATHER } else { Duration::ZERO };
+        let at = self.not_before.max(Instant::now() + gather);
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep_until(self.not_before) => {}
+            () = tokio::time::sleep_until(at) => {}
         }
         let clients = MAX_EVENT_CLIENTS.saturating_sub(self.clients.available_permits());
         self.not_before = Instant::now() + PACE * u32::try_from(clients).unwrap_or(u32::MAX);
@@ -211,12 +220,17 @@ impl Follower {
     /// Returns the messages of the next page, and moves the cursor past it. `newest` is the newest
     /// event before the call.
     async fn read(&mut self, newest: u64) -> std::result::Result<String, StoreError> {
-        if let Some(page) = self.recent.after(self.seq, self.run, newest).await? {
+        let Wanted { run, newest_only } = self.wanted;
+        let page = match self.wanted {
+            Wanted { run: None, newest_only: true } => self.recent.newest(newest).await?,
+            wanted => self.recent.after(self.seq, wanted, newest).await?,
+        };
+        if let Some(page) = page {
             self.seq = page.to;
             return Ok(page.text);
         }
-        let events = self.store.events(self.seq, self.run, PAGE).await?;
-        let dropped = match self.run {
+        let events = self.store.events(self.seq, run, PAGE).await?;
+        let dropped = match run {
             None => events.first().is_none_or(|event| event.seq != self.seq + 1),
             Some(_) => self.store.oldest_event().await? > self.seq + 1,
         };
@@ -228,7 +242,8 @@ impl Follower {
         let last = events.last().map_or(self.seq, |event| event.seq);
         // If the page is not full, there are no more events for this client up to the newest.
         self.seq = if whole_page { last } else { last.max(newest) };
-        Ok(events.iter().map(message).collect())
+        let begin = if newest_only { events.len().saturating_sub(1) } else { 0 };
+        Ok(events.iter().skip(begin).map(message).collect())
     }
 }
 

@@ -25,6 +25,8 @@ const READ: u32 = 256;
 pub(in crate::http) struct Recent {
     store: Arc<dyn MetadataStore>,
     kept: Mutex<Kept>,
+    /// The newest message. To know it takes one event, however many have come since it was read.
+    newest: Mutex<Option<Message>>,
 }
 
 /// The messages of the events after `from`, up to and with `to`.
@@ -43,6 +45,15 @@ struct Message {
     text: String,
 }
 
+/// What a client wants to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The events of this run, or those of all runs and of the pipeline.
+    pub(super) run: Option<RunId>,
+    /// Of the events that wait at the same time, only the last one.
+    pub(super) newest_only: bool,
+}
+
 /// What a client gets at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
@@ -55,12 +66,12 @@ impl Recent {
     pub(in crate::http) fn new(store: Arc<dyn MetadataStore>) -> Self {
         let newest = *store.newest_event().borrow();
         let kept = Kept { from: newest, to: newest, messages: VecDeque::new(), bytes: 0 };
-        Self { store, kept: Mutex::new(kept) }
+        Self { store, kept: Mutex::new(kept), newest: Mutex::default() }
     }
 
-    /// Returns the messages after `seq`, of all runs or of one; `None` if they are not kept.
-    /// `newest` is the newest event.
-    pub(super) async fn after(&self, seq: u64, run: Option<RunId>, newest: u64) -> Result<Option<Page>, StoreError> {
+    /// Returns the wanted messages after `seq`; `None` if they are not kept. `newest` is the newest
+    /// event.
+    pub(super) async fn after(&self, seq: u64, wanted: Wanted, newest: u64) -> Result<Option<Page>, StoreError> {
         let mut kept = self.kept.lock().await;
         kept.skip_to(newest.saturating_sub(KEPT as u64));
         while kept.to < newest {
@@ -74,7 +85,24 @@ impl Recent {
                 kept.add(event);
             }
         }
-        Ok((seq >= kept.from).then(|| kept.page(seq, run)))
+        Ok((seq >= kept.from).then(|| kept.page(seq, wanted)))
+    }
+
+    /// Returns the message of the newest event, whose number is `newest`, or of one that has come
+    /// since; `None` if it was dropped.
+    pub(super) async fn newest(&self, newest: u64) -> Result<Option<Page>, StoreError> {
+        let mut known = self.newest.lock().await;
+        if known.as_ref().is_none_or(|message| message.seq < newest) {
+            let events = self.store.events(newest.saturating_sub(1), None, 1).await?;
+            *known = events.first().map(Message::of);
+        }
+        Ok(known.as_ref().map(|message| Page { text: message.text.clone(), to: message.seq }))
+    }
+}
+
+impl Message {
+    fn of(event: &Event) -> Self {
+        Self { seq: event.seq, run: event.run_id, text: message(event) }
     }
 }
 
@@ -87,7 +115,7 @@ impl Kept {
     }
 
     fn add(&mut self, event: &Event) {
-        let message = Message { seq: event.seq, run: event.run_id, text: message(event) };
+        let message = Message::of(event);
         self.bytes += message.text.len();
         self.to = message.seq;
         self.messages.push_back(message);
@@ -98,10 +126,15 @@ impl Kept {
         }
     }
 
-    fn page(&self, seq: u64, run: Option<RunId>) -> Page {
+    fn page(&self, seq: u64, Wanted { run, newest_only }: Wanted) -> Page {
         let mut page = Page { text: String::new(), to: self.to.max(seq) };
         let begin = self.messages.partition_point(|message| message.seq <= seq);
-        for message in self.messages.range(begin..).filter(|message| run.is_none() || message.run == run) {
+        let mut messages = self.messages.range(begin..).filter(|message| run.is_none() || message.run == run);
+        if newest_only {
+            page.text = messages.next_back().map_or_else(String::new, |message| message.text.clone());
+            return page;
+        }
+        for message in messages {
             if !page.text.is_empty() && page.text.len() + message.text.len() > PAGE_BYTES {
                 page.to = message.seq - 1;
                 break;
@@ -124,7 +157,7 @@ pub(super) fn message(event: &Event) -> String {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::{KEPT, Kept, PAGE_BYTES, Page};
+    use super::{KEPT, Kept, PAGE_BYTES, Page, Wanted};
     use crate::base::{RunId, Timestamp};
     use crate::model::{Event, EventKind};
 
@@ -143,6 +176,8 @@ mod tests {
         }
     }
 
+    const ALL: Wanted = Wanted { run: None, newest_only: false };
+
     fn kept(from: u64) -> Kept {
         Kept { from, to: from, messages: VecDeque::new(), bytes: 0 }
     }
@@ -157,11 +192,23 @@ mod tests {
         for (seq, run) in [(11, Some(run)), (12, None), (13, Some(RunId::new())), (14, Some(run))] {
             kept.add(&event(seq, run, ""));
         }
-        let page = |seq, run| kept.page(seq, run);
+        let page = |seq, run| kept.page(seq, Wanted { run, newest_only: false });
         assert_eq!((ids(&page(10, None)), page(10, None).to), (vec!["11", "12", "13", "14"], 14));
         assert_eq!((ids(&page(11, Some(run))), page(11, Some(run)).to), (vec!["14"], 14));
         assert_eq!(page(14, None), Page { text: String::new(), to: 14 });
         assert_eq!(page(20, None).to, 20, "it knows more than the store");
+    }
+
+    #[test]
+    fn a_client_that_wants_the_newest_event_gets_only_the_last_one() {
+        let (run, mut kept) = (RunId::new(), kept(10));
+        for (seq, run) in [(11, None), (12, Some(run)), (13, Some(run)), (14, None)] {
+            kept.add(&event(seq, run, ""));
+        }
+        let newest = |seq, run| kept.page(seq, Wanted { run, newest_only: true });
+        assert_eq!((ids(&newest(10, None)), newest(10, None).to), (vec!["14"], 14));
+        assert_eq!((ids(&newest(10, Some(run))), newest(10, Some(run)).to), (vec!["13"], 14));
+        assert_eq!(newest(13, Some(run)), Page { text: String::new(), to: 14 });
     }
 
     #[test]
@@ -173,7 +220,7 @@ mod tests {
         }
         assert_eq!((kept.from, kept.messages.len(), kept.to), (5, KEPT, KEPT as u64 + 5));
         assert_eq!(kept.bytes, kept.messages.iter().map(|message| message.text.len()).sum::<usize>());
-        let page = kept.page(KEPT as u64, None);
+        let page = kept.page(KEPT as u64, ALL);
         assert!(ids(&page).len() == 2 && page.text.len() <= PAGE_BYTES && page.to == KEPT as u64 + 2);
         kept.add(&event(KEPT as u64 + 6, None, &"x".repeat(5 << 20)));
         assert_eq!((kept.messages.len(), kept.from), (0, KEPT as u64 + 6), "too large to be kept");

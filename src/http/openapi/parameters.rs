@@ -84,6 +84,10 @@ pub(super) fn described(name: &str, place: ParameterIn) -> Parameter {
         "after" => {
             (text().examples(["3-105"]).into(), "The id of the last message that was received; `0` for all events.")
         }
+        "newest" => (
+            ObjectBuilder::new().schema_type(Type::Boolean).default(Some(json!(false))).into(),
+            "Only the last of the events that wait at the same time, at most 100 a second.",
+        ),
         "Last-Event-ID" => {
             (text().examples(["3-105"]).into(), "The same, as browsers send it. It comes before `after`.")
         }

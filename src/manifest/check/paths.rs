@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::condition::Condition;
 use super::super::decider::Decider;
+use super::super::openlineage::{LineageTarget, OpenLineageSpec};
 use super::super::pipeline::LocalData;
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
@@ -26,6 +27,11 @@ pub(in super::super) fn fill_in(folder: &Path, draft: &mut UncheckedManifest) {
     for resource in &mut draft.resources {
         if let (Some(spec), Some(path)) = (&mut resource.spec, &resource.path) {
             spec.set_local_path(absolute(folder, &path.value));
+        }
+    }
+    for it in &mut draft.openlineage {
+        if let Some(OpenLineageSpec { target: LineageTarget::File { path }, .. }) = &mut it.spec {
+            *path = folder.join(&*path).components().collect();
         }
     }
     for resource in &mut draft.resources {

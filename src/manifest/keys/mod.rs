@@ -2,6 +2,7 @@
 //! allowed values. The reader uses these tables to find unknown keys and to suggest the right ones,
 //! and the JSON Schema is generated from them.
 
+mod openlineage;
 mod resource;
 mod section;
 mod server;
@@ -19,6 +20,7 @@ use super::schema::{
     strings, text, variables, with_default, with_example, without_default, words,
 };
 use super::settings::{self, ChannelKind, StoreKind};
+pub(super) use openlineage::OPENLINEAGE;
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
@@ -95,6 +97,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
                 "notify",
                 &["notifications", "alerts", "on_failure"],
                 nodes("Who is told about failed runs and other things, by name.", notify),
+            ),
+            (
+                "openlineage",
+                &["lineage", "open_lineage", "marquez"],
+                nodes("Who gets OpenLineage events, by name.", object("An endpoint, or a file.", &OPENLINEAGE, &[])),
             ),
         ],
     }
@@ -465,6 +472,7 @@ fn all() -> [&'static Keys; 28] {
         &WEBHOOK,
         &SLACK,
         &EMAIL,
+        &OPENLINEAGE,
     ]
 }
 

@@ -13,6 +13,7 @@ mod decider;
 mod http;
 mod late;
 mod notify;
+mod openlineage;
 mod params;
 mod path;
 mod postgres;
@@ -32,6 +33,7 @@ use toml::de::DeTable;
 use super::action::{ActionSpec, RunWhen};
 use super::condition::TriggerSpec;
 use super::keys::{self, Keys};
+use super::openlineage::OpenLineageSpec;
 use super::pipeline::{NotifySpec, ResourceSpec};
 use super::problem::{Problem, quoted};
 use super::settings::MAX_NODES;
@@ -52,6 +54,7 @@ pub(super) struct UncheckedManifest {
     pub(super) actions: Vec<UncheckedAction>,
     pub(super) triggers: Vec<UncheckedTrigger>,
     pub(super) notify: Vec<UncheckedNotify>,
+    pub(super) openlineage: Vec<UncheckedOpenLineage>,
 }
 
 impl UncheckedManifest {
@@ -139,6 +142,14 @@ pub(super) struct UncheckedNotify {
     pub(super) silence: Option<std::ops::Range<usize>>,
 }
 
+/// A receiver of OpenLineage events that has been read.
+pub(super) struct UncheckedOpenLineage {
+    /// `None` if nothing can be sent as it is written.
+    pub(super) spec: Option<OpenLineageSpec>,
+    /// `path` as written.
+    pub(super) path: Option<At<String>>,
+}
+
 /// Reads a manifest.
 pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedManifest {
     let root = reader.section(&Table::root(tree), &keys::ROOT);
@@ -150,13 +161,14 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedMan
     let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
     let triggers = nodes(reader, &root, "triggers", "[triggers.nightly]", trigger::read);
     let notify = nodes(reader, &root, "notify", "[notify.ops]", notify::read);
-    let draft = UncheckedManifest { top, resources, actions, triggers, notify };
+    let openlineage = nodes(reader, &root, "openlineage", "[openlineage.marquez]", openlineage::read);
+    let draft = UncheckedManifest { top, resources, actions, triggers, notify, openlineage };
     check_params(reader, &draft);
     check_schema(reader, &root, &draft);
     draft
 }
 
-/// Reads each table in `[resources]`, `[actions]`, `[triggers]` or `[notify]`.
+/// Reads each table in `[resources]`, `[actions]`, `[triggers]`, `[notify]` or `[openlineage]`.
 fn nodes<T>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
@@ -170,7 +182,11 @@ fn nodes<T>(
         return Vec::new();
     };
     let mut entries = tables.in_order();
-    let all = if key == "notify" { "notifications" } else { key };
+    let all = match key {
+        "notify" => "notifications",
+        "openlineage" => "receivers of lineage",
+        _ => key,
+    };
     if let Some((first, _)) = entries.get(MAX_NODES) {
         reader.complain(
             Problem::new(format!("there are {} {all}; the maximum is {MAX_NODES}", entries.len()))

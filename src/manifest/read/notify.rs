@@ -3,9 +3,9 @@
 use lettre::message::Mailbox;
 
 use super::super::keys;
-use super::super::pipeline::{ChannelSpec, MailSpec, NotifySpec, UrlSource};
+use super::super::pipeline::{ChannelSpec, MailSpec, NotifySpec};
 use super::super::problem::{Problem, listed, quoted};
-use super::super::secret::SecretSource;
+use super::super::secret::{SecretSource, UrlSource};
 use super::super::settings::{self, ChannelKind};
 use super::super::tree::{At, Reader, Table};
 use super::secrets::{secret_parameter, source};

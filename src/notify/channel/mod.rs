@@ -6,7 +6,7 @@ mod webhook;
 
 use std::time::Duration;
 
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 
 use super::secret::Secrets;
 use crate::base::{proxy, tls};
@@ -97,7 +97,7 @@ impl Way {
     }
 }
 
-fn address(source: &UrlSource, secrets: &mut Secrets) -> Result<Url, String> {
+pub(super) fn address(source: &UrlSource, secrets: &mut Secrets) -> Result<Url, String> {
     let text = match source {
         UrlSource::Plain(text) => text.clone(),
         UrlSource::Secret(source) => secrets.read(source)?,
@@ -118,16 +118,19 @@ pub(super) fn client() -> Result<Client, String> {
     client.map_err(|error| format!("failed to make an HTTP client: {}", chain(&error)))
 }
 
+/// Returns the status of the answer of an HTTP server. The URL, which may be a secret, is in no
+/// error.
+pub(super) fn status(answer: Result<Response, reqwest::Error>) -> Result<StatusCode, Refusal> {
+    answer.map(|response| response.status()).map_err(|error| {
+        let through = proxy::through(&error);
+        Refusal::Temporary(format!("{}{through}", chain(&error.without_url())))
+    })
+}
+
 /// Turns the answer of an HTTP server into a result. The URL, which may be a secret, is in no
 /// error.
 fn answer(answer: Result<Response, reqwest::Error>) -> Result<(), Refusal> {
-    let status = match answer {
-        Ok(response) => response.status(),
-        Err(error) => {
-            let through = proxy::through(&error);
-            return Err(Refusal::Temporary(format!("{}{through}", chain(&error.without_url()))));
-        }
-    };
+    let status = status(answer)?;
     let why = format!("the receiver answered {status}");
     match status.as_u16() {
         _ if status.is_success() => Ok(()),

@@ -129,7 +129,7 @@ pub(super) async fn long_paths_are_told_apart_and_in_order(world: &mut World) {
     let store = world.store().as_ref();
     // Digests, because a database may compress what repeats itself.
     let begin: String = (0..63_u8).map(|number| Digest::of(&[number]).to_string().replace("sha256:", "")).collect();
-    let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|end| format!("{}{end}", &begin[..3_999]));
+    let [a, b, c, d, out] = ["a", "b", "c", "d", "e"].map(|end| format!("{}{end}", &begin[..3_999]));
     record(store, vec![present(&c, "C"), present(&a, "A"), present(&a, "A2"), ignored(&b, "its name")]).await;
     assert_eq!(versions(store, &a).await, [(1, Superseded, false), (2, New, true)]);
     assert_eq!(versions(store, &b).await, [(1, Ignored, true)]);
@@ -137,7 +137,7 @@ pub(super) async fn long_paths_are_told_apart_and_in_order(world: &mut World) {
     record(store, vec![renamed(&c, &d), present(&c, "C2")]).await;
     assert_eq!(versions(store, &c).await, [(2, New, true)], "its version 1 has another path now");
     assert_eq!(versions(store, &d).await, [(1, Current, true)]);
-    publish(store, fence, vec![staged("raw", &e, "E", false)]).await;
+    publish(store, fence, vec![staged("raw", &out, "E", false)]).await;
     let (mut lying, mut cursor) = (Vec::new(), None);
     loop {
         let page = store.known("raw", PageRequest { cursor, limit: 2 }).await.unwrap();
@@ -147,9 +147,9 @@ pub(super) async fn long_paths_are_told_apart_and_in_order(world: &mut World) {
             break;
         }
     }
-    assert_eq!(lying, [&a, &b, &c, &d, &e].map(String::clone));
+    assert_eq!(lying, [&a, &b, &c, &d, &out].map(String::clone));
     let present = store.present_artifacts("raw", all()).await.unwrap().items;
-    assert_eq!(present.iter().map(|it| &it.path).collect::<Vec<_>>(), [&a, &c, &d, &e]);
+    assert_eq!(present.iter().map(|it| &it.path).collect::<Vec<_>>(), [&a, &c, &d, &out]);
     let query = SnapshotQuery {
         run,
         resource: "raw".to_owned(),
@@ -160,12 +160,12 @@ pub(super) async fn long_paths_are_told_apart_and_in_order(world: &mut World) {
         artifact: None,
     };
     let seen = store.snapshot(query.clone(), all()).await.unwrap().items;
-    assert_eq!(seen.iter().map(|it| &it.path).collect::<Vec<_>>(), [&a, &c, &e]);
+    assert_eq!(seen.iter().map(|it| &it.path).collect::<Vec<_>>(), [&a, &c, &out]);
     let one =
         store.snapshot(SnapshotQuery { path: Some(c.clone()), prefix: None, ..query }, all()).await.unwrap().items;
     assert_eq!(one.iter().map(|it| (&it.path, it.version)).collect::<Vec<_>>(), [(&c, 1)]);
     let outputs = store.outputs(run, "raw", &["first".to_owned()]).await.unwrap();
-    assert_eq!(outputs.iter().map(|it| &it.path).collect::<Vec<_>>(), [&e]);
+    assert_eq!(outputs.iter().map(|it| &it.path).collect::<Vec<_>>(), [&out]);
 }
 
 /// Observations that undo each other: recorded twice, they would make versions that never existed.

@@ -10,6 +10,7 @@ use super::sql::{Bind as _, Row, Value, Work, params};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{Artifact, ArtifactState, KnownPath, Page, Pending};
+pub(super) use crate::store::waiting::Change;
 use crate::store::{ArtifactQuery, PageRequest, page};
 
 /// The columns that [`artifact`] reads, of a table or alias `a`.
@@ -191,27 +192,6 @@ pub(super) fn insert(tx: &mut Tx, paths: &mut Paths, new: &NewVersion<'_>, now: 
 pub(super) fn end(tx: &mut Tx, seq: u64, state: ArtifactState) {
     let ended = tx.next_seq();
     tx.db.later("UPDATE artifacts SET ended = $2, state = $3 WHERE seq = $1", &params![seq, ended, state]);
-}
-
-/// A change of the counters of a resource's pending artifacts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) count: i64,
-    pub(super) bytes: i64,
-}
-
-impl Change {
-    /// Adds a pending artifact of `size` bytes.
-    pub(super) fn more(&mut self, size: u64) {
-        self.count += 1;
-        self.bytes = self.bytes.saturating_add_unsigned(size);
-    }
-
-    /// Subtracts a pending artifact of `size` bytes.
-    pub(super) fn less(&mut self, size: u64) {
-        self.count -= 1;
-        self.bytes = self.bytes.saturating_sub_unsigned(size);
-    }
 }
 
 /// Updates the counters of pending artifacts.

@@ -163,8 +163,11 @@ async fn run(client: &ClientWrapper, statement: &Statement, values: &[Value]) ->
     Ok((rows, answer.rows_affected().unwrap_or(0)))
 }
 
+/// A request, and its answer once it has come.
+type Sent<F> = (Pin<Box<F>>, Option<<F as Future>::Output>);
+
 /// Requests that were sent together.
-struct Group<F: Future>(Vec<(Pin<Box<F>>, Option<F::Output>)>);
+struct Group<F: Future>(Vec<Sent<F>>);
 
 impl<T, F: Future<Output = Result<T, tokio_postgres::Error>>> Group<F> {
     /// Sends requests in this order.

@@ -126,16 +126,12 @@ pub(super) async fn last(
     cause: NotifyCause,
     resource: Option<&str>,
 ) -> Work<Option<Notification>> {
-    let row = match resource {
-        Some(resource) => {
-            let sql = format!("{COLUMNS} WHERE name = $1 AND cause = $2 AND resource = $3 ORDER BY seq DESC LIMIT 1");
-            db.row(&sql, &params![name, cause, resource]).await?
-        }
-        None => {
-            let sql =
-                format!("{COLUMNS} WHERE name = $1 AND cause = $2 AND resource IS NULL ORDER BY seq DESC LIMIT 1");
-            db.row(&sql, &params![name, cause]).await?
-        }
+    let row = if let Some(resource) = resource {
+        let sql = format!("{COLUMNS} WHERE name = $1 AND cause = $2 AND resource = $3 ORDER BY seq DESC LIMIT 1");
+        db.row(&sql, &params![name, cause, resource]).await?
+    } else {
+        let sql = format!("{COLUMNS} WHERE name = $1 AND cause = $2 AND resource IS NULL ORDER BY seq DESC LIMIT 1");
+        db.row(&sql, &params![name, cause]).await?
     };
     row.as_ref().map(notification).transpose()
 }

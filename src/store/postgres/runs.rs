@@ -233,18 +233,15 @@ async fn given(db: &Db, number: u64) -> Work<BTreeSet<ArtifactId>> {
 /// Claims the oldest `new` artifacts of a resource, or those that are named.
 fn take(tx: &Tx, run: &Run, claim: &Claim) {
     let Claim { resource, at_most, only, .. } = claim;
-    match only {
-        Some(only) => {
-            let sql = "UPDATE artifacts SET state = 'current', run_id = $1
-                WHERE id = ANY ($2) AND resource = $3 AND state = 'new'";
-            tx.db.later(sql, &[run.id.bind(), only.as_slice().bind(), resource.bind()]);
-        }
-        None => {
-            let most = i64::try_from(at_most.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
-            let sql = "UPDATE artifacts SET state = 'current', run_id = $1 WHERE seq IN
-                (SELECT seq FROM artifacts WHERE resource = $2 AND state = 'new' ORDER BY seq LIMIT $3)";
-            tx.db.later(sql, &params![run.id, resource, most]);
-        }
+    if let Some(only) = only {
+        let sql = "UPDATE artifacts SET state = 'current', run_id = $1
+            WHERE id = ANY ($2) AND resource = $3 AND state = 'new'";
+        tx.db.later(sql, &[run.id.bind(), only.as_slice().bind(), resource.bind()]);
+    } else {
+        let most = i64::try_from(at_most.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
+        let sql = "UPDATE artifacts SET state = 'current', run_id = $1 WHERE seq IN
+            (SELECT seq FROM artifacts WHERE resource = $2 AND state = 'new' ORDER BY seq LIMIT $3)";
+        tx.db.later(sql, &params![run.id, resource, most]);
     }
     // The primary key of `claims` makes a second claim impossible, whatever the states say.
     let sql = "INSERT INTO claims (artifact_id, run)

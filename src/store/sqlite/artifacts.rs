@@ -8,6 +8,7 @@ use super::sql::{Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{Artifact, ArtifactState, KnownPath, Page, Pending};
+pub(super) use crate::store::waiting::Change;
 use crate::store::{ArtifactQuery, PageRequest, page};
 
 /// The columns that [`artifact`] reads, of a table or alias `a`.
@@ -143,27 +144,6 @@ pub(super) fn end(tx: &mut Tx<'_>, seq: u64, state: ArtifactState) -> Work<()> {
     let ended = tx.next_seq();
     execute(tx.db, "UPDATE artifacts SET ended = ?2, state = ?3 WHERE seq = ?1", params![seq, ended, state])?;
     Ok(())
-}
-
-/// A change of the counters of a resource's pending artifacts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) count: i64,
-    pub(super) bytes: i64,
-}
-
-impl Change {
-    /// Adds a pending artifact of `size` bytes.
-    pub(super) fn more(&mut self, size: u64) {
-        self.count += 1;
-        self.bytes = self.bytes.saturating_add_unsigned(size);
-    }
-
-    /// Subtracts a pending artifact of `size` bytes.
-    pub(super) fn less(&mut self, size: u64) {
-        self.count -= 1;
-        self.bytes = self.bytes.saturating_sub_unsigned(size);
-    }
 }
 
 /// Updates the counters of pending artifacts.

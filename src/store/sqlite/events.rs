@@ -6,52 +6,12 @@ use serde_json::Value;
 use super::sql::{Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::bounds::MAX_PAGE;
-use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{Event, EventKind};
+use crate::base::{RunId, Timestamp};
+use crate::model::Event;
+pub(super) use crate::store::new_event::NewEvent;
 
 /// The most events that one statement drops.
 const PRUNE_BATCH: u64 = 10_000;
-
-/// An event to write.
-pub(super) struct NewEvent<'a> {
-    kind: EventKind,
-    run: Option<RunId>,
-    action: Option<&'a str>,
-    attempt: Option<AttemptId>,
-    artifact: Option<ArtifactId>,
-    data: Value,
-}
-
-impl<'a> NewEvent<'a> {
-    /// An event with its data.
-    pub(super) fn of(kind: EventKind, data: Value) -> Self {
-        Self { kind, run: None, action: None, attempt: None, artifact: None, data }
-    }
-
-    /// The run concerned.
-    pub(super) fn run(mut self, run: RunId) -> Self {
-        self.run = Some(run);
-        self
-    }
-
-    /// The action concerned.
-    pub(super) fn action(mut self, action: &'a str) -> Self {
-        self.action = Some(action);
-        self
-    }
-
-    /// The attempt concerned.
-    pub(super) fn attempt(mut self, attempt: AttemptId) -> Self {
-        self.attempt = Some(attempt);
-        self
-    }
-
-    /// The artifact concerned.
-    pub(super) fn artifact(mut self, artifact: ArtifactId) -> Self {
-        self.artifact = Some(artifact);
-        self
-    }
-}
 
 /// Writes an event under the next number.
 pub(super) fn emit(tx: &mut Tx<'_>, now: Timestamp, event: NewEvent<'_>) -> Work<()> {

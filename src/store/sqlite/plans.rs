@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use super::migrations::migrate;
 use super::tests::world;
+use super::ticks;
 use crate::store::conformance::{CASES, run_case};
 
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -42,6 +43,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("FROM events WHERE seq > ?1 ORDER BY seq LIMIT", "(rowid>?)", "a page of all events"),
     ("DELETE FROM events WHERE seq <= ?1", "(rowid<?)", "walks what it drops"),
+    (ticks::PRUNE, "(rowid<?)", "walks what it drops"),
     ("FROM artifacts a WHERE a.seq < ?1 ORDER BY a.seq DESC LIMIT", "(rowid<?)", "a page of all artifacts"),
     ("FROM events WHERE seq > 0 ORDER BY seq", "(rowid>?)", "the first event, or the last"),
     ("WHERE resource > ?1 ORDER BY resource LIMIT 1", "(resource>?)", "the next resource"),
@@ -98,6 +100,8 @@ async fn no_statement_scans_or_sorts_a_table() {
     for case in CASES {
         run_case(case, &mut world().await).await;
     }
+    // No case makes so many ticks that some are dropped. Another test of this process may do so.
+    note(ticks::PRUNE);
     let seen: Vec<String> = SEEN.lock().unwrap().iter().cloned().collect();
     let db = Connection::open_in_memory().unwrap();
     migrate(&db).unwrap();

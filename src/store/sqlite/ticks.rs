@@ -10,6 +10,8 @@ use crate::store::{PageRequest, TickQuery, page};
 
 /// How many ticks are dropped at once, which keeps dropping rare and short.
 const PRUNE_BATCH: u64 = 1_000;
+/// Drops a tick and all before it.
+pub(super) const PRUNE: &str = "DELETE FROM ticks WHERE seq <= ?1";
 
 /// The beginning of a statement that reads rows for [`tick`].
 macro_rules! tick_columns {
@@ -55,7 +57,7 @@ pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
 /// Drops the oldest so that at most `most` are left, a batch at a time.
 fn prune(tx: &mut Tx<'_>, newest: u64, most: u64) -> Work<()> {
     if newest.is_multiple_of(PRUNE_BATCH) && newest + PRUNE_BATCH > most {
-        execute(tx.db, "DELETE FROM ticks WHERE seq <= ?1", [(newest + PRUNE_BATCH).saturating_sub(most)])?;
+        execute(tx.db, PRUNE, [(newest + PRUNE_BATCH).saturating_sub(most)])?;
     }
     Ok(())
 }

@@ -8,18 +8,23 @@
 // What is in an element with `data-keep` belongs to another script, or stays as it is. A field with
 // `data-once` has the id of what its form starts, so that a form sent twice starts it once. Who
 // comes back to the page may start something else, so the field is given another id then.
-// ms between two fetches. The first is short, so that the end of a short run follows its beginning
-// at once; while more happens, each is twice as long, so that the page costs the host little.
-const shortest = 25, longest = 400;
+// The page has a budget of time, in ms, to fetch and draw itself: it grows by `share` of the time
+// that goes by, up to `saved`, and what a refresh takes is taken from it. So the end of a short run
+// follows its beginning at once, and while much happens, actions on the same machine keep most of
+// its processors. Between two refreshes are at least `shortest` ms, and at most `longest`, however
+// slow the page is.
+const share = 0.25, saved = 40, shortest = 25, longest = 1000;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
-let source, timer, retry, pause = shortest, waiting = false, again = false, isBack = false;
+let source, timer, retry, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
   clearTimeout(timer);
+  const began = performance.now();
+  budget = Math.min(budget + share * (began - counted), saved);
   try {
     const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' } });
     if (answer.status === 401) askToLogIn();
@@ -27,12 +32,14 @@ async function refresh() {
   } catch {
     // The host is gone for now; the stream says when it is back.
   }
-  setTimeout(next, pause);
+  counted = performance.now();
+  // One answer that takes very long makes the page wait once.
+  budget = Math.max(budget - (counted - began), -share * longest);
+  setTimeout(next, Math.max(-budget / share, shortest));
 }
 
 function next() {
   waiting = false;
-  pause = again ? Math.min(2 * pause, longest) : Math.max(pause / 2, shortest);
   if (!again) { poll(); return; }
   again = false;
   refresh();
