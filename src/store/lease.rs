@@ -18,6 +18,45 @@ pub struct Holder {
     /// The name of its machine, if the store can be reached from several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
+    /// Which process it is, if the store can be reached from several machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+}
+
+/// Tells a process from all others, also of other machines and of later boots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Where its id is valid: a boot of a machine, and a namespace there. Containers have
+    /// namespaces of their own.
+    valid_in: String,
+    /// When it began, in ticks since the boot.
+    began: String,
+}
+
+impl Process {
+    /// Returns this process; `None` if the system does not tell.
+    fn this() -> Option<Self> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+        let valid_in = format!("{} {}", boot.trim(), namespace.display());
+        Some(Self { valid_in, began: began(std::process::id())? })
+    }
+
+    /// Whether it is certain that it has ended. About a process elsewhere nothing is certain.
+    fn has_ended(&self, pid: u32) -> bool {
+        Self::this().is_some_and(|this| this.valid_in == self.valid_in)
+            && began(pid).is_none_or(|began| began != self.began)
+    }
+}
+
+/// Returns when a process began; `None` if there is none, or if it has ended and its parent has not
+/// been told.
+fn began(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before these fields may have parentheses itself.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    let state = fields.next()?;
+    (state != "Z").then(|| fields.nth(18).map(str::to_owned))?
 }
 
 impl Holder {
@@ -25,13 +64,22 @@ impl Holder {
     pub(super) fn this_host(now: Timestamp) -> Self {
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let machine = machine.map(|name| name.trim().to_owned());
-        Self { pid: std::process::id(), started_at: now, listen: None, machine }
+        Self { pid: std::process::id(), started_at: now, listen: None, machine, process: Process::this() }
+    }
+
+    /// Reads the holder on record.
+    pub(super) fn read(on_record: Option<&str>) -> Option<Self> {
+        serde_json::from_str(on_record?).ok()
+    }
+
+    /// Whether it is certain that this host has ended, although its lease may have time left.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.has_ended(self.pid))
     }
 
     /// Describes the holder on record, for people.
     pub(super) fn describe(on_record: Option<&str>) -> String {
-        let holder = on_record.and_then(|text| serde_json::from_str::<Self>(text).ok());
-        holder.map_or_else(|| "another host".to_owned(), |holder| holder.to_string())
+        Self::read(on_record).map_or_else(|| "another host".to_owned(), |holder| holder.to_string())
     }
 }
 
@@ -89,4 +137,32 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// the moment at which the store can be reached again. From then on nothing that this host
     /// writes is certain to be kept, so the host stops.
     async fn lost(&self) -> Loss;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::{Process, began};
+
+    #[test]
+    fn a_process_of_this_machine_has_ended_once_it_is_gone_or_another_one_has_its_id() {
+        let this = Process::this().unwrap();
+        let pid = std::process::id();
+        assert!(!this.has_ended(pid));
+        let earlier = Process { began: "1".to_owned(), ..this.clone() };
+        assert!(earlier.has_ended(pid), "another process has its id");
+        let elsewhere = Process { valid_in: "another boot".to_owned(), began: "1".to_owned() };
+        assert!(!elsewhere.has_ended(pid), "nothing is known about it here");
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let other = Process { began: began(child.id()).unwrap(), ..this };
+        assert!(!other.has_ended(child.id()));
+        child.kill().unwrap();
+        while began(child.id()).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(other.has_ended(child.id()), "it is a zombie");
+        child.wait().unwrap();
+        assert!(other.has_ended(child.id()));
+    }
 }

@@ -53,6 +53,7 @@ mod presence;
 mod query;
 pub mod redis;
 mod repeat;
+mod rival;
 mod run_key;
 pub mod sqlite;
 mod steps;
@@ -74,7 +75,7 @@ use crate::model::{
 
 pub use again::{named_inputs, what_next};
 pub use error::StoreError;
-pub use lease::{Holder, HostLease, Loss};
+pub use lease::{Holder, HostLease, Loss, Process};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{

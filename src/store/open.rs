@@ -161,9 +161,11 @@ pub fn empty(folder: &Path, now: Timestamp) -> Result<Arc<dyn MetadataStore>> {
 /// # Errors
 /// When that cannot be found out.
 pub async fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
-    match spec {
+    let on_record = match spec {
         StoreSpec::Sqlite { path } => sqlite::read_holder(path),
         StoreSpec::Postgres { url, password, schema } => postgres::read_holder(url, password.as_ref(), schema).await,
         StoreSpec::Redis { url, password, prefix } => redis::read_holder(url, password.as_ref(), prefix).await,
-    }
+    };
+    // A host that was killed may still have its lease, and answers no command.
+    Ok(on_record?.filter(|holder| !holder.has_ended()))
 }

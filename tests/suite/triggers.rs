@@ -1,11 +1,18 @@
 //! When runs start, and with which artifacts.
 
+#[path = "triggers/by_hand.rs"]
 mod by_hand;
+#[path = "triggers/components.rs"]
 mod components;
+#[path = "triggers/events.rs"]
 mod events;
+#[path = "triggers/groups.rs"]
 mod groups;
+#[path = "triggers/languages.rs"]
 mod languages;
+#[path = "triggers/metrics.rs"]
 mod metrics;
+#[path = "triggers/waiting.rs"]
 mod waiting;
 
 use crate::support::app::TestApp;

@@ -442,7 +442,7 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 28] {
+fn all() -> [&'static Keys; 29] {
     [
         &ROOT,
         &PIPELINE,

@@ -8,8 +8,6 @@
 //!
 //! It is renewed over a connection of its own ([`Renewal`]), so no long transaction is in its way.
 
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio_postgres::{Client, Row};
@@ -21,36 +19,27 @@ use super::writer::{Counters, Tx};
 use crate::base::Timestamp;
 use crate::model::{Durability, EventKind};
 use crate::store::keeper::Renew;
+use crate::store::rival::Rival;
 use crate::store::{Holder, Loss, Result, StoreError};
 
 /// How long a lease is valid after it was renewed, in seconds of the server.
 const VALID_SECS: i64 = 5;
-/// After this time without a renewal, a lease has ended whatever the server's clock says: someone
-/// may have set it back.
-const STALE_AFTER: Duration = Duration::from_secs(10);
-/// How often a starting host looks whether the lease of another one is renewed.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Takes the lease, and raises the epoch. If another host has the lease, waits until it is renewed
 /// or has ended, which takes a few seconds at most.
 pub(super) async fn take(pool: &Pool, place: &Place, holder: &Holder, now: Timestamp) -> Result<(u64, Counters)> {
-    // The end of the other host's lease when this one first looked, and when that was.
-    let mut seen: Option<(String, Instant)> = None;
+    let mut rival = Rival::default();
     loop {
-        let stale = seen.as_ref().filter(|(_, since)| since.elapsed() > STALE_AFTER).map(|(until, _)| until.as_str());
-        let attempt = try_take(pool, holder, stale, now).await;
+        let attempt = try_take(pool, holder, rival.stale(), now).await;
         match attempt.map_err(|fail| place.name(fail.into_store("raise the epoch")))? {
             Attempt::Taken(epoch, counters) => return Ok((epoch, counters)),
-            Attempt::Held { holder, until } if seen.as_ref().is_some_and(|(before, _)| *before != until) => {
-                return Err(StoreError::InUse {
-                    store: place.to_string(),
-                    holder: Holder::describe(holder.as_deref()),
-                });
+            Attempt::Held { holder, until } => {
+                if rival.is_running(until, holder.as_deref()).await {
+                    let holder = Holder::describe(holder.as_deref());
+                    return Err(StoreError::InUse { store: place.to_string(), holder });
+                }
             }
-            Attempt::Held { until, .. } if seen.is_none() => seen = Some((until, Instant::now())),
-            Attempt::Held { .. } => {}
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

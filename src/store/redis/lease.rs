@@ -6,8 +6,6 @@
 //! late it notices. So a lease that has ended, because the server or the network was away, costs
 //! nothing if nobody has taken it: the host renews it and goes on.
 
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
@@ -18,17 +16,13 @@ use super::reply::{Fail, Reply, Work};
 use super::scripts::LEASE;
 use crate::base::Timestamp;
 use crate::store::keeper::Renew;
+use crate::store::rival::Rival;
 use crate::store::{Holder, Loss, Result, StoreError};
 
 /// The version of the records. Another one is refused.
 pub(super) const SCHEMA: usize = 1;
 /// How long a lease is valid after it was renewed, in milliseconds of the server.
 const VALID_MS: u64 = 5_000;
-/// After this time without a renewal, a lease has ended whatever the server's clock says: someone
-/// may have set it back.
-const STALE_AFTER: Duration = Duration::from_secs(10);
-/// How often a starting host looks whether the lease of another one is renewed.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What a host has once it has the lease.
 pub(super) struct Taken {
@@ -42,21 +36,19 @@ pub(super) struct Taken {
 /// Takes the lease, and raises the epoch. If another host has the lease, waits until it is renewed
 /// or has ended, which takes a few seconds at most.
 pub(super) async fn take(link: &Link, place: &Place, holder: &Holder, now: Timestamp) -> Result<Taken> {
-    // The lease of the other host when this one first looked, and when that was.
-    let mut seen: Option<(String, Instant)> = None;
+    let mut rival = Rival::default();
     loop {
-        let stale = seen.as_ref().filter(|(_, since)| since.elapsed() > STALE_AFTER).map(|(lease, _)| lease.as_str());
-        let attempt = try_take(link, holder, stale, now).await;
+        let attempt = try_take(link, holder, rival.stale(), now).await;
         match attempt.map_err(|fail| place.name(fail.into_store("raise the epoch")))? {
             Attempt::Taken(taken) => return Ok(taken),
             Attempt::Schema(found) => return Err(place.name(other_schema(&found))),
-            Attempt::Held { lease, holder } if seen.as_ref().is_some_and(|(before, _)| *before != lease) => {
-                return Err(StoreError::InUse { store: place.to_string(), holder: Holder::describe(Some(&holder)) });
+            Attempt::Held { lease, holder } => {
+                if rival.is_running(lease, Some(&holder)).await {
+                    let holder = Holder::describe(Some(&holder));
+                    return Err(StoreError::InUse { store: place.to_string(), holder });
+                }
             }
-            Attempt::Held { lease, .. } if seen.is_none() => seen = Some((lease, Instant::now())),
-            Attempt::Held { .. } => {}
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

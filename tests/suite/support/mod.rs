@@ -14,6 +14,7 @@ pub(crate) mod preload;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod records;
 pub(crate) mod redis_server;
 pub(crate) mod s3;
 pub(crate) mod schema;
