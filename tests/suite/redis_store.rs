@@ -2,7 +2,7 @@
 //! second host, hosts that die, stand still or are cut off, and a server that is away, starts again
 //! or has other settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::support::app::TestApp;
+use crate::support::preload::library;
 use crate::support::proxy::Proxy;
 use crate::support::redis_server::{Server, server};
 use crate::support::wait::{wait_for, wait_until};
@@ -381,4 +383,58 @@ fn a_server_that_is_away_or_may_lose_records_is_named_and_no_password_is_shown()
         keys.place(&keys.url())
     );
     assert_eq!(said, expected);
+}
+
+/// A server whose machine loses its power: of each file, only what was synced is left.
+struct Cut {
+    server: Server,
+    library: TempDir,
+}
+
+impl Cut {
+    fn new() -> Self {
+        let library = library(include_str!("redis_store/synced.c"));
+        let [code, log] = ["library.so", "log"].map(|name| library.path().join(name).to_str().unwrap().to_owned());
+        let env = [("ANACOSTIA_TEST_REDIS_PRELOAD", code.as_str()), ("SYNCED", log.as_str())];
+        Self { server: Server::start_with(&env), library }
+    }
+
+    /// Cuts the power, and starts the server again.
+    fn cut(&mut self) {
+        self.server.tell("kill");
+        let log = fs::read_to_string(self.library.path().join("log")).unwrap();
+        let synced: BTreeMap<&str, u64> = log
+            .lines()
+            .map(|line| line.split_once(' ').unwrap())
+            .map(|(size, path)| (path, size.parse().unwrap()))
+            .collect();
+        let (file, size) = synced.iter().find(|(path, _)| path.ends_with(".incr.aof")).unwrap();
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(*size).unwrap();
+        self.server.tell("start");
+    }
+}
+
+#[test]
+fn a_power_cut_of_the_server_loses_nothing_that_was_confirmed() {
+    let mut cut = Cut::new();
+    let keys = Keys::on(&cut.server);
+    let mut app = keys.app();
+    app.start();
+    for round in 0..3 {
+        let before = names(&app.path("out")).len();
+        drop_files(&app, round * 8..round * 8 + 8);
+        wait_until("the host to work", || names(&app.path("out")).len() > before + 3);
+        cut.cut();
+    }
+    check_all_done(&app, &keys, 24);
+    assert_eq!(keys.counter("epoch"), 1, "the host went on by itself");
+
+    // A server that does not sync loses records in the same test, and the host notices it.
+    let client = redis::Client::open(keys.url()).unwrap();
+    redis::cmd("CONFIG").arg(&["SET", "appendfsync", "no"]).exec(&mut client.get_connection().unwrap()).unwrap();
+    drop_files(&app, 24..32);
+    check_all_done(&app, &keys, 32);
+    cut.cut();
+    assert_eq!(wait_for("the host to end", || app.has_ended()).code(), Some(1));
+    app.wait_to_say("has less on record than it had confirmed");
 }

@@ -1,16 +1,19 @@
 //! Where a store is, and the connection to it.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, Script};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::arguments::written;
+use super::fitness::{self, Unfit};
 use super::reply::{Fail, Reply, Work, reason};
+use super::scripts::LEASE;
 use crate::base::tls;
 use crate::manifest::SecretSource;
 use crate::store::{Result, StoreError};
@@ -121,20 +124,38 @@ pub(super) struct Link {
     place: Place,
     /// The connection, and how many there were before it.
     current: Mutex<(u64, Option<MultiplexedConnection>)>,
+    /// The epoch of the host that writes over it.
+    epoch: OnceLock<u64>,
 }
 
 impl Link {
     /// Connects for the first time.
     pub(super) async fn open(place: Place) -> Result<Self> {
         let connection = place.connect().await.map_err(|error| place.unreachable(reason(&error)))?;
-        Ok(Self { place, current: Mutex::new((0, Some(connection))) })
+        Ok(Self { place, current: Mutex::new((0, Some(connection))), epoch: OnceLock::new() })
     }
 
-    /// Executes a method of a script.
+    /// Checks whether the server may have the records of a host.
+    pub(super) async fn check_server(&self) -> std::result::Result<(), Unfit> {
+        let (_, mut connection) =
+            self.connection().await.map_err(|fail| RedisError::from(std::io::Error::other(fail)))?;
+        fitness::check(&mut connection).await
+    }
+
+    /// From now on the host of this epoch writes over it. Each further connection is checked like
+    /// the first, because a server that was started again may have other settings; and what was
+    /// sent over an earlier one and is still on its way is refused, because it has been repeated.
+    pub(super) fn keep_for(&self, epoch: u64) {
+        // Only the opening of a store calls this, once.
+        let _ = self.epoch.set(epoch);
+    }
+
+    /// Executes a method of a script. The last argument is the number of the connection.
     pub(super) async fn call(&self, script: &Script, method: &str, arguments: Value, more: &[String]) -> Work<Reply> {
         let arguments = written(arguments)?;
         let (number, mut connection) = self.connection().await?;
-        match self.place.call(&mut connection, script, (method, &arguments), more).await {
+        let more = [more, &[number.to_string()]].concat();
+        match self.place.call(&mut connection, script, (method, &arguments), &more).await {
             Ok(value) => Reply::of(value),
             Err(error) => {
                 // A server that only reads was replaced by another one, perhaps at this address.
@@ -159,17 +180,30 @@ impl Link {
         if let (number, Some(connection)) = &*current {
             return Ok((*number, connection.clone()));
         }
-        match self.place.connect().await {
+        match self.connect_again(current.0 + 1).await {
             Ok(connection) => {
                 current.0 += 1;
                 current.1 = Some(connection.clone());
                 Ok((current.0, connection))
             }
-            Err(error) => {
+            Err(fail) => {
                 tokio::time::sleep(AFTER_FAILURE).await;
-                Err(Fail::from(error))
+                Err(fail)
             }
         }
+    }
+
+    async fn connect_again(&self, number: u64) -> Work<MultiplexedConnection> {
+        let mut connection = self.place.connect().await?;
+        if let Some(epoch) = self.epoch.get() {
+            fitness::check(&mut connection).await.map_err(|unfit| match unfit {
+                Unfit::Unreachable(error) => Fail::from(error),
+                Unfit::Because(why) => Fail::Server(why),
+            })?;
+            let arguments = written(json!({ "epoch": epoch, "number": number }))?;
+            self.place.call(&mut connection, &LEASE, ("connected", &arguments), &[]).await?;
+        }
+        Ok(connection)
     }
 
     /// Connects anew for the next method, unless another one has done so already.

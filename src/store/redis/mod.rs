@@ -19,6 +19,7 @@ mod artifacts;
 mod attempts;
 mod connect;
 mod facts;
+mod fitness;
 mod lease;
 mod open;
 mod others;
@@ -147,6 +148,7 @@ impl RedisStore {
             "taken_over" => {
                 StoreError::TakenOver { store: self.place.to_string(), by: Holder::describe(Some(&next().text()?)) }
             }
+            "outdated" => return Err(Fail::Server("this host has connected again since".to_owned())),
             "forgotten" => {
                 writing.forgotten.send_replace(true);
                 StoreError::Forgotten { store: self.place.to_string() }

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{RedisStore, RedisUpkeep, read_holder};
+use super::arguments::written;
+use super::reply::Reply;
+use super::scripts::WRITE;
+use super::{RedisStore, RedisUpkeep, artifacts, read_holder};
 use crate::base::Timestamp;
 use crate::model::Observation;
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
@@ -271,10 +274,62 @@ async fn a_server_that_may_lose_what_it_has_confirmed_is_refused() {
              is `allkeys-lru`, and must be `noeviction`"
         )
     );
+    keys.command("CONFIG SET appendonly yes").await;
+    keys.command("CONFIG SET appendfsync always").await;
+    keys.command("CONFIG SET maxmemory-policy noeviction").await;
+    keys.command("CONFIG SET no-appendfsync-on-rewrite yes").await;
+    assert_eq!(refused().await, told("`no-appendfsync-on-rewrite` is `yes`, and must be `no`"));
     keys.command("ACL SETUSER default -config").await;
     let said = refused().await;
-    assert!(said.contains("the server does not tell its settings: "), "{said}");
-    assert!(said.contains("permit `CONFIG GET` to this user"), "{said}");
+    assert!(said.contains("because the server does not tell its settings: "), "{said}");
+    let wanted = "permit `CONFIG GET` to this user: Anacostia has to see `appendonly yes`, `appendfsync always`, \
+                  `maxmemory-policy noeviction`, `no-appendfsync-on-rewrite no`";
+    assert!(said.ends_with(wanted), "{said}");
+}
+
+/// A server may be started again with other settings while a host is running.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_writes_nothing_to_a_server_that_may_lose_it_since_it_was_started_again() {
+    let server = Server::start();
+    let keys = Keys::on(&server);
+    let store = keys.host().await;
+    record(&store, "a").await.unwrap();
+    keys.command("CONFIG SET appendfsync everysec").await;
+    keys.command("CLIENT KILL TYPE normal SKIPME yes").await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let said = loop {
+        let said = record(&store, "b").await.unwrap_err().to_string();
+        if said.contains("`appendfsync` is `everysec`, and must be `always`") {
+            break said;
+        }
+        assert!(Instant::now() < deadline, "{said}");
+    };
+    let begin = "the metadata store failed to record what a resource saw: the server may lose what it has confirmed: ";
+    assert!(said.starts_with(begin), "{said}");
+    assert_eq!(store.pending("raw").await.map(|pending| pending.count).ok(), None, "it is not used for reading either");
+    keys.command("CONFIG SET appendfsync always").await;
+    assert_eq!(repeated(&store, &Batch::new(vec![file("c")], u64::MAX)).await, 1);
+    assert_eq!(store.pending("raw").await.unwrap().count, 2);
+}
+
+/// A write whose answer did not come may still be on its way when the host has repeated it over
+/// another connection, and gone on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_arrives_after_its_repeat_is_refused() {
+    let server = Server::start();
+    let keys = Keys::on(&server);
+    let store = keys.host().await;
+    let batch = Batch::new(vec![file("a")], u64::MAX);
+    let late = written(artifacts::batch("raw", &batch, now())).unwrap();
+    keys.command("CLIENT KILL TYPE normal SKIPME yes").await;
+    assert_eq!(repeated(&store, &batch).await, 1);
+    let gone = Observation::Gone { path: "a".to_owned() };
+    assert_eq!(repeated(&store, &Batch::new(vec![gone], u64::MAX)).await, 0);
+    let more = [store.epoch().to_string(), "0".to_owned(), "0".to_owned()];
+    let mut connection = store.place.connect().await.unwrap();
+    let answer = store.place.call(&mut connection, &WRITE, ("record", &late), &more).await.unwrap();
+    assert_eq!(Reply::of(answer).unwrap(), Reply::List(vec![Reply::Text("outdated".to_owned())]));
+    assert_eq!(store.pending("raw").await.unwrap().count, 0, "the file is not there again");
 }
 
 #[tokio::test]

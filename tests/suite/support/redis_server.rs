@@ -32,6 +32,11 @@ pub(crate) fn server() -> &'static Server {
 impl Server {
     /// Starts a server for one test, which may stop and start it.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with these variables in the environment of the script and the server.
+    pub(crate) fn start_with(env: &[(&str, &str)]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-redis");
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let certificate = made.cert.pem();
@@ -41,7 +46,13 @@ impl Server {
         fs::write(&public, &certificate).unwrap();
         fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let mut command = Command::new(script);
-        let mut child = command.args([public, key]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args([public, key])
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         let mut answers = BufReader::new(child.stdout.take().unwrap());
         answers.read_line(&mut line).unwrap();

@@ -14,7 +14,7 @@ function methods.take(args)
   local value = redis.call('GET', lease)
   if value and value ~= args.stale then return {'held', value, redis.call('HGET', host, 'holder') or ''} end
   local epoch = next_number('epoch')
-  set(meta, {token = '0', schema = args.schema})
+  set(meta, {token = '0', link = '0', schema = args.schema})
   emit('host_started', args.now, json('version', text(args.version), 'pid', args.pid))
   note('HSET', host, 'holder', args.holder)
   commit()
@@ -30,6 +30,14 @@ function methods.renew(args)
   if known ~= args.epoch then return {'forgotten'} end
   valid(args.epoch .. '.' .. args.renewal, args.valid)
   return {'renewed'}
+end
+
+-- Records that the host has connected again. From now on nothing is accepted that it had sent over
+-- an earlier connection.
+function methods.connected(args)
+  local is_newer = tonumber(newest_number('link')) < tonumber(args.number)
+  if newest_number('epoch') == args.epoch and is_newer then redis.call('HSET', meta, 'link', args.number) end
+  return {}
 end
 
 -- Gives the lease back.

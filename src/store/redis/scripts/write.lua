@@ -1,5 +1,5 @@
 -- Executes a method that writes. ARGV[3] is the epoch of the host, ARGV[4] how many writes the
--- server has confirmed to it.
+-- server has confirmed to it, ARGV[5] the number of its connection.
 
 -- Why this host may not write; nil if it may.
 local function denied()
@@ -7,6 +7,8 @@ local function denied()
   if known > epoch then return {'taken_over', redis.call('HGET', key('host'), 'holder') or ''} end
   -- The server has less on record than it had confirmed.
   if known < epoch or tonumber(newest_number('writes')) < tonumber(ARGV[4]) then return {'forgotten'} end
+  -- The host has connected again since it sent this: it has repeated it, and perhaps gone on.
+  if tonumber(newest_number('link')) > tonumber(ARGV[5]) then return {'outdated'} end
 end
 
 local why = denied()
