@@ -59,7 +59,7 @@ async fn check_version(connection: &mut MultiplexedConnection) -> Result<(), Unf
 
 async fn check_settings(connection: &mut MultiplexedConnection) -> Result<(), Unfit> {
     let mut ask = redis::cmd("CONFIG");
-    ask.arg("GET").arg(SETTINGS.map(|(name, _)| name));
+    ask.arg("GET").arg(&SETTINGS.map(|(name, _)| name));
     let found: HashMap<String, String> = ask.query_async(connection).await.map_err(|error| match error.kind() {
         redis::ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
             Unfit::Because(untold(&reason(&error)))
