@@ -82,8 +82,13 @@ impl Remote {
 
     /// Sends a change to a route below `/api/v1/`, and returns what the host answers.
     pub(crate) fn change(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.change_within(path, body, Duration::ZERO)
+    }
+
+    /// The same for a change that the host makes in up to `wait`.
+    pub(crate) fn change_within(&self, path: &str, body: &Value, wait: Duration) -> Result<Value, Failure> {
         let url = self.url(path);
-        let sent = self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body))?;
+        let sent = self.request(wait, |agent| with_token(agent.post(url)).send_json(body))?;
         sent.map_err(|(status, why)| match status {
             400 | 404 => Failure::usage(why),
             _ => Failure::work(format!("the host at {} refused: {why}", self.address)),

@@ -32,6 +32,7 @@ mod pipeline;
 mod place;
 mod problem;
 mod read;
+mod retention;
 mod s3;
 mod schema;
 mod secret;
@@ -71,6 +72,7 @@ pub use pipeline::{
     TlsSpec, Trigger,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
+pub use retention::{Retention, RunRetention};
 pub use s3::{S3Credentials, S3Spec, S3Style};
 pub use secret::{SecretSource, UrlSource};
 pub use sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec, TableNames};
@@ -304,6 +306,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         durability: top.durability,
         state,
         max_log_bytes: top.max_log_bytes,
+        retention: draft.retention,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
         triggers: draft.triggers.into_iter().map(|trigger| trigger.spec).collect(),

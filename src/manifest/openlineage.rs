@@ -35,6 +35,14 @@ pub enum LineageTarget {
     },
 }
 
+impl OpenLineageSpec {
+    /// Returns the name of its cursor in the store. No resource can have a name with a colon.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        format!("openlineage:{}", self.name)
+    }
+}
+
 impl LineageTarget {
     /// Returns the key that says where the events go.
     #[must_use]

@@ -16,6 +16,7 @@ use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
 use super::openlineage::OpenLineageSpec;
 use super::params_schema::ParamsSchema;
+use super::retention::Retention;
 use super::s3::S3Spec;
 use super::secret::{SecretSource, UrlSource};
 use super::sql::{SqlDatabase, SqlSpec};
@@ -98,6 +99,8 @@ pub struct Pipeline {
     /// `pipeline.logs`: bytes of log lines that are retained, besides those of active runs (default
     /// 1 GiB).
     pub max_log_bytes: u64,
+    /// `retention`.
+    pub retention: Retention,
     /// `resources`, in the order of the file.
     pub resources: Vec<ResourceSpec>,
     /// `actions`, in the order of the file.

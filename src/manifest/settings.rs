@@ -44,6 +44,19 @@ pub(super) const DEFAULT_LOGS: u64 = 1 << 30;
 /// Default of `server.listen`.
 pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
+/// `retention.runs.keep_for`.
+pub(super) const KEEP_RUNS_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(36_500 * 24);
+/// `retention.runs.keep_last`: triggers and comparisons look at the newest runs.
+pub(super) const KEEP_LAST: RangeInclusive<u64> = 1..=1_000_000_000;
+/// Maximum number of `retention.runs.keep_tags`.
+pub(super) const MAX_KEEP_TAGS: usize = 100;
+/// `retention.logs.keep_for`.
+pub(super) const KEEP_LOGS_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(36_500 * 24);
+/// `retention.components`.
+pub(super) const COMPONENTS: RangeInclusive<u64> = 0..=1 << 50;
+/// `retention.compiled_code`.
+pub(super) const COMPILED_CODE: RangeInclusive<u64> = 0..=1 << 50;
+
 /// Default location of the metadata store.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
 /// Default of `metadata_store.schema`.

@@ -66,6 +66,10 @@ pub struct Run {
     /// them.
     #[serde(default)]
     pub partition: Option<String>,
+    /// When its metrics, recorded params, network requests and denied calls were removed, because
+    /// it was old and only its lineage is needed. Also set while that is being done.
+    #[serde(default)]
+    pub trimmed_at: Option<Timestamp>,
 }
 
 /// A run with its actions and attempts.

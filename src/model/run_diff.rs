@@ -396,6 +396,7 @@ mod tests {
             rerun_of: None,
             fired_by: Vec::new(),
             partition: None,
+            trimmed_at: None,
         };
         RunRecords {
             run,

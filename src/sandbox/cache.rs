@@ -21,9 +21,6 @@ use crate::base::{ArtifactId, Digest, Freed, Hasher};
 
 use super::SandboxError;
 
-/// The maximum size of a user's cache in bytes: the code of about a hundred components with an
-/// interpreter in each.
-pub const MAX_COMPILED_BYTES: u64 = 4 << 30;
 /// Age at which a file without its final name is considered a leftover of an interrupted
 /// compilation.
 const STALE_AFTER: Duration = Duration::from_hours(1);
@@ -118,7 +115,7 @@ impl Cache {
     }
 }
 
-/// Removes the least recently used code until at most [`MAX_COMPILED_BYTES`] remain, and removes
+/// Removes the least recently used code until at most `max_bytes` of it remain, and removes
 /// leftovers of interrupted compilations.
 ///
 /// Safe while hosts use the folder: loaded code stays loaded, and is compiled again when it is next
@@ -127,9 +124,9 @@ impl Cache {
 ///
 /// # Errors
 /// [`SandboxError::Cache`] if the folder cannot be read. A file that cannot be removed stays.
-pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> Result<Freed, SandboxError> {
+pub fn trim_compiled_code(folder: &Path, max_bytes: u64, dry_run: bool) -> Result<Freed, SandboxError> {
     let unusable = |why: io::Error| SandboxError::Cache { folder: folder.to_owned(), why: why.to_string() };
-    trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run).map_err(unusable)
+    trim(folder, max_bytes, SystemTime::now(), dry_run).map_err(unusable)
 }
 
 fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Result<Freed> {

@@ -118,7 +118,7 @@ impl LogStore for Lines {
         Ok(LogTail::default())
     }
 
-    fn trim(&self, _: &[LogRange], _: bool) -> StoreResult<Freed> {
+    fn trim(&self, _: &[LogRange], _: Option<std::time::Duration>, _: bool) -> StoreResult<Freed> {
         Ok(Freed::default())
     }
 

@@ -69,7 +69,7 @@ use host::http::Outbound;
 use ready::ReadyComponent;
 use setup::Attempt;
 
-pub use cache::{MAX_COMPILED_BYTES, trim_compiled_code};
+pub use cache::trim_compiled_code;
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use decision_order::{Decision, DecisionOrder, DecisionReport};
 pub use error::SandboxError;

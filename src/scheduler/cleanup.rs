@@ -1,5 +1,6 @@
-//! Decides when a host frees disk space: at its start, every hour, and after many runs; log lines
-//! also whenever a segment of the log is full. See [`Space`] for what it removes.
+//! Decides when a host frees disk space: at its start, every hour, after many runs, and when a
+//! person asks for it; log lines also whenever a segment of the log is full. See [`Space`] for what
+//! it removes.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::shared::{Phase, Shared};
 use super::space::{GivenBack, Space};
 use super::supervise::supervise;
 use crate::base::{ByteSize, Freed, RunId};
+use crate::store::RemovedRows;
 
 /// The time between two rounds of freeing disk space.
 const EVERY: Duration = Duration::from_hours(1);
@@ -30,6 +32,11 @@ pub(super) struct Cleaner {
     /// Held while a manifest comes into force, because until then its components are neither in
     /// force nor needed by a run.
     pub(super) binding: Arc<Mutex<()>>,
+    /// Held by a round, so that a round that a person asks for does not count what another one
+    /// removes.
+    pub(super) round: Arc<Mutex<()>>,
+    /// Ends a round early.
+    pub(super) stop: CancellationToken,
 }
 
 /// What to free.
@@ -63,14 +70,30 @@ pub(super) async fn run_cleanup(cleaner: Cleaner, shared: Arc<Shared>, stop: Can
 impl Cleaner {
     async fn clean_up(&self, due: Due) {
         if due == Due::Logs {
-            return log_result("log segments", self.space.trim_logs(false).await);
+            let pipeline = Arc::clone(&self.in_force.borrow().pipeline);
+            return log_result("log segments", self.space.trim_logs(&pipeline, false).await);
         }
-        let _binding = self.binding.lock().await;
-        let in_force = self.in_force.borrow().components.values().map(|component| component.digest).collect();
-        let GivenBack { components, logs, compiled_code } = self.space.give_back(&in_force, false).await;
+        let GivenBack { runs, components, logs, compiled_code } = self.give_back(false).await;
+        match runs {
+            Ok(RemovedRows { runs: 0, trimmed: 0, .. }) => {}
+            Ok(RemovedRows { runs, trimmed, .. }) => {
+                tracing::info!("removed {runs} old runs, and the details of {trimmed} whose lineage is needed");
+            }
+            Err(error) => tracing::warn!("{error}; old runs are removed later"),
+        }
         log_result("components that no run needs any more", components);
         log_result("log segments", logs);
         log_result("files of compiled code", compiled_code);
+    }
+
+    /// Removes what nothing needs any more; see [`Space::give_back`].
+    pub(super) async fn give_back(&self, dry_run: bool) -> GivenBack {
+        let _round = self.round.lock().await;
+        let pipeline = Arc::clone(&self.in_force.borrow().pipeline);
+        let runs = self.space.remove_old_runs(&pipeline, dry_run, &self.stop).await;
+        let _binding = self.binding.lock().await;
+        let in_force = self.in_force.borrow().components.values().map(|component| component.digest).collect();
+        self.space.give_back_files(&pipeline, &in_force, runs, dry_run).await
     }
 }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
 use super::core::SlotUse;
+use super::space::FreedSpace;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline, WitError, wit_known};
 use crate::model::{NodeKind, Pause, Run, Verdict};
@@ -82,6 +83,12 @@ pub trait Control: Send + Sync {
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
     /// Returns how much of each named limit is used, by name.
     fn concurrency(&self) -> BTreeMap<String, SlotUse>;
+    /// Frees disk space, and returns what was freed. With `dry_run`, only returns what it would
+    /// free. May take minutes; it goes on even if the caller does not wait for it.
+    ///
+    /// # Errors
+    /// When a part fails. The other parts are freed.
+    async fn give_back(&self, dry_run: bool) -> Result<FreedSpace, StoreError>;
     /// Checks whether log lines can be written. While they cannot, the host is not ready, and no
     /// attempt starts.
     async fn check_logs(&self);

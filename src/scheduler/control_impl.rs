@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::cleanup::Cleaner;
 use super::control::{Control, Inputs};
 use super::core::SlotUse;
 use super::definition::Resources;
-use super::kept_components::KeptComponents;
 use super::messages::Message;
 use super::new_run::{Given, ManualRun};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
+use super::space::FreedSpace;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
 use crate::model::{Artifact, Decision, NodeKind, Pause, Run, Verdict};
@@ -34,7 +35,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
     pub(super) resources: Arc<Resources>,
-    pub(super) kept: KeptComponents,
+    pub(super) cleaner: Cleaner,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) statuses: StatusBoard,
     pub(super) progress: ProgressBoard,
@@ -142,7 +143,10 @@ impl Control for HostControl {
     async fn retry(&self, run: RunId, again: Vec<String>) -> Result<Option<Run>, StoreError> {
         self.to_completion(move |this: Self| async move {
             let id = WriteId::new();
-            let retried = repeat_briefly(|| this.kept.request_retry(run, &again, id, this.shared.clock.now())).await?;
+            let retried = repeat_briefly(|| {
+                this.cleaner.space.components.request_retry(run, &again, id, this.shared.clock.now())
+            })
+            .await?;
             if retried.is_some() {
                 this.send(Message::Resume(run)).await?;
             }
@@ -246,6 +250,13 @@ impl Control for HostControl {
 
     fn concurrency(&self) -> BTreeMap<String, SlotUse> {
         self.shared.named.used()
+    }
+
+    async fn give_back(&self, dry_run: bool) -> Result<FreedSpace, StoreError> {
+        let cleaner = self.cleaner.clone();
+        // To completion, even if the caller does not wait.
+        let given_back = tokio::spawn(async move { cleaner.give_back(dry_run).await.whole() }).await;
+        given_back.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn check_logs(&self) {

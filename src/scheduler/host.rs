@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::at_work::Tally;
 use super::cleanup::{Cleaner, run_cleanup};
-use super::control::View;
+use super::control::{InForce, View};
 use super::control_impl::HostControl;
 use super::core::{History, Waiting};
 use super::definition::Definition;
@@ -122,15 +122,14 @@ impl Host {
         tokio::spawn(trim_kept(Arc::clone(&shared), Arc::clone(&definition.services.resources), watching.clone()));
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
         tokio::spawn(log_gate::reopen(shared.log_gate.clone(), Arc::clone(&shared.logs), watching.clone()));
-        let kept = KeptComponents::new(Arc::clone(&parts.store), Arc::clone(&parts.components));
-        let cleaner = Cleaner { space: Space::of(&parts, kept.clone()), in_force: in_force.clone(), binding };
-        let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
+        let cleaner = cleaner(&parts, in_force.clone(), binding, watching.clone());
+        let cleanup = tokio::spawn(run_cleanup(cleaner.clone(), Arc::clone(&shared), watching.clone()));
         let (logs, components) = (parts.logs, parts.components);
         let resources = Arc::clone(&definition.services.resources);
         let control = HostControl {
             shared: Arc::clone(&shared),
             resources: Arc::clone(&resources),
-            kept,
+            cleaner,
             dispatcher: to_dispatcher,
             statuses,
             progress,
@@ -222,6 +221,18 @@ async fn note_stop(shared: Arc<Shared>) {
     if let Err(error) = persist(&shared, || shared.store.note_stop()).await {
         tracing::warn!("it is not on record that this host was asked to stop: {error}");
     }
+}
+
+/// Creates what frees disk space until `stop`.
+fn cleaner(
+    parts: &Parts,
+    in_force: watch::Receiver<InForce>,
+    binding: Arc<Mutex<()>>,
+    stop: CancellationToken,
+) -> Cleaner {
+    let (store, components) = (Arc::clone(&parts.store), Arc::clone(&parts.components));
+    let kept = KeptComponents::new(store, components, &parts.pipeline.retention);
+    Cleaner { space: Space::of(parts, kept), in_force, binding, round: Arc::default(), stop }
 }
 
 /// Creates the state that the parts of a host share, with the pauses on record.

@@ -3,9 +3,9 @@
 //!
 //! An unfinished run may need its components at any time. A run that failed or was cancelled can be
 //! retried for as long as its components are stored. All stored components together take at most
-//! [`MAX_STORED_BYTES`]; beyond that, those of the oldest ended runs are removed first. For a run
-//! that succeeded nothing is kept: it can be retried from an action on while another run, or the
-//! manifest in force, needs the same components.
+//! `retention.components` bytes; beyond that, those of the oldest ended runs are removed first. For
+//! a run that succeeded nothing is kept: it can be retried from an action on while another run, or
+//! the manifest in force, needs the same components.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,12 +16,11 @@ use tokio::sync::Mutex;
 use super::disk::{blocking, unavailable};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ByteSize, Digest, Freed, RunId, Timestamp, WriteId};
+use crate::manifest::Retention;
 use crate::model::{Run, RunState};
 use crate::store::components::ComponentStore;
 use crate::store::{MetadataStore, PageRequest, Result, RunQuery, StoreError};
 
-/// The size of all stored components, in bytes, beyond which those of ended runs are removed.
-const MAX_STORED_BYTES: u64 = 4 << 30;
 /// The states of runs that may need their components at any time.
 const UNFINISHED: [RunState; 3] = [RunState::Queued, RunState::Running, RunState::Cancelling];
 /// The states of runs whose components are kept for a retry.
@@ -32,6 +31,8 @@ const RETRIABLE: [RunState; 2] = [RunState::Failed, RunState::Cancelled];
 pub struct KeptComponents {
     store: Arc<dyn MetadataStore>,
     components: Arc<dyn ComponentStore>,
+    /// The size of all stored components beyond which those of ended runs are removed.
+    max_bytes: u64,
     /// Held while components are removed, and while a run is retried, so that a run's components
     /// are not removed just when it begins to need them.
     turn: Arc<Mutex<()>>,
@@ -40,8 +41,8 @@ pub struct KeptComponents {
 impl KeptComponents {
     /// Returns the components in `components`, which runs in `store` are bound to.
     #[must_use]
-    pub fn new(store: Arc<dyn MetadataStore>, components: Arc<dyn ComponentStore>) -> Self {
-        Self { store, components, turn: Arc::default() }
+    pub fn new(store: Arc<dyn MetadataStore>, components: Arc<dyn ComponentStore>, retention: &Retention) -> Self {
+        Self { store, components, max_bytes: retention.max_component_bytes, turn: Arc::default() }
     }
 
     /// Retries a run; see [`MetadataStore::request_retry`].
@@ -68,7 +69,7 @@ impl KeptComponents {
                     if run.state == RunState::Succeeded {
                         "those of runs that succeeded are not kept".to_owned()
                     } else {
-                        format!("stored components take at most {}", ByteSize(MAX_STORED_BYTES))
+                        format!("stored components take at most {}", ByteSize(self.max_bytes))
                     }
                 )));
             }
@@ -77,14 +78,20 @@ impl KeptComponents {
     }
 
     /// Removes the components that no run can need any more, and those of the oldest ended runs
-    /// beyond the bound. `in_force` are those of the manifest in force, which stay.
-    pub(super) async fn remove_unneeded(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> Result<Freed> {
+    /// beyond the bound. `in_force` are those of the manifest in force, which stay. Runs in `gone`
+    /// need nothing.
+    pub(super) async fn remove_unneeded(
+        &self,
+        in_force: &BTreeSet<Digest>,
+        gone: &BTreeSet<u64>,
+        dry_run: bool,
+    ) -> Result<Freed> {
         let mut unneeded = self.stored().await?;
         if unneeded.keys().all(|digest| in_force.contains(digest)) {
             unneeded.clear();
         }
         if !unneeded.is_empty() {
-            let needed = self.needed(in_force, &unneeded).await?;
+            let needed = self.needed(in_force, gone, &unneeded).await?;
             unneeded.retain(|digest, _| !needed.contains(digest));
         }
         let _turn = self.turn.lock().await;
@@ -108,11 +115,16 @@ impl KeptComponents {
 
     /// Returns the components to keep: those in force, those of unfinished runs, and those of the
     /// newest runs that can be retried, within the bound. `stored` has the sizes.
-    async fn needed(&self, in_force: &BTreeSet<Digest>, stored: &BTreeMap<Digest, u64>) -> Result<BTreeSet<Digest>> {
+    async fn needed(
+        &self,
+        in_force: &BTreeSet<Digest>,
+        gone: &BTreeSet<u64>,
+        stored: &BTreeMap<Digest, u64>,
+    ) -> Result<BTreeSet<Digest>> {
         let mut needed = &self.of_unfinished().await? | in_force;
         let size = |digests: &BTreeSet<Digest>| digests.iter().filter_map(|digest| stored.get(digest)).sum::<u64>();
-        let mut left = MAX_STORED_BYTES.saturating_sub(size(&needed));
-        let mut pages = Revisions::of(&RETRIABLE);
+        let mut left = self.max_bytes.saturating_sub(size(&needed));
+        let mut pages = Revisions::of(&RETRIABLE, gone);
         while let Some(page) = pages.next(self.store.as_ref()).await? {
             for revision in page {
                 let more = &self.components_of(revision).await? - &needed;
@@ -126,7 +138,8 @@ impl KeptComponents {
 
     /// Returns the components of the unfinished runs.
     async fn of_unfinished(&self) -> Result<BTreeSet<Digest>> {
-        let (mut components, mut pages) = (BTreeSet::new(), Revisions::of(&UNFINISHED));
+        let none = BTreeSet::new();
+        let (mut components, mut pages) = (BTreeSet::new(), Revisions::of(&UNFINISHED, &none));
         while let Some(page) = pages.next(self.store.as_ref()).await? {
             for revision in page {
                 components.extend(self.components_of(revision).await?);
@@ -150,17 +163,19 @@ impl KeptComponents {
 }
 
 /// The revisions of the runs in some states, each once, the one of the newest run first.
-struct Revisions {
+struct Revisions<'a> {
     query: RunQuery,
+    /// Runs that are left out.
+    gone: &'a BTreeSet<u64>,
     seen: BTreeSet<Digest>,
     cursor: Option<String>,
     is_read: bool,
 }
 
-impl Revisions {
-    fn of(states: &[RunState]) -> Self {
+impl<'a> Revisions<'a> {
+    fn of(states: &[RunState], gone: &'a BTreeSet<u64>) -> Self {
         let query = RunQuery { states: states.to_vec(), ..RunQuery::default() };
-        Self { query, seen: BTreeSet::new(), cursor: None, is_read: false }
+        Self { query, gone, seen: BTreeSet::new(), cursor: None, is_read: false }
     }
 
     /// Returns the revisions of the next page of runs, `None` after the last.
@@ -172,7 +187,7 @@ impl Revisions {
         let page = store.runs(self.query.clone(), request).await?;
         self.is_read = page.next_cursor.is_none();
         self.cursor = page.next_cursor;
-        let revisions = page.items.iter().map(|run| run.revision);
+        let revisions = page.items.iter().filter(|run| !self.gone.contains(&run.number)).map(|run| run.revision);
         Ok(Some(revisions.filter(|revision| self.seen.insert(*revision)).collect()))
     }
 }

@@ -85,6 +85,7 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
         ("`pipeline.state`", now.state != next.state),
         ("`pipeline.logs`", now.max_log_bytes != next.max_log_bytes),
         ("`pipeline.max_concurrent_actions`", now.max_concurrent_actions != next.max_concurrent_actions),
+        ("`retention`", now.retention != next.retention),
         ("`notify`", now.notify != next.notify),
         ("`openlineage`", now.openlineage != next.openlineage),
         ("`metadata_store`", (&now.store, now.durability) != (&next.store, next.durability)),
@@ -167,6 +168,8 @@ mod tests {
         assert_eq!(after(&[("[resources.raw]", notify)]), ["`notify`"]);
         let lineage = "[openlineage.out]\npath = \"lineage.jsonl\"\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", lineage)]), ["`openlineage`"]);
+        let retention = "[retention]\nruns = { keep_last = 9 }\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", retention)]), ["`retention`"]);
         let url = "[server]\npublic_url = \"https://a.example.com\"\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", url)]), ["`server`"]);
         let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";

@@ -1,19 +1,23 @@
-//! Frees disk space: removes log lines, compiled code and stored components beyond their bounds,
-//! and components that no run can need any more.
+//! Frees disk space: removes old runs, log lines, compiled code and stored components beyond their
+//! bounds, and components that no run can need any more.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::disk::blocking;
-use super::kept_components::KeptComponents;
-use super::parts::Parts;
-use crate::base::{Digest, Freed};
-use crate::sandbox::{SandboxError, trim_compiled_code};
-use crate::store::logs::LogStore;
-use crate::store::{MetadataStore, Result};
+use tokio_util::sync::CancellationToken;
 
-/// What uses disk space for a pipeline, apart from its data and records.
+use super::disk::{blocking, unavailable};
+use super::kept_components::KeptComponents;
+use super::old_runs::{OldRunsRemoved, remove_old_runs};
+use super::parts::Parts;
+use crate::base::{Clock, Digest, Freed};
+use crate::manifest::Pipeline;
+use crate::sandbox::trim_compiled_code;
+use crate::store::logs::LogStore;
+use crate::store::{MetadataStore, RemovedRows, Result};
+
+/// What uses disk space for a pipeline, apart from its data.
 #[derive(Clone)]
 pub struct Space {
     /// The records, which determine what is needed.
@@ -24,17 +28,45 @@ pub struct Space {
     pub logs: Arc<dyn LogStore>,
     /// The folders for compiled code. Other pipelines of the user may use them too.
     pub compiled: Vec<PathBuf>,
+    /// Says how old something is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What was freed, or would be. A failure of one part does not affect the others.
 #[derive(Debug)]
 pub struct GivenBack {
+    /// Records of old runs.
+    pub runs: Result<RemovedRows>,
     /// Stored components.
     pub components: Result<Freed>,
     /// Segments of the log.
     pub logs: Result<Freed>,
     /// Compiled code.
-    pub compiled_code: std::result::Result<Freed, SandboxError>,
+    pub compiled_code: Result<Freed>,
+}
+
+/// What was freed, or would be, when all parts succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FreedSpace {
+    /// Records of old runs.
+    pub runs: RemovedRows,
+    /// Stored components.
+    pub components: Freed,
+    /// Segments of the log.
+    pub logs: Freed,
+    /// Compiled code.
+    pub compiled_code: Freed,
+}
+
+impl GivenBack {
+    /// Returns what was freed, or the first failure.
+    ///
+    /// # Errors
+    /// When a part failed.
+    pub fn whole(self) -> Result<FreedSpace> {
+        let Self { runs, components, logs, compiled_code } = self;
+        Ok(FreedSpace { runs: runs?, components: components?, logs: logs?, compiled_code: compiled_code? })
+    }
 }
 
 impl Space {
@@ -45,41 +77,66 @@ impl Space {
             components,
             logs: Arc::clone(&parts.logs),
             compiled: parts.compiled.clone(),
+            clock: Arc::clone(&parts.clock),
         }
     }
 
     /// Removes what nothing needs any more. `in_force` are the components of the manifest in force;
     /// no other manifest may come into force meanwhile. With `dry_run`, only returns what it would
     /// remove. Files that cannot be removed stay.
-    pub async fn give_back(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
+    pub async fn give_back(&self, pipeline: &Pipeline, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
+        let runs = self.remove_old_runs(pipeline, dry_run, &CancellationToken::new()).await;
+        self.give_back_files(pipeline, in_force, runs, dry_run).await
+    }
+
+    /// Removes old runs, until `stop`.
+    pub(super) async fn remove_old_runs(
+        &self,
+        pipeline: &Pipeline,
+        dry_run: bool,
+        stop: &CancellationToken,
+    ) -> Result<OldRunsRemoved> {
+        remove_old_runs(self.store.as_ref(), pipeline, self.clock.now(), dry_run, stop).await
+    }
+
+    /// Removes files that nothing needs any more, after `runs` were removed; see
+    /// [`Space::give_back`].
+    pub(super) async fn give_back_files(
+        &self,
+        pipeline: &Pipeline,
+        in_force: &BTreeSet<Digest>,
+        runs: Result<OldRunsRemoved>,
+        dry_run: bool,
+    ) -> GivenBack {
+        let gone = runs.as_ref().map(|runs| Arc::clone(&runs.gone)).unwrap_or_default();
         GivenBack {
-            components: self.components.remove_unneeded(in_force, dry_run).await,
-            logs: self.trim_logs(dry_run).await,
-            compiled_code: self.trim_compiled_code(dry_run).await,
+            runs: runs.map(|runs| runs.rows),
+            components: self.components.remove_unneeded(in_force, &gone, dry_run).await,
+            logs: self.trim_logs(pipeline, dry_run).await,
+            compiled_code: self.trim_compiled_code(pipeline, dry_run).await,
         }
     }
 
-    /// Removes the oldest log lines beyond the bound, except those of runs that have not ended.
+    /// Removes the oldest log lines beyond the bound, and those that are too old, except those of
+    /// runs that have not ended.
     ///
     /// # Errors
-    /// [`StoreError`] if the store or the log cannot be read.
-    pub async fn trim_logs(&self, dry_run: bool) -> Result<Freed> {
+    /// [`StoreError`](crate::store::StoreError) if the store or the log cannot be read.
+    pub async fn trim_logs(&self, pipeline: &Pipeline, dry_run: bool) -> Result<Freed> {
         let needed = self.store.unfinished_logs().await?;
         let logs = Arc::clone(&self.logs);
-        blocking(move || logs.trim(&needed, dry_run)).await?
+        let keep_for = pipeline.retention.keep_logs_for;
+        blocking(move || logs.trim(&needed, keep_for, dry_run)).await?
     }
 
-    async fn trim_compiled_code(&self, dry_run: bool) -> std::result::Result<Freed, SandboxError> {
-        let folders = self.compiled.clone();
+    async fn trim_compiled_code(&self, pipeline: &Pipeline, dry_run: bool) -> Result<Freed> {
+        let (folders, max_bytes) = (self.compiled.clone(), pipeline.retention.max_compiled_bytes);
         let trim = move || {
             folders.iter().try_fold(Freed::default(), |mut freed, folder| {
-                freed += trim_compiled_code(folder, dry_run)?;
-                Ok(freed)
+                freed += trim_compiled_code(folder, max_bytes, dry_run)?;
+                Ok::<_, crate::sandbox::SandboxError>(freed)
             })
         };
-        tokio::task::spawn_blocking(trim).await.unwrap_or_else(|panic| {
-            let folder = self.compiled.first().cloned().unwrap_or_default();
-            Err(SandboxError::Cache { folder, why: panic.to_string() })
-        })
+        blocking(trim).await?.map_err(|why| unavailable("give back compiled code", &std::io::Error::other(why)))
     }
 }

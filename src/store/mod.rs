@@ -53,6 +53,7 @@ mod presence;
 mod query;
 pub mod redis;
 mod repeat;
+mod retention;
 mod rival;
 mod run_key;
 pub mod sqlite;
@@ -84,6 +85,7 @@ pub use query::{
     RunQuery, RunSort, SnapshotQuery, TagFilter, TickQuery,
 };
 pub use repeat::repeat_briefly;
+pub use retention::{GoneRuns, OldRun, OldRuns, Removal, Removed, RemovedRows, RunsToKeep};
 pub use upkeep::{Copied, StorePart, Upkeep};
 pub use views::{RowSink, VIEWS, Value, Views};
 pub(crate) use writable::make_folder;
@@ -485,6 +487,23 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before or after: the next host prunes again. May be several transactions. Repeat:
     /// nothing is left to drop.
     async fn prune_events(&self, keep: u64) -> Result<()>;
+
+    // ── retention ────────────────────────────────────────────────────────────────────────────────
+
+    /// Lists runs with a number below `below` (without it, all) that have ended and that nothing
+    /// keeps, newest first, with what is removed with them. Runs in `gone` count as removed: what
+    /// only they have read is not needed. Looks at a bounded number of runs, of which all may be
+    /// kept.
+    async fn old_runs(&self, keep: RunsToKeep, gone: GoneRuns, below: Option<u64>) -> Result<OldRuns>;
+
+    /// Removes the first of these runs, in their order, and leaves out those that have not ended or
+    /// that something keeps now. [`RunsToKeep::newest`] is not looked at again. Removes a bounded
+    /// number of records, so that other writes wait only briefly; the caller goes on with the runs
+    /// that are not done. Numbers of runs and events are not given again.
+    ///
+    /// Crash before: nothing of this call is removed. After: the next host goes on. Repeat: what
+    /// was removed is not there any more, and is not counted again.
+    async fn remove_runs(&self, keep: RunsToKeep, runs: Vec<u64>, now: Timestamp) -> Result<Removed>;
 
     // ── notifications ────────────────────────────────────────────────────────────────────────────
 

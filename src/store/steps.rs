@@ -61,4 +61,5 @@ steps! {
     REACHABLE = "reachable", "note that a resource can be reached again";
     DELIVERY = "delivery", "record a delivery";
     PRUNE = "prune", "drop old events";
+    REMOVE = "remove", "remove old runs";
 }

@@ -65,14 +65,16 @@ pub trait Upkeep: std::fmt::Debug {
 
 /// The parts of the records: a name, the tables whose bytes are in it, and first the one whose rows
 /// are counted.
-const PARTS: [(&str, &[&str]); 9] = [
+const PARTS: [(&str, &[&str]); 11] = [
     ("runs", &["runs", "run_actions", "run_triggers", "run_params", "claims", "given", "outputs", "revisions"]),
-    ("attempts", &["attempts", "intents", "denials", "requests"]),
+    ("attempts", &["attempts", "intents"]),
     ("artifacts", &["artifacts", "old_places", "artifact_tags"]),
     ("reads and writes", &["accesses"]),
     ("metrics", &["metrics"]),
     ("params", &["params"]),
     ("tags of runs", &["tags"]),
+    ("denied calls", &["denials"]),
+    ("network requests", &["requests"]),
     ("trigger evaluations", &["ticks"]),
     ("events", &["events"]),
 ];

@@ -14,10 +14,10 @@ use anacostia::model::{
     RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
-    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, Refusal, ResourceAccess, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
-    StoreError, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
+    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, OldRuns, PageRequest,
+    PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Revision, RunQuery, RunStep, RunsToKeep,
+    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -338,6 +338,12 @@ impl MetadataStore for FakeStore {
         read_only()
     }
     async fn prune_events(&self, _: u64) -> Stored<()> {
+        read_only()
+    }
+    async fn old_runs(&self, _: RunsToKeep, _: GoneRuns, _: Option<u64>) -> Stored<OldRuns> {
+        read_only()
+    }
+    async fn remove_runs(&self, _: RunsToKeep, _: Vec<u64>, _: Timestamp) -> Stored<Removed> {
         read_only()
     }
     async fn cursor(&self, _: &str) -> Stored<Option<String>> {

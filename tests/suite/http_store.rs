@@ -250,13 +250,13 @@ fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
     assert_eq!(whole.len(), 800);
     let needed = scene.server.wait(scene.store.unfinished_logs()).unwrap();
     assert_eq!(needed, [], "the run has ended");
-    scene.logs.trim(&needed, false).unwrap();
+    scene.logs.trim(&needed, None, false).unwrap();
 
     let answer = scene.server.get("/api/v1/runs/1/logs?action=left");
     let problem = answer.problem(410, "gone");
     assert_eq!(
         problem["detail"],
-        "the requested log lines were removed to make room for newer ones; raise `logs` in `[pipeline]` to keep more"
+        "the requested log lines were removed; `logs` in `[pipeline]` and in `[retention]` say which are kept"
     );
     let page = scene.server.get("/api/v1/runs/1/logs?limit=1000").json();
     let kept = texts(&page);

@@ -6,11 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use anacostia::base::{ArtifactId, AttemptId, Digest, Freed, RunId, Timestamp};
 use anacostia::http::{Login, MAX_BODY_BYTES, Patience, ServeOptions, Tls};
 use anacostia::manifest::{
-    ComponentInfo, FolderSpec, HttpForm, HttpSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, TlsSpec,
-    Trigger,
+    ComponentInfo, FolderSpec, HttpForm, HttpSpec, Join, Pipeline, ResourceKind, ResourceSpec, Retention, StoreSpec,
+    TlsSpec, Trigger,
 };
 use anacostia::model::{
     Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
@@ -19,9 +19,9 @@ use anacostia::resource::{
     Capabilities, Content, ObservationSink, Outage, Reader, Resource, ResourceError, Status, Upload, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
-use anacostia::scheduler::{Control, InForce, Inputs, SlotUse, View};
+use anacostia::scheduler::{Control, FreedSpace, InForce, Inputs, SlotUse, View};
 use anacostia::store::{
-    MetadataStore, StoreError,
+    MetadataStore, RemovedRows, StoreError,
     logs::{self, LogStore},
 };
 use async_trait::async_trait;
@@ -118,6 +118,11 @@ impl Control for FakeControl {
     }
     fn concurrency(&self) -> BTreeMap<String, SlotUse> {
         BTreeMap::from([("gpu".to_owned(), SlotUse { limit: 1, in_use: 1, waiting: 2 })])
+    }
+    async fn give_back(&self, dry_run: bool) -> Stored<FreedSpace> {
+        self.note(format!("give back {dry_run}"));
+        let runs = RemovedRows { runs: 3, trimmed: 2, attempts: 4, ..RemovedRows::default() };
+        Ok(FreedSpace { runs, logs: Freed { files: 1, bytes: 100 }, ..FreedSpace::default() })
     }
     async fn check_logs(&self) {}
     fn not_ready(&self) -> Vec<String> {
@@ -247,6 +252,7 @@ pub(crate) fn a_run(number: u64, state: RunState) -> Run {
         rerun_of: None,
         fired_by: Vec::new(),
         partition: None,
+        trimmed_at: None,
     }
 }
 
@@ -310,6 +316,7 @@ fn a_pipeline() -> Pipeline {
         durability: Durability::Normal,
         state: "/pipes/penguins/state".into(),
         max_log_bytes: 1 << 30,
+        retention: Retention::default(),
         resources: vec![folder("raw", true), folder("models", false)],
         actions: vec![an_action()],
         triggers: vec![],

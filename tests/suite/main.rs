@@ -87,6 +87,7 @@ mod python_client;
 mod redis_store;
 mod renaming;
 mod restart;
+mod retention;
 mod retry_from;
 mod runs;
 mod runs_diff;

@@ -211,10 +211,13 @@ fn with(table: &str, key: &str, value: &str) -> String {
 }
 
 /// The tables of a manifest: the lines that open each, and its location in the schema.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 18] = [
     ("", ""),
     ("[pipeline]", "/properties/pipeline"),
     ("[server]", "/properties/server"),
+    ("[retention]", "/properties/retention"),
+    ("[retention.runs]", "/properties/retention/properties/runs"),
+    ("[retention.logs]", "/properties/retention/properties/logs"),
     ("[triggers.t]", "/properties/triggers/additionalProperties"),
     ("[triggers.t.cron]", "/properties/triggers/additionalProperties/properties/cron/anyOf/1"),
     ("[triggers.t.component]", "/$defs/trigger_component"),

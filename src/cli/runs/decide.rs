@@ -207,6 +207,7 @@ mod tests {
             rerun_of: None,
             fired_by: Vec::new(),
             partition: None,
+            trimmed_at: None,
         };
         RunDetail { run, actions: actions.collect(), attempts: Vec::new() }
     }

@@ -64,7 +64,7 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
         detail = records.ask(records.store.run_progress(detail.run.id))?.unwrap_or(detail);
     }
     if let Some(what) = merge.removed() {
-        let key = "`[pipeline] logs` in the manifest says how many bytes are kept";
+        let key = "`[pipeline] logs` and `[retention] logs` in the manifest say which are kept";
         let summary = format!("run #{}: {what}; {key}", detail.run.number);
         if printed == 0 {
             return Err(Failure::work(summary));
@@ -148,7 +148,7 @@ impl Merge {
         let others =
             if more > 0 { format!(" and {}", show::plural(more as u64, "other attempt")) } else { String::new() };
         let names = Some(whose.join(", ")).filter(|names| !names.is_empty())?;
-        Some(format!("log lines of {names}{others} have been removed to make room for newer ones"))
+        Some(format!("log lines of {names}{others} have been removed"))
     }
 
     /// Returns the oldest line that was not returned yet.

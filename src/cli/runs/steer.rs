@@ -159,7 +159,8 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What<'
             What::Cancel => store.request_cancel(id, now).await?,
             What::Retry(from) => {
                 let again = actions_from(store.as_ref(), id, from, pipeline).await?;
-                let kept = KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state));
+                let kept =
+                    KeptComponents::new(Arc::clone(&store), components::open(&pipeline.state), &pipeline.retention);
                 kept.request_retry(id, &again, WriteId::new(), now).await?
             }
         };

@@ -230,7 +230,7 @@ pub(crate) mod tests {
     use super::pipeline_summary;
     use crate::manifest::{
         ActionSpec, AfterRun, ApprovalSpec, Condition, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-        Retry, RunWhen, StoreSpec, Trigger, TriggerSpec,
+        Retention, Retry, RunWhen, StoreSpec, Trigger, TriggerSpec,
     };
     use crate::model::Durability;
 
@@ -306,6 +306,7 @@ pub(crate) mod tests {
             durability: Durability::Normal,
             state: PathBuf::from("/pipeline/state"),
             max_log_bytes: 1 << 30,
+            retention: Retention::default(),
             resources: vec![
                 resource("raw", true, patient),
                 resource("labels", true, Trigger::default()),

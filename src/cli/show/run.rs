@@ -129,6 +129,13 @@ fn facts(run: &Run, now: Timestamp, width: usize) -> String {
     if run.params.as_object().is_some_and(|params| !params.is_empty()) {
         fact("params", run.params.to_string());
     }
+    if let Some(trimmed) = run.trimmed_at {
+        let what = "its metrics, recorded params, network requests and denied calls were removed";
+        fact(
+            "trimmed",
+            format!("{} ({}): {what}, because it is old and only its lineage is needed", trimmed, ago(trimmed, now)),
+        );
+    }
     if let Some(reason) = &run.reason {
         fact("reason", headline(reason).into_owned());
     }

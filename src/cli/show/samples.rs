@@ -39,6 +39,7 @@ pub(crate) fn run(number: u64, state: RunState) -> Run {
         rerun_of: None,
         fired_by: Vec::new(),
         partition: None,
+        trimmed_at: None,
     }
 }
 

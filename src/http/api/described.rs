@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::{
     approvals, artifacts, content, control, diff, facts, logs, nodes, notifications, operations, pauses, pipeline,
-    runs, uploads,
+    runs, space, uploads,
 };
 use crate::http::openapi::{self, Group, Media, get, post, put};
 use crate::http::problem::Result;
@@ -93,7 +93,7 @@ fn about_runs() -> Group {
             .body::<control::RetryBody>().problem("409", NOT_ALLOWED),
         get("/api/v1/runs/{id}/inputs", runs::inputs, "The inputs of a run, in the order of recording.").query(PAGE),
         get("/api/v1/runs/{id}/logs", logs::list, "What the actions of a run logged. To follow it, ask again with the cursor.")
-            .query(&["action", "attempt", "limit", "cursor"]).problem("410", "The lines were removed to make room for newer ones."),
+            .query(&["action", "attempt", "limit", "cursor"]).problem("410", "The lines were removed: they were old, or made room for newer ones."),
         get("/api/v1/runs/{id}/events", runs::events, "The events of a run.").query(PAGE),
         get("/api/v1/runs/{id}/lineage", runs::lineage, "What a run read and wrote.").query(PAGE),
         get("/api/v1/runs/{id}/diff/{other}", diff::show, "What differs between two runs."),
@@ -162,6 +162,8 @@ fn about_host() -> Group {
         get("/readyz", operations::ready, "Whether all parts of the host are ready.").problem("503", "They are not: `reasons` says why."),
         get("/metrics", operations::metrics, "Metrics of the host for Prometheus.")
             .answer("200", "Text in the format of Prometheus.", Some(Media::raw("text/plain"))),
+        post("/api/v1/gc", space::free, "Removes old runs, log lines, components and compiled code, as `[retention]` says. May take minutes.")
+            .body::<space::GcBody>().problem("409", "The host is stopping."),
         get("/openapi.json", show, "This document.").answer("200", "OpenAPI 3.1.", Some(Media::object())),
     ];
     Group { name: "Host", about: "For supervisors, monitoring and tools.", operations }

@@ -101,7 +101,7 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     let more = after.has_more(attempts) || !ended;
     if items.is_empty() && !more && !removed.is_empty() {
         return Err(Problem::gone(
-            "the requested log lines were removed to make room for newer ones; raise `logs` in `[pipeline]` to keep more",
+            "the requested log lines were removed; `logs` in `[pipeline]` and in `[retention]` say which are kept",
         ));
     }
     Ok(Json(LogBody { items, next_cursor: more.then(|| after.to_string()), removed }))

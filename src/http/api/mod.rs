@@ -14,6 +14,7 @@ mod operations;
 mod pauses;
 mod pipeline;
 mod runs;
+mod space;
 mod uploads;
 mod wait;
 
@@ -24,6 +25,7 @@ pub(crate) mod bodies {
     pub(crate) use super::pauses::PauseBody;
     pub(crate) use super::pipeline::LoadedBody;
     pub(crate) use super::runs::{Live, RunBody, RunParts, detail_body};
+    pub(crate) use super::space::{FreedBody, GcBody};
 }
 
 pub use described::document;
@@ -41,13 +43,14 @@ use super::openapi::{Answer, Media, Success};
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 23] = [
+pub(super) const FIXED_PATHS: [&str; 24] = [
     "/",
     "/api",
     "/approvals",
     "/api/v1/approvals",
     "/api/v1/artifacts",
     "/api/v1/events",
+    "/api/v1/gc",
     "/api/v1/metrics",
     "/api/v1/nodes",
     "/api/v1/notifications",
@@ -104,6 +107,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/triggers", get(facts::triggers))
         .route("/api/v1/triggers/preview", get(facts::preview))
         .route("/api/v1/events", get(super::events::follow))
+        .route("/api/v1/gc", post(space::free))
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))

@@ -63,6 +63,10 @@ pub(crate) struct RunBody {
     /// The group of artifacts that it is about, if its trigger groups them.
     #[schema(required)]
     partition: Option<String>,
+    /// When its metrics, recorded params, network requests and denied calls were removed, because
+    /// it was old and only its lineage was needed.
+    #[schema(required)]
+    trimmed_at: Option<Timestamp>,
 }
 
 impl RunBody {
@@ -97,6 +101,7 @@ impl RunBody {
             rerun_of: run.rerun_of,
             fired_by: run.fired_by,
             partition: run.partition,
+            trimmed_at: run.trimmed_at,
         }
     }
 }

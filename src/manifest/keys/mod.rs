@@ -4,6 +4,7 @@
 
 mod openlineage;
 mod resource;
+mod retention;
 mod section;
 mod server;
 mod sql;
@@ -22,6 +23,7 @@ use super::schema::{
 use super::settings::{self, ChannelKind, StoreKind};
 pub(super) use openlineage::OPENLINEAGE;
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
+pub(super) use retention::{LOGS as RETENTION_LOGS, RETENTION, RUNS as RETENTION_RUNS};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
 use section::{Row, by_kind, object};
@@ -86,6 +88,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ("pipeline", &[], object("The pipeline as a whole.", &PIPELINE, &["name"])),
             ("server", &[], object("The HTTP interface.", &SERVER, &[])),
             ("metadata_store", &["store", "metadata", "database"], by_kind("Where every run is recorded.", stores)),
+            ("retention", &["cleanup", "gc", "keep"], object("What is removed by itself, and when.", &RETENTION, &[])),
             ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource::schema())),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
             (
@@ -442,7 +445,7 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 29] {
+fn all() -> [&'static Keys; 32] {
     [
         &ROOT,
         &PIPELINE,
@@ -473,6 +476,9 @@ fn all() -> [&'static Keys; 29] {
         &SLACK,
         &EMAIL,
         &OPENLINEAGE,
+        &RETENTION,
+        &RETENTION_RUNS,
+        &RETENTION_LOGS,
     ]
 }
 

@@ -19,6 +19,7 @@ mod path;
 mod postgres;
 mod redis;
 mod resource;
+mod retention;
 mod secrets;
 mod store;
 pub(super) mod tables;
@@ -36,6 +37,7 @@ use super::keys::{self, Keys};
 use super::openlineage::OpenLineageSpec;
 use super::pipeline::{NotifySpec, ResourceSpec};
 use super::problem::{Problem, quoted};
+use super::retention::Retention;
 use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
@@ -55,6 +57,7 @@ pub(super) struct UncheckedManifest {
     pub(super) triggers: Vec<UncheckedTrigger>,
     pub(super) notify: Vec<UncheckedNotify>,
     pub(super) openlineage: Vec<UncheckedOpenLineage>,
+    pub(super) retention: Retention,
 }
 
 impl UncheckedManifest {
@@ -162,7 +165,8 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedMan
     let triggers = nodes(reader, &root, "triggers", "[triggers.nightly]", trigger::read);
     let notify = nodes(reader, &root, "notify", "[notify.ops]", notify::read);
     let openlineage = nodes(reader, &root, "openlineage", "[openlineage.marquez]", openlineage::read);
-    let draft = UncheckedManifest { top, resources, actions, triggers, notify, openlineage };
+    let retention = retention::read(reader, &root);
+    let draft = UncheckedManifest { top, resources, actions, triggers, notify, openlineage, retention };
     check_params(reader, &draft);
     check_schema(reader, &root, &draft);
     draft

@@ -24,11 +24,6 @@ use crate::manifest::{OpenLineageSpec, Pipeline};
 use crate::store::{Batch, MetadataStore, StoreError};
 pub(super) use emitter::Emitter;
 
-/// Returns the name of a receiver's cursor. No resource can have a name with a colon.
-fn cursor_name(spec: &OpenLineageSpec) -> String {
-    format!("openlineage:{}", spec.name)
-}
-
 /// Records the newest event for each receiver that is new: it gets what happens from then on.
 ///
 /// # Errors
@@ -45,10 +40,10 @@ pub(super) async fn begin(store: &dyn MetadataStore, pipeline: &Pipeline) -> Res
 
 /// Returns the last event that a receiver has got what follows from it.
 async fn read_cursor(store: &dyn MetadataStore, spec: &OpenLineageSpec) -> Result<Option<u64>, StoreError> {
-    Ok(store.cursor(&cursor_name(spec)).await?.and_then(|text| text.parse().ok()))
+    Ok(store.cursor(&spec.cursor()).await?.and_then(|text| text.parse().ok()))
 }
 
 async fn write_cursor(store: &dyn MetadataStore, spec: &OpenLineageSpec, event: u64) -> Result<(), StoreError> {
     let batch = Batch { id: WriteId::new(), seen: Vec::new(), as_of: event, cursor: Some(event.to_string()) };
-    store.record(&cursor_name(spec), batch, SystemClock.now()).await.map(drop)
+    store.record(&spec.cursor(), batch, SystemClock.now()).await.map(drop)
 }

@@ -20,10 +20,10 @@ use crate::model::{
     RunTag, Tick, TriggerMark,
 };
 use crate::store::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
-    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest,
-    PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep, SnapshotQuery,
-    StartedAttempt, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
+    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, OldRuns, PageRequest,
+    PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Result, Revision, RunQuery, RunStep, RunsToKeep,
+    SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -131,6 +131,7 @@ lossy! {
         awaiting_approval(page: PageRequest) -> Page<AwaitingApproval>;
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
+        old_runs(keep: RunsToKeep, gone: GoneRuns, below: Option<u64>) -> OldRuns;
         unfinished_logs() -> Vec<LogRange>;
         notified() -> Option<u64>;
         told_outages() -> Vec<(String, String)>;
@@ -158,6 +159,7 @@ lossy! {
         record_tick(tick: Tick;) -> ();
         set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();
+        remove_runs(keep: RunsToKeep, runs: Vec<u64>; now) -> Removed;
         record_notifications(examined: Option<u64>, new: Vec<Notification>;) -> ();
         note_reachable(resource: &str;) -> ();
         note_delivery(id: NotificationId, delivery: Delivery; now) -> ();

@@ -20,6 +20,7 @@ mod paging;
 mod pauses;
 mod publish;
 mod repeats;
+mod retention;
 mod runs;
 mod snapshots;
 mod ticks;
@@ -184,6 +185,12 @@ suite! {
         events_are_numbered_without_gaps_and_wake_subscribers,
         failed_writes_leave_no_gap,
         pruning_keeps_the_newest_events;
+    retention:
+        old_runs_are_removed_with_all_that_belongs_to_them,
+        a_run_stays_without_details_while_its_lineage_is_needed,
+        what_keeps_a_run_keeps_it,
+        a_run_that_was_retried_since_it_was_listed_stays,
+        many_details_are_removed_in_several_transactions;
     notifications:
         each_is_recorded_once_with_how_far_events_were_examined,
         a_delivery_is_on_record_and_its_end_stands,

@@ -10,6 +10,8 @@ mod open;
 mod segment;
 mod segments;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -90,13 +92,15 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
     fn tail(&self, attempt: AttemptId, range: LogRange, before: Option<&str>, limit: u32) -> Result<LogTail>;
 
-    /// Removes the oldest lines until the log is within its bound, but none in the ranges that are
-    /// `needed`, and not the newest. With `dry_run`, only returns what it would remove.
+    /// Removes the oldest lines until the log is within its bound, and those that were written
+    /// longer than `keep_for` ago, but none in the ranges that are `needed`, and not the newest.
+    /// Lines go in groups: some that are up to a quarter older may stay. With `dry_run`, only
+    /// returns what it would remove.
     ///
     /// # Errors
     /// When the log cannot be read, or was opened for reading only. A segment that cannot be
     /// removed stays.
-    fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed>;
+    fn trim(&self, needed: &[LogRange], keep_for: Option<Duration>, dry_run: bool) -> Result<Freed>;
 
     /// Returns a number that changes whenever [`LogStore::trim`] could remove more.
     fn grown(&self) -> watch::Receiver<u64>;

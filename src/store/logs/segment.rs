@@ -4,8 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::base::Timestamp;
+
 /// How many bytes are read at once, from the end, to find the last whole line.
 const STEP_BYTES: u64 = 64 << 10;
+
+/// The bytes at the beginning of a line that have its time.
+const FIRST_BYTES: u64 = 64;
 
 /// Returns the path of a segment.
 pub(super) fn path_of(folder: &Path, segment: u64) -> PathBuf {
@@ -22,6 +27,14 @@ pub(super) fn find_segments(folder: &Path) -> io::Result<Vec<u64>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Returns the time of the first line of a segment; `None` if it has none.
+pub(super) fn first_time(path: &Path) -> io::Result<Option<Timestamp>> {
+    let mut begin = Vec::new();
+    File::open(path)?.take(FIRST_BYTES).read_to_end(&mut begin)?;
+    let text = std::str::from_utf8(&begin).ok().and_then(|begin| begin.strip_prefix("{\"t\":\""));
+    Ok(text.and_then(|text| text.split('"').next()?.parse().ok()))
 }
 
 /// Truncates a file after its last line feed, and returns its new length.

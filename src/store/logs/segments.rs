@@ -14,23 +14,24 @@
 //! line: a reader skips a line without its end, and a host that opens the segments for writing cuts
 //! off a line that a crash left incomplete.
 //!
-//! Removing whole segments, oldest first, keeps the log within its bound. A position whose segment
+//! Removing whole segments, oldest first, keeps the log within its bounds. A position whose segment
 //! is missing, while a later segment exists, lies in a removed part: so removals need no record.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::base::bounds::{MAX_PAGE, cut};
-use crate::base::{AttemptId, Freed, escape};
+use crate::base::{AttemptId, Clock as _, Freed, SystemClock, escape};
 use crate::model::{LogLine, LogPosition, LogRange};
 
 use super::backward::last_lines;
-use super::segment::{cut_at_last_line, find_segments, path_of};
+use super::segment::{cut_at_last_line, find_segments, first_time, path_of};
 use super::{LogPage, LogStore, LogTail};
 use crate::store::presence::{LOOK_EVERY, identity, lost};
 use crate::store::{Result, StoreError};
@@ -42,6 +43,9 @@ const MAX_SEGMENT_BYTES: u64 = 64 << 20;
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 /// How many segments the bound of the log is divided into. Trimming removes one at a time.
 const SEGMENTS: u64 = 16;
+/// How many segments the lines of the time for which they are kept are divided into. The newest two
+/// always stay.
+const SEGMENTS_OF_AGE: u32 = 8;
 /// The most bytes that one call of [`LogStore::read`] scans.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
 /// How many bytes [`LogStore::probe`] writes: about as many as an attempt appends at once.
@@ -133,6 +137,17 @@ impl SegmentLog {
         if writer.end.offset >= self.segment_bytes {
             writer.roll(&self.folder)?;
             self.sealed.send_modify(|sealed| *sealed += 1);
+        }
+        Ok(())
+    }
+
+    /// Begins the next segment if the first line of this one is older than `age`: a segment that
+    /// fills slowly would keep its oldest lines for as long as its newest.
+    fn seal_if_old(&self, age: Duration) -> std::io::Result<()> {
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        let began = first_time(&path_of(&self.folder, writer.end.segment))?;
+        if began.is_some_and(|began| SystemClock.now().since(began) > age) {
+            writer.roll(&self.folder)?;
         }
         Ok(())
     }
@@ -235,7 +250,7 @@ impl LogStore for SegmentLog {
         })
     }
 
-    fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed> {
+    fn trim(&self, needed: &[LogRange], keep_for: Option<Duration>, dry_run: bool) -> Result<Freed> {
         let failed = |error| unavailable("look at the log in", &self.folder, &error);
         let Some(newest) = self.writer().map(|writer| writer.end.segment) else { return Err(self.is_read_only()) };
         let is_needed = |segment: u64| {
@@ -244,24 +259,28 @@ impl LogStore for SegmentLog {
                 (SegmentOffset::from(range.from).segment..=to).contains(&segment)
             })
         };
-        let mut sizes = Vec::new();
+        let now = SystemTime::now();
+        let mut segments = Vec::new();
         for segment in find_segments(&self.folder).map_err(failed)? {
             let file = path_of(&self.folder, segment);
-            let bytes = std::fs::metadata(&file).map_err(failed)?.len();
-            sizes.push((segment, file, bytes));
+            let about = std::fs::metadata(&file).map_err(failed)?;
+            let age = about.modified().ok().and_then(|written| now.duration_since(written).ok());
+            let is_old = keep_for.zip(age).is_some_and(|(keep_for, age)| age > keep_for);
+            segments.push((segment, file, about.len(), is_old));
         }
-        let mut left: u64 = sizes.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut left: u64 = segments.iter().map(|(_, _, bytes, _)| bytes).sum();
         let mut freed = Freed::default();
         // Keep the newest and the one before it: an attempt whose start is being recorded may begin
         // in them.
-        for (_, file, bytes) in sizes.iter().filter(|(segment, ..)| segment + 1 < newest && !is_needed(*segment)) {
-            if left <= self.max_bytes {
-                break;
-            }
-            if dry_run || std::fs::remove_file(file).is_ok() {
+        let may_go = segments.iter().filter(|(segment, ..)| segment + 1 < newest && !is_needed(*segment));
+        for (_, file, bytes, is_old) in may_go {
+            if (left > self.max_bytes || *is_old) && (dry_run || std::fs::remove_file(file).is_ok()) {
                 left -= bytes;
                 freed.add(*bytes);
             }
+        }
+        if let Some(keep_for) = keep_for.filter(|_| !dry_run) {
+            self.seal_if_old(keep_for / SEGMENTS_OF_AGE).map_err(failed)?;
         }
         Ok(freed)
     }

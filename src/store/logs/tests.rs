@@ -1,6 +1,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::LogStore as _;
 use super::segment::{find_segments, path_of};
@@ -249,9 +250,9 @@ fn trimming_removes_the_oldest_segments_and_readers_are_told() {
     assert!(before > 40_000, "{before}");
     let all: Vec<_> = attempts.iter().map(|attempt| left(&log, attempt)).collect();
     assert_eq!(all, [(20, false); 10]);
-    let dry = log.trim(&[], true).unwrap();
+    let dry = log.trim(&[], None, true).unwrap();
     assert_eq!(bytes_in(folder.path()), before, "nothing was removed");
-    let freed = log.trim(&[], false).unwrap();
+    let freed = log.trim(&[], None, false).unwrap();
     assert_eq!(freed, dry);
     let after = bytes_in(folder.path());
     assert_eq!(before - after, freed.bytes);
@@ -262,11 +263,11 @@ fn trimming_removes_the_oldest_segments_and_readers_are_told() {
     let cut = kept.iter().find(|(lines, _)| (1..20).contains(lines));
     assert!(cut.is_none_or(|(_, removed)| *removed), "{kept:?}");
     assert!(kept.iter().all(|(lines, removed)| *removed == (*lines < 20)), "{kept:?}");
-    assert_eq!(log.trim(&[], false).unwrap(), Freed::default(), "the log is within the bound");
+    assert_eq!(log.trim(&[], None, false).unwrap(), Freed::default(), "the log is within the bound");
     drop(log);
     let beside = SegmentLog::open_read_only(folder.path()).unwrap();
     assert_eq!(left(&beside, &attempts[0]), (0, true));
-    assert!(matches!(beside.trim(&[], false), Err(StoreError::Conflict(_))));
+    assert!(matches!(beside.trim(&[], None, false), Err(StoreError::Conflict(_))));
     let log = SegmentLog::open_with(folder.path(), 20_000, 2_000).unwrap();
     assert_eq!(log.end(), attempts[9].1.to.unwrap(), "the next host continues where the last one ended");
 }
@@ -276,7 +277,7 @@ fn logs_of_unfinished_runs_are_kept_beyond_the_bound() {
     let folder = tempfile::tempdir().unwrap();
     let (log, attempts) = ten_attempts(folder.path(), 1);
     let (third, sixth) = (attempts[2].1, LogRange { to: None, ..attempts[5].1 });
-    log.trim(&[third, sixth], false).unwrap();
+    log.trim(&[third, sixth], None, false).unwrap();
     let kept: Vec<_> = attempts.iter().map(|attempt| left(&log, attempt)).collect();
     for number in [2, 5, 6, 7, 8, 9] {
         assert_eq!(kept[number], (20, false), "{number}: {kept:?}");
@@ -285,8 +286,36 @@ fn logs_of_unfinished_runs_are_kept_beyond_the_bound() {
         assert!(kept[number].0 < 20 && kept[number].1, "{number}: {kept:?}");
     }
     assert!(log.read(attempts[4].0, attempts[4].1, None, 1).unwrap().removed, "there is a gap");
-    log.trim(&[], false).unwrap();
+    log.trim(&[], None, false).unwrap();
     assert_eq!(find_segments(folder.path()).unwrap().len(), 2, "the newest and the one before it");
+}
+
+#[test]
+fn old_lines_are_removed_within_the_bound_and_a_slow_segment_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, attempts) = ten_attempts(folder.path(), 1 << 30);
+    log.append(&[line(AttemptId::new(), 1, "of another")]).unwrap();
+    let (day, (newest, offset)) = (Duration::from_hours(24), log.end().parts());
+    assert!(offset > 0, "the newest segment has lines");
+    assert_eq!(log.trim(&[], Some(day), true).unwrap(), Freed::default(), "nothing is old");
+    assert_eq!(log.end().parts(), (newest, offset));
+    // The lines say that they were written long ago.
+    assert_eq!(log.trim(&[], Some(day), false).unwrap(), Freed::default());
+    assert_eq!(log.end().parts(), (newest + 1, 0));
+    for segment in 1..=newest / 2 {
+        let file = std::fs::File::options().append(true).open(path_of(folder.path(), segment)).unwrap();
+        file.set_modified(SystemTime::now() - day * 2).unwrap();
+    }
+    let (needed, before) = ([attempts[1].1], bytes_in(folder.path()));
+    let told = log.trim(&needed, Some(day), true).unwrap();
+    assert_eq!(bytes_in(folder.path()), before, "nothing was removed");
+    assert_eq!(log.trim(&needed, Some(day), false).unwrap(), told);
+    assert_eq!(before - bytes_in(folder.path()), told.bytes);
+    let kept: Vec<_> = attempts.iter().map(|attempt| left(&log, attempt)).collect();
+    assert!(kept[0].0 < 20 && kept[0].1 && kept[2].0 < 20, "{kept:?}");
+    assert_eq!((kept[1], kept[8], kept[9]), ((20, false), (20, false), (20, false)));
+    log.append(&[line(attempts[9].0, 21, "goes on")]).unwrap();
+    assert_eq!(log.end().parts().0, newest + 1);
 }
 
 #[test]

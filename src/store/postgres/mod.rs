@@ -32,6 +32,7 @@ mod marks;
 mod migrations;
 mod needed;
 mod notifications;
+mod old_runs;
 mod open;
 mod pauses;
 #[cfg(test)]
@@ -69,10 +70,10 @@ use self::writer::{Tx, Writer};
 use super::keeper::Kept;
 use super::steps::{self, Step};
 use super::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
     GuestRecords, Holder, HostLease, Intent, LineageEdge, Loss, MetadataStore, NewRevision, NewRun, NotificationQuery,
-    PageRequest, PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
+    OldRuns, PageRequest, PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Result, Revision, RunQuery,
+    RunStep, RunsToKeep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
@@ -502,6 +503,14 @@ impl MetadataStore for PostgresStore {
         // In batches, so that no other write waits long.
         while self.write(steps::PRUNE, work!(tx => events::prune(tx, keep).await)).await? >= events::prune_batch() {}
         Ok(())
+    }
+
+    async fn old_runs(&self, keep: RunsToKeep, gone: GoneRuns, below: Option<u64>) -> Result<OldRuns> {
+        self.read("list old runs", work!(db => old_runs::list(db, &keep, &gone, below).await)).await
+    }
+
+    async fn remove_runs(&self, keep: RunsToKeep, runs: Vec<u64>, now: Timestamp) -> Result<Removed> {
+        self.write(steps::REMOVE, work!(tx => old_runs::remove(tx, &keep, &runs, now).await)).await
     }
 
     async fn notified(&self) -> Result<Option<u64>> {

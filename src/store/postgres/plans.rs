@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM old_places p JOIN", "Sort", "sorts what was renamed since a run began"),
     ("FROM outputs o JOIN artifacts", "Sort", "sorts what one run has written to a resource"),
     ("GROUP BY x.attempt, x.kind", "Sort", "sums the newest reads and writes, up to a bound"),
+    ("SELECT DISTINCT r.run FROM accesses x", "Sort", "sorts who has read what one run wrote"),
     ("ORDER BY r.number DESC, a.number DESC", "Sort", "sorts the attempts of one run"),
     ("WHERE t.run = $1 ORDER BY t.action", "Sort", "sorts what one run was refused or asked for"),
 ];

@@ -6,7 +6,7 @@
 //! because that can look cheaper from its statistics.
 
 use super::db::Db;
-use super::run_rows::{run, run_fields};
+use super::run_rows::{RUN_FIELDS, run, run_fields};
 use super::sql::{Bind, Row, Value, Work, params};
 use crate::base::Timestamp;
 use crate::base::bounds::MAX_FILTER_VALUE_CHARS;
@@ -35,6 +35,18 @@ pub(super) fn index(db: &Db, run: &Run) {
             let sql = "INSERT INTO run_params (name, value, run) VALUES ($1, $2, $3)";
             db.later(sql, &params![name, value, run.number]);
         }
+    }
+}
+
+/// Undoes [`index`].
+pub(super) fn forget(db: &Db, run: &Run) {
+    for name in &run.fired_by {
+        db.later("DELETE FROM run_triggers WHERE name = $1 AND run = $2", &params![name, run.number]);
+    }
+    for (name, value) in run.params.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let sql = "DELETE FROM run_params WHERE name = $1 AND value = $2 AND run = $3";
+        db.later(sql, &params![name, value, run.number]);
     }
 }
 
@@ -275,7 +287,7 @@ async fn walk(
     };
     let with_limit: Vec<Value> = values.0.iter().cloned().chain([enough.bind()]).collect();
     let rows = db.rows(&sql, &with_limit).await?;
-    let found = rows.iter().map(|row| Ok((key(row, 14)?, run(row)?))).collect::<Work<Vec<_>>>()?;
+    let found = rows.iter().map(|row| Ok((key(row, RUN_FIELDS)?, run(row)?))).collect::<Work<Vec<_>>>()?;
     if found.len() == enough {
         return Ok(Walked { found, given_up: None });
     }

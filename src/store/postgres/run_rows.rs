@@ -9,11 +9,14 @@ use super::writer::Tx;
 use crate::base::{RunId, Timestamp};
 use crate::model::{EventKind, Run, RunState};
 
+/// How many columns [`run`] reads.
+pub(super) const RUN_FIELDS: usize = 15;
+
 /// The columns that [`run`] reads, of a table or alias `r`.
 macro_rules! run_fields {
     () => {
         "r.number, r.id, r.state, r.cause, r.params, r.revision, r.snapshot, r.created_at, r.started_at, r.ended_at, \
-         r.reason, r.rerun_of, r.fired_by, r.run_partition"
+         r.reason, r.rerun_of, r.fired_by, r.run_partition, r.trimmed_at"
     };
 }
 
@@ -43,6 +46,7 @@ pub(super) fn run(row: &Row) -> Work<Run> {
         rerun_of: row.get(11)?,
         fired_by: row.get::<Json<Vec<String>>>(12)?.0,
         partition: row.get(13)?,
+        trimmed_at: row.get(14)?,
     })
 }
 

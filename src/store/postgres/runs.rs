@@ -110,6 +110,7 @@ pub(super) async fn create(tx: &mut Tx, new: NewRun, now: Timestamp) -> Work<Opt
         rerun_of: new.rerun_of,
         fired_by: new.fired_by,
         partition: new.partition,
+        trimmed_at: None,
     };
     insert(tx, &run, &new.actions)?;
     give(tx, &run, &new.given).await?;

@@ -21,6 +21,7 @@ mod connect;
 mod facts;
 mod fitness;
 mod lease;
+mod old_runs;
 mod open;
 mod others;
 mod reader;
@@ -52,10 +53,10 @@ use self::scripts::WRITE;
 use super::keeper::Kept;
 use super::steps::{self, Step};
 use super::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
     GuestRecords, Holder, HostLease, Intent, LineageEdge, Loss, MetadataStore, NewRevision, NewRun, NotificationQuery,
-    PageRequest, PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible, decision,
+    OldRuns, PageRequest, PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Result, Revision, RunQuery,
+    RunStep, RunsToKeep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible, decision,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, fault, panicked};
 use crate::model::{
@@ -511,6 +512,15 @@ impl MetadataStore for RedisStore {
                 return Ok(());
             }
         }
+    }
+
+    async fn old_runs(&self, keep: RunsToKeep, gone: GoneRuns, below: Option<u64>) -> Result<OldRuns> {
+        told("list old runs", old_runs::list(&self.reader(), &keep, &gone, below).await)
+    }
+
+    async fn remove_runs(&self, keep: RunsToKeep, runs: Vec<u64>, now: Timestamp) -> Result<Removed> {
+        let reply = self.write(steps::REMOVE, "remove_runs", old_runs::arguments(&keep, &runs, now)).await?;
+        of(steps::REMOVE, old_runs::removed(reply))
     }
 
     async fn notified(&self) -> Result<Option<u64>> {

@@ -39,6 +39,7 @@ pub(super) fn run(row: &Row) -> Work<Run> {
         rerun_of: row.opt("rerun_of")?,
         fired_by: row.json("fired_by")?,
         partition: row.text("partition"),
+        trimmed_at: row.opt_time("trimmed")?,
     })
 }
 
@@ -278,6 +279,7 @@ impl Created {
             rerun_of: new.rerun_of,
             fired_by: new.fired_by,
             partition: new.partition,
+            trimmed_at: None,
         };
         let detail = RunDetail { run, actions: new.actions, attempts: Vec::new() };
         Ok(CreatedRun { detail, inputs, started, pending })

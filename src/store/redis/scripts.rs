@@ -23,12 +23,14 @@ pub(super) static WRITE: LazyLock<Script> = script!(
     "publish",
     "facts",
     "others",
+    "old_runs",
+    "remove_runs",
     "write"
 );
 
 /// The methods that read.
 pub(super) static READ: LazyLock<Script> =
-    script!("work", "artifacts", "runs", "attempts", "lists", "run_lists", "other_lists", "check", "read");
+    script!("work", "artifacts", "runs", "attempts", "old_runs", "lists", "run_lists", "other_lists", "check", "read");
 
 /// The lease.
 pub(super) static LEASE: LazyLock<Script> = script!("work", "lease");

@@ -23,9 +23,10 @@ const KEYS: usize = 1_000;
 
 /// The first words of keys, and the part of the records that they belong to, by the table that it
 /// has in other stores. All others are of no part.
-const KINDS: [(&str, &[&str]); 9] = [
+const KINDS: [(&str, &[&str]); 10] = [
     ("runs", &["run", "runs", "run_ids", "revision", "approval", "approvals"]),
-    ("attempts", &["attempt", "attempt_ids", "intents", "denials"]),
+    ("attempts", &["attempt", "attempt_ids", "intents"]),
+    ("denials", &["denials"]),
     (
         "artifacts",
         &[
@@ -127,7 +128,13 @@ impl RedisUpkeep {
 
     /// The table that a key would be in.
     fn table(&self, key: &str) -> &'static str {
-        let word = self.place.without_prefix(key).split(':').next().unwrap_or_default();
+        let mut words = self.place.without_prefix(key).split(':');
+        let word = words.next().unwrap_or_default();
+        match words.nth(1) {
+            Some("denials") if word == "attempt" => return "denials",
+            Some("requests") if word == "attempt" => return "requests",
+            _ => {}
+        }
         KINDS.iter().find(|(_, words)| words.contains(&word)).map_or("others", |(table, _)| *table)
     }
 

@@ -28,6 +28,7 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("migrations/0014.sql"),
     include_str!("migrations/0016.sql"),
     include_str!("migrations/0017.sql"),
+    include_str!("migrations/0018.sql"),
 ];
 
 /// Whether this program can use a database.

@@ -24,6 +24,7 @@ mod marks;
 mod migrations;
 mod needed;
 mod notifications;
+mod old_runs;
 mod open;
 mod pauses;
 #[cfg(test)]
@@ -64,10 +65,10 @@ use super::lock::HostLock;
 use super::presence::{LOOK_EVERY, Presence};
 use super::steps::{self, Step};
 use super::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
-    GuestRecords, HostLease, Intent, LineageEdge, Loss, MetadataStore, NewRevision, NewRun, NotificationQuery,
-    PageRequest, PublishedOutput, Recorded, Refusal, ResourceAccess, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
+    GuestRecords, HostLease, Intent, LineageEdge, Loss, MetadataStore, NewRevision, NewRun, NotificationQuery, OldRuns,
+    PageRequest, PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Result, Revision, RunQuery, RunStep,
+    RunsToKeep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
@@ -500,6 +501,14 @@ impl MetadataStore for SqliteStore {
         // In batches, so that no other write waits long.
         while self.write(steps::PRUNE, move |tx| events::prune(tx, keep)).await? >= events::prune_batch() {}
         Ok(())
+    }
+
+    async fn old_runs(&self, keep: RunsToKeep, gone: GoneRuns, below: Option<u64>) -> Result<OldRuns> {
+        self.read("list old runs", move |db| old_runs::list(db, &keep, &gone, below)).await
+    }
+
+    async fn remove_runs(&self, keep: RunsToKeep, runs: Vec<u64>, now: Timestamp) -> Result<Removed> {
+        self.write(steps::REMOVE, move |tx| old_runs::remove(tx, &keep, &runs, now)).await
     }
 
     async fn notified(&self) -> Result<Option<u64>> {

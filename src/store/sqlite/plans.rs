@@ -32,6 +32,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("WHERE f.seq < ?1 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "a page of all facts, which its limit ends"),
     ("AND t.state = ?2 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "passes over facts of attempts in another state"),
     ("FROM runs r NOT INDEXED WHERE 1 AND", "(rowid>? AND rowid<?)", "a page of all runs"),
+    ("FROM runs NOT INDEXED WHERE number <", "(rowid<?)", "a page of old runs"),
+    ("FROM runs NOT INDEXED WHERE number >", "(rowid>?)", "the newest runs, as many as are kept"),
     ("WHERE r.duration IS NOT NULL AND", "runs_duration (", "a page of all runs by duration"),
     ("INDEXED BY runs_created", "runs_created (created_at", "a thousand runs at one end of a time"),
     ("FROM runs r CROSS JOIN attempts a INDEXED BY attempts_run", "(rowid>? AND rowid<?)", "the newest 1,000 runs"),

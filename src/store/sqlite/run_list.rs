@@ -8,7 +8,7 @@
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::run_rows::{run, run_fields};
+use super::run_rows::{RUN_FIELDS, run, run_fields};
 use super::sql::{Work, execute, prepare};
 use crate::base::Timestamp;
 use crate::base::bounds::MAX_FILTER_VALUE_CHARS;
@@ -31,6 +31,19 @@ pub(super) fn index(db: &Connection, run: &Run) -> Work<()> {
             let sql = "INSERT OR IGNORE INTO run_params (name, value, run) VALUES (?1, ?2, ?3)";
             execute(db, sql, params![name, value, run.number])?;
         }
+    }
+    Ok(())
+}
+
+/// Undoes [`index`].
+pub(super) fn forget(db: &Connection, run: &Run) -> Work<()> {
+    for name in &run.fired_by {
+        execute(db, "DELETE FROM run_triggers WHERE name = ?1 AND run = ?2", params![name, run.number])?;
+    }
+    for (name, value) in run.params.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let sql = "DELETE FROM run_params WHERE name = ?1 AND value = ?2 AND run = ?3";
+        execute(db, sql, params![name, value, run.number])?;
     }
     Ok(())
 }
@@ -273,11 +286,11 @@ fn walk(
     let (mut found, mut looked_at, mut end) = (Vec::new(), 0, Key((0, 0)));
     while let Some(row) = rows.next()? {
         looked_at += 1;
-        let duration = if query.sort.by_duration() { row.get(15)? } else { 0 };
+        let duration = if query.sort.by_duration() { row.get(RUN_FIELDS + 1)? } else { 0 };
         end = Key((duration, row.get(0)?));
         // Several attempts of a run may have recorded the same param. Their rows are adjacent here.
         let again = found.last().is_some_and(|(key, _)| *key == end);
-        if row.get(14)? && !again {
+        if row.get(RUN_FIELDS)? && !again {
             found.push((end, run(row)?));
             if found.len() == enough {
                 return Ok(Walked { found, given_up: None });

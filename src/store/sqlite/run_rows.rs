@@ -9,10 +9,13 @@ use super::writer::Tx;
 use crate::base::{RunId, Timestamp};
 use crate::model::{EventKind, Run, RunState};
 
+/// How many columns [`run`] reads.
+pub(super) const RUN_FIELDS: usize = 15;
+
 /// The columns that [`run`] reads.
 macro_rules! run_fields {
     () => {
-        "number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition"
+        "number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition, trimmed_at"
     };
 }
 
@@ -42,6 +45,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         rerun_of: row.get(11)?,
         fired_by: row.get::<_, Json<Vec<String>>>(12)?.0,
         partition: row.get(13)?,
+        trimmed_at: row.get(14)?,
     })
 }
 

@@ -106,6 +106,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         rerun_of: new.rerun_of,
         fired_by: new.fired_by,
         partition: new.partition,
+        trimmed_at: None,
     };
     insert(tx, &run, &new.actions)?;
     give(tx, &run, &new.given)?;

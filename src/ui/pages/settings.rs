@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::base::ByteSize;
-use crate::manifest::Pipeline;
+use crate::base::{ByteSize, TimeSpan};
+use crate::manifest::{Pipeline, RunRetention};
 use crate::model::Durability;
 use crate::scheduler::{SlotUse, View};
 use crate::ui::Pages;
@@ -107,11 +107,28 @@ fn store(view: &View, pipeline: &Pipeline) -> Vec<(&'static str, String)> {
 }
 
 fn limits(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
+    let logs = ByteSize(pipeline.max_log_bytes);
+    let logs = match pipeline.retention.keep_logs_for {
+        Some(span) => format!("{logs}, of the last {}", TimeSpan(span)),
+        None => logs.to_string(),
+    };
     vec![
         ("Runs at once", pipeline.max_concurrent_runs.to_string()),
         ("Attempts at once", pipeline.max_concurrent_actions.to_string()),
-        ("Log lines that are kept", ByteSize(pipeline.max_log_bytes).to_string()),
+        ("Runs that are kept", kept_runs(&pipeline.retention.runs)),
+        ("Log lines that are kept", logs),
     ]
+}
+
+fn kept_runs(RunRetention { keep_for, keep_last, keep_tags }: &RunRetention) -> String {
+    let newest = keep_last.map(|count| format!("the newest {count}"));
+    let young = keep_for.map(|span| format!("those that ended in the last {}", TimeSpan(span)));
+    let mut kept: Vec<String> = newest.into_iter().chain(young).collect();
+    if kept.is_empty() {
+        return "all".to_owned();
+    }
+    kept.extend((!keep_tags.is_empty()).then(|| format!("those with the tag {}", keep_tags.join(" or "))));
+    kept.join(", ")
 }
 
 fn slot((name, used): (String, SlotUse)) -> Slot {

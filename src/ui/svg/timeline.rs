@@ -262,6 +262,7 @@ mod tests {
             rerun_of: None,
             fired_by: Vec::new(),
             partition: None,
+            trimmed_at: None,
         }
     }
 

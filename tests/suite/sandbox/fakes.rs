@@ -68,6 +68,7 @@ pub fn run(number: u64, state: RunState) -> Run {
         rerun_of: None,
         fired_by: Vec::new(),
         partition: None,
+        trimmed_at: None,
     }
 }
 

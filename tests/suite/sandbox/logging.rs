@@ -189,8 +189,8 @@ impl LogStore for FullAt {
     fn tail(&self, attempt: AttemptId, range: LogRange, before: Option<&str>, limit: u32) -> StoreResult<LogTail> {
         self.1.tail(attempt, range, before, limit)
     }
-    fn trim(&self, needed: &[LogRange], dry_run: bool) -> StoreResult<Freed> {
-        self.1.trim(needed, dry_run)
+    fn trim(&self, needed: &[LogRange], keep_for: Option<std::time::Duration>, dry_run: bool) -> StoreResult<Freed> {
+        self.1.trim(needed, keep_for, dry_run)
     }
     fn grown(&self) -> watch::Receiver<u64> {
         self.1.grown()

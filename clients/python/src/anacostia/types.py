@@ -623,6 +623,74 @@ class FileVersion(TypedDict):
     size: int
 
 
+class Freed(TypedDict):
+    """What was removed, or would be."""
+
+    #: Whether nothing was removed.
+    dry_run: bool
+
+    #: Records of old runs.
+    records: FreedRecords
+
+    #: Stored components.
+    components: FreedFiles
+
+    #: Segments of the log.
+    logs: FreedFiles
+
+    #: Compiled code.
+    compiled_code: FreedFiles
+
+
+class FreedFiles(TypedDict):
+    """How many files, and their bytes."""
+
+    #: Number of files.
+    files: int
+
+    #: Their size.
+    bytes: int
+
+
+class FreedRecords(TypedDict):
+    """How many records of old runs."""
+
+    #: Runs with all that belongs to them.
+    runs: int
+
+    #: Runs that stay for the sake of lineage, and lose their metrics, recorded params, network
+    #: requests and denied calls.
+    trimmed_runs: int
+
+    #: Attempts.
+    attempts: int
+
+    #: Reads and writes of artifacts.
+    accesses: int
+
+    #: Metrics.
+    metrics: int
+
+    #: Params that actions recorded.
+    params: int
+
+    #: Tags of runs.
+    tags: int
+
+    #: Denied calls.
+    denials: int
+
+    #: Network requests.
+    requests: int
+
+
+class GcRequest(TypedDict, total=False):
+    """The body of a request to free disk space. An empty body counts as an empty object."""
+
+    #: Whether to remove nothing, and only say what would be removed.
+    dry_run: bool
+
+
 class Grants(TypedDict):
     """What an action may use."""
 
@@ -1499,6 +1567,10 @@ class Run(TypedDict):
 
     #: The group of artifacts that it is about, if its trigger groups them.
     partition: str | None
+
+    #: When its metrics, recorded params, network requests and denied calls were removed, because it
+    #: was old and only its lineage was needed.
+    trimmed_at: Timestamp | None
 
 
 class _RunAction(TypedDict):

@@ -91,6 +91,11 @@ local function put_tag(seq, tag, unique)
   note('ZADD', everywhere, seq, seq)
 end
 
+-- Changes how many network requests are on record.
+function attempts.count_requests(by)
+  if by ~= 0 then set(meta, {requests = tonumber(newest_number('requests')) + by}) end
+end
+
 -- Writes the record of an attempt: its fields, accesses, denials, requests, and the tags if it
 -- succeeded. `became` maps artifacts to their ids on record. Artifacts that are not on record
 -- (staged files that were not published) are left out.
@@ -122,6 +127,7 @@ function attempts.note_end(attempt, ended, state, ended_at, became)
   for _, request in ipairs(ended.requests) do
     note('RPUSH', key('attempt', attempt.seq, 'requests'), request)
   end
+  attempts.count_requests(#ended.requests)
   if ended.state == 'succeeded' then
     for _, it in ipairs(ended.tags) do
       local artifact = artifacts.find(became[it.id] or it.id)

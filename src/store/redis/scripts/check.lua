@@ -96,6 +96,7 @@ function methods.counts()
     'artifacts', int(redis.call('ZCARD', key('artifacts'))), 'accesses', int(redis.call('HLEN', key('accesses'))),
     'metrics', int(redis.call('HLEN', key('metrics'))), 'params', int(redis.call('HLEN', key('params'))),
     'tags', int(redis.call('HLEN', key('tags'))), 'ticks', int(redis.call('ZCARD', key('ticks', 'all'))),
+    'denials', int(redis.call('HLEN', key('denials'))), 'requests', newest_number('requests'),
     'events', int(redis.call('XLEN', key('events'))), 'notifications', int(redis.call('ZCARD', key('notifications'))),
   }
 end

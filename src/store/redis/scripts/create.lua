@@ -78,6 +78,7 @@ local function insert(args)
     number = number, id = args.id, state = 'queued', cause = args.cause, params = args.params, revision = args.revision,
     snapshot = newest_number('seq'), created = args.now, rerun_of = args.rerun_of, fired_by = args.fired_by_text,
     partition = args.partition, given = cjson.encode(args.given),
+    indexed = #args.indexed > 0 and cjson.encode(args.indexed) or nil,
   })
   set_cell(key('run_ids'), args.id, number)
   for _, action in ipairs(args.actions) do

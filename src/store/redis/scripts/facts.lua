@@ -29,14 +29,17 @@ local function recorded(param)
   return key('runs', 'recorded', sized(param.name), param.value)
 end
 
+local function drop_param(run, seq)
+  local old = drop('param', run, seq)
+  if old.is_short then note('ZREM', recorded(old), run .. ':' .. seq) end
+  return old
+end
+
 -- A value that is set again gets a new number, so it counts as new.
 local function add_param(run, attempt, param)
   local last = key('attempt', attempt, 'params')
   local before = cell(last, param.name)
-  if before then
-    local old = drop('param', run, before)
-    if old.is_short then note('ZREM', recorded(old), run .. ':' .. before) end
-  end
+  if before then drop_param(run, before) end
   param.attempt = attempt
   local seq = add('param', run, param)
   set_cell(last, param.name, seq)
@@ -47,16 +50,31 @@ local function tagged(tag)
   return key('runs', 'tagged', sized(tag.name), tag.value)
 end
 
+local function drop_tag_of_run(run, seq)
+  local old = drop('tag', run, seq)
+  if old.is_short then note('ZREM', tagged(old), run) end
+  return old
+end
+
 local function add_tag(run, tag)
   local last = key('run', run, 'tags')
   local before = cell(last, tag.name)
-  if before then
-    local old = drop('tag', run, before)
-    if old.is_short then note('ZREM', tagged(old), run) end
-  end
+  if before then drop_tag_of_run(run, before) end
   set_cell(last, tag.name, add('tag', run, tag))
   note('ZADD', key('runs', 'tag', tag.name), run, run)
   if tag.is_short then note('ZADD', tagged(tag), run, run) end
+end
+
+-- Removes a fact for good.
+local function forget_fact(kind, run, seq)
+  if kind == 'metric' then
+    drop(kind, run, seq)
+  elseif kind == 'param' then
+    local param = drop_param(run, seq)
+    set_cell(key('attempt', param.attempt, 'params'), param.name, false)
+  else
+    note('ZREM', key('runs', 'tag', drop_tag_of_run(run, seq).name), run)
+  end
 end
 
 -- Records metrics, params and tags of an active attempt. A repeat does nothing.

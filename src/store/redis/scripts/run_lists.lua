@@ -194,10 +194,11 @@ function methods.ended_runs(args)
   return rows(numbers, run_row)
 end
 
--- An access: its sequence, and what it is about.
+-- An access: its sequence, and what it is about; nil if it was removed with its run.
 local function access(seq)
-  local packed = {}
-  for word in string.gmatch(redis.call('HGET', key('accesses'), seq), '%S+') do
+  local packed, text = {}, redis.call('HGET', key('accesses'), seq)
+  if not text then return nil end
+  for word in string.gmatch(text, '%S+') do
     packed[#packed + 1] = word
   end
   return {run = packed[1], attempt = packed[2], artifact = packed[3], kind = packed[4], bytes = packed[5]}
@@ -242,7 +243,7 @@ function methods.accesses(args)
   local sums, order = {}, {}
   for seq = tonumber(args.after) + 1, math.min(tonumber(args.after) + MOST_LOOKED_AT, tonumber(newest_number('access'))) do
     local it = access(int(seq))
-    if artifacts.get(it.artifact).resource == args.resource then
+    if it and artifacts.get(it.artifact).resource == args.resource then
       local name = it.attempt .. ' ' .. it.kind
       if not sums[name] then
         sums[name] = {attempt = it.attempt, kind = it.kind, count = 0, bytes = 0}
@@ -261,8 +262,9 @@ end
 function methods.denied(args)
   local found = {}
   for seq = tonumber(args.after) + 1, math.min(tonumber(args.after) + MOST_LOOKED_AT, tonumber(newest_number('denial'))) do
-    local denial = cjson.decode(redis.call('HGET', key('denials'), int(seq)))
-    if denial.target == args.resource then
+    local document = redis.call('HGET', key('denials'), int(seq))
+    local denial = document and cjson.decode(document)
+    if denial and denial.target == args.resource then
       found[#found + 1] = {denial.attempt, denial.call, denial.target, denial.message}
     end
   end

@@ -169,6 +169,7 @@ mod tests {
             rerun_of: None,
             fired_by: Vec::new(),
             partition: None,
+            trimmed_at: None,
         };
         let actions = actions.iter().map(|(name, state)| RunAction { state: *state, ..RunAction::pending(name) });
         RunDetail { run, actions: actions.collect(), attempts: vec![] }

@@ -46,6 +46,8 @@ pub(super) struct Top {
     started: Option<text::Moment>,
     ended: Option<text::Moment>,
     took: Option<String>,
+    /// When details of it were removed.
+    trimmed: Option<text::Moment>,
     /// The number of the run whose inputs it works on again.
     rerun_of: Option<u64>,
     revision: String,
@@ -125,6 +127,7 @@ impl Top {
             started: run.started_at.map(text::both),
             ended: run.ended_at.map(text::both),
             took: run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started))),
+            trimmed: run.trimmed_at.map(text::both),
             rerun_of,
             revision: run.revision.hex().chars().take(12).collect(),
             active: !run.state.ended(),

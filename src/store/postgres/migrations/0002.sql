@@ -1,0 +1,2 @@
+-- When details of an old run were removed.
+ALTER TABLE runs ADD COLUMN trimmed_at bigint;
