@@ -482,7 +482,7 @@ mod tests {
             let (_, steps) = text.split_once("\nNext\n").expect("there are next steps");
             steps.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
         };
-        let paused = Some("paused since 2026-03-01T12:00:00.000000Z: no GPU");
+        let paused = Some("paused since 2026-03-01 12:00 UTC: no GPU");
         for state in [RunState::Queued, RunState::Running] {
             detail.run = samples::run(7, state);
             detail.actions = vec![samples::action("train", ActionState::Ready, 0, paused)];
@@ -500,7 +500,7 @@ mod tests {
         runs[3].reason = Some(format!("train failed: {}", samples::LIMIT));
         let ready = |reason| samples::action("train", ActionState::Ready, 0, Some(reason));
         let actions = BTreeMap::from([
-            (runs[0].id, vec![ready("paused since 2026-03-01T12:00:00.000000Z: no GPU")]),
+            (runs[0].id, vec![ready("paused since 2026-03-01 12:00 UTC: no GPU")]),
             (runs[1].id, vec![ready("waits for gpu (1 of 1 in use)"), asks(samples::approval())]),
         ]);
         let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, &actions, samples::at(65), width)).join("\n");

@@ -17,7 +17,8 @@ const share = 0.25, saved = 40, shortest = 25, longest = 1000;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
-let source, timer, retry, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
+const patience = 15000; // ms until a page that does not come is asked for again
+let source, timer, retry, asking, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
@@ -25,13 +26,18 @@ async function refresh() {
   clearTimeout(timer);
   const began = performance.now();
   budget = Math.min(budget + share * (began - counted), saved);
+  const { signal } = asking = new AbortController();
+  const late = setTimeout(() => { say('lost', 'no answer, trying again'); asking.abort(); }, patience);
   try {
-    const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' } });
+    const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' }, signal });
     if (answer.status === 401) askToLogIn();
-    else if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    else if (answer.status < 500) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    if (live.dataset.state === 'lost' && source?.readyState === EventSource.OPEN) say('live', 'live');
   } catch {
-    // The host is gone for now; the stream says when it is back.
+    // If the host is gone for now, the stream says when it is back.
+    again ||= signal.aborted;
   }
+  clearTimeout(late);
   counted = performance.now();
   // One answer that takes very long makes the page wait once.
   budget = Math.max(budget - (counted - began), -share * longest);
@@ -42,7 +48,7 @@ function next() {
   waiting = false;
   if (!again) { poll(); return; }
   again = false;
-  refresh();
+  if (!document.hidden) refresh();
 }
 
 function poll() {
@@ -52,6 +58,9 @@ function poll() {
 }
 
 function show(page) {
+  // The address leads to another page now: what it was about is gone or has come to be, or another
+  // pipeline is served there.
+  if (page.body.dataset.page !== document.body.dataset.page) { load(); return; }
   const focused = document.activeElement;
   const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
   for (const part of document.querySelectorAll('[data-live]')) {
@@ -71,6 +80,12 @@ function show(page) {
   for (const box of ends) box.scrollTop = box.scrollHeight;
   explain();
   dispatchEvent(new CustomEvent('refreshed'));
+}
+
+// Loads the page whole, instead of what a form that was refused has led to.
+function load() {
+  if (document.body.dataset.source) location.replace(from);
+  else location.reload();
 }
 
 function isAtEnd(box) {
@@ -166,7 +181,7 @@ function askToLogIn() {
   link.href = pathname + search + hash;
   link.textContent = 'log in again';
   // A browser does not load the page for a link to a place in it.
-  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
+  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); load(); });
   say('lost', 'logged out: ');
   live.append(link);
 }
@@ -176,6 +191,7 @@ function leave() {
   clearTimeout(retry);
   source?.close();
   source = undefined;
+  asking?.abort();
 }
 
 // Escape closes what asks whether to do something.

@@ -107,7 +107,14 @@ async fn gather(view: &View, uri: &Uri) -> Result<Content> {
     }
     let mut runs = Vec::new();
     for number in chosen {
-        runs.push(find(view, number).await?);
+        let run = find(view, number).await?;
+        if runs.contains(&run) {
+            let why = format!(
+                "Run {number} was chosen twice, and is compared with others only. Go back, and choose another."
+            );
+            return Err(Refusal::Invalid(why));
+        }
+        runs.push(run);
     }
     let mut diffs = Vec::new();
     if let Some((first, others)) = runs.split_first() {

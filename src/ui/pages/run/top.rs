@@ -40,6 +40,8 @@ pub(super) struct Top {
     state: &'static str,
     /// The sentence that explains the state.
     sentence: String,
+    /// What the sentence ends with after a colon, such as lines for the manifest.
+    remedy: Option<String>,
     trigger: String,
     partition: Option<String>,
     created: text::Moment,
@@ -121,6 +123,7 @@ impl Top {
             kind,
             state,
             sentence: outcome::sentence(detail, now),
+            remedy: outcome::remedy(&detail.run),
             trigger: run.trigger.clone(),
             partition: run.partition.clone(),
             created: text::both(run.created_at),
