@@ -1,6 +1,8 @@
 //! One host per store.
 
 use async_trait::async_trait;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::{Result, StoreError};
@@ -39,24 +41,36 @@ impl Process {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
         let valid_in = format!("{} {}", boot.trim(), namespace.display());
-        Some(Self { valid_in, began: began(std::process::id())? })
+        let stat = stat(std::process::id()).ok()?;
+        Some(Self { valid_in, began: began(&stat)?.to_owned() })
     }
 
     /// Whether it is certain that it has ended. About a process elsewhere nothing is certain.
     fn has_ended(&self, pid: u32) -> bool {
-        Self::this().is_some_and(|this| this.valid_in == self.valid_in)
-            && began(pid).is_none_or(|began| began != self.began)
+        if Self::this().is_none_or(|this| this.valid_in != self.valid_in) {
+            return false;
+        }
+        match stat(pid) {
+            Ok(stat) => began(&stat).is_none_or(|began| began != self.began),
+            // The processes of other users may be hidden. A signal tells whether there is one.
+            Err(_) => i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH)),
+        }
     }
 }
 
-/// Returns when a process began; `None` if there is none, or if it has ended and its parent has not
-/// been told.
-fn began(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn stat(pid: u32) -> std::io::Result<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+}
+
+/// Returns when a process began; `None` if it has ended, and its parent has not been told.
+fn began(stat: &str) -> Option<&str> {
     // The name before these fields may have parentheses itself.
     let mut fields = stat.rsplit(')').next()?.split_whitespace();
     let state = fields.next()?;
-    (state != "Z").then(|| fields.nth(18).map(str::to_owned))?
+    if state == "Z" { None } else { fields.nth(18) }
 }
 
 impl Holder {
@@ -143,7 +157,7 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
 mod tests {
     use std::process::{Command, Stdio};
 
-    use super::{Process, began};
+    use super::{Process, began, stat};
 
     #[test]
     fn a_process_of_this_machine_has_ended_once_it_is_gone_or_another_one_has_its_id() {
@@ -155,10 +169,10 @@ mod tests {
         let elsewhere = Process { valid_in: "another boot".to_owned(), began: "1".to_owned() };
         assert!(!elsewhere.has_ended(pid), "nothing is known about it here");
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let other = Process { began: began(child.id()).unwrap(), ..this };
+        let other = Process { began: began(&stat(child.id()).unwrap()).unwrap().to_owned(), ..this };
         assert!(!other.has_ended(child.id()));
         child.kill().unwrap();
-        while began(child.id()).is_some() {
+        while began(&stat(child.id()).unwrap()).is_some() {
             std::thread::yield_now();
         }
         assert!(other.has_ended(child.id()), "it is a zombie");

@@ -1,8 +1,6 @@
 //! The tests of the scheduler, and those that kill the host, once more over records in Redis. The
 //! name of this module gives their pipelines the store: see `support::any_store`.
 
-#![expect(dead_code, unreachable_pub, reason = "what other tests use of these files is theirs")]
-
 #[path = "approvals.rs"]
 mod approvals;
 #[path = "concurrency.rs"]
@@ -17,6 +15,8 @@ mod pauses;
 mod publishing;
 #[path = "restart.rs"]
 mod restart;
+#[path = "retention.rs"]
+mod retention;
 #[path = "retry_from.rs"]
 mod retry_from;
 #[path = "runs.rs"]
