@@ -83,7 +83,7 @@ impl TestApp {
 
     /// Replaces the manifest, whose records stay where they are.
     pub(crate) fn write_manifest(&self, manifest: &str) {
-        fs::write(self.path("anacostia.toml"), self.place.written(manifest)).unwrap();
+        self.drop_file("anacostia.toml", self.place.written(manifest).as_bytes());
     }
 
     /// Returns where the records are.
