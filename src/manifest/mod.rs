@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use action::{ActionSpec, Backoff, Build, HeaderSecretSpec, Limits, Retry, RunWhen};
+pub use action::{ActionSpec, Backoff, Build, CacheSpec, HeaderSecretSpec, Limits, Retry, RunWhen};
 pub use approval::ApprovalSpec;
 pub use component::{ComponentInfo, Grant, Need, World, need};
 pub use component_cache::inspect_known;

@@ -11,7 +11,7 @@ use super::http::HttpMethod;
 use super::pipeline::Join;
 use super::s3::{S3Credentials, S3Style};
 use super::sql::SqlFormat;
-use crate::model::{Durability, NotifyCause};
+use crate::model::{Durability, Influence, NotifyCause};
 
 const DAY: Duration = Duration::from_hours(24);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -152,6 +152,14 @@ pub(super) const AFTER_RUN: [(&str, AfterRun); 3] =
 /// `run_when` of an action.
 pub(super) const RUN_WHEN: [(&str, RunWhen); 3] =
     [("all_succeeded", RunWhen::AllSucceeded), ("all_done", RunWhen::AllDone), ("any_failed", RunWhen::AnyFailed)];
+
+/// `cache.ignore` of an action.
+pub(super) const CACHE_IGNORE: [(&str, Influence); 4] = [
+    ("clock", Influence::Clock),
+    ("random", Influence::Random),
+    ("network", Influence::Network),
+    ("run", Influence::Run),
+];
 
 /// `limits.memory`.
 pub(super) const MEMORY: RangeInclusive<u64> = 1 << 20..=4 << 30;

@@ -172,6 +172,7 @@ fn an_attempt(run_id: RunId) -> anacostia::model::Attempt {
         log_from: anacostia::model::LogPosition::default(),
         log_to: None,
         fence: None,
+        cache: None,
     }
 }
 

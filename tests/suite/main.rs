@@ -17,6 +17,7 @@ mod alert;
 mod approvals;
 mod breaking;
 mod browser;
+mod cache;
 mod cli;
 mod cli_and_http;
 mod command;

@@ -252,6 +252,7 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
             ("limits", &["timeout"], limits),
             ("retry", &["retries"], retry),
             ("approval", &["approve", "manual", "gate"], approval),
+            ("cache", &["memoize", "caching", "cached"], cache()),
             ("run_when", &["when"], choice("When it runs, given how those before it ended.", &settings::RUN_WHEN)),
         ],
     }
@@ -275,6 +276,24 @@ pub(super) static APPROVAL: LazyLock<Keys> = LazyLock::new(|| Keys {
             ),
         ),
     ],
+});
+
+/// The schema of `cache` of an action.
+fn cache() -> Shape {
+    let table = object("What to leave out of account.", &CACHE, &[]);
+    json!({"description": "Whether its result is taken from an earlier attempt if nothing has changed that it depends on.",
+        "anyOf": [{"type": "boolean"}, table], "default": false})
+    .into()
+}
+
+pub(super) static CACHE: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`cache` of an action",
+    later: &[],
+    rows: vec![(
+        "ignore",
+        &["except", "allow"],
+        words("What it may use although it is not on record, because it does not matter.", &settings::CACHE_IGNORE),
+    )],
 });
 
 pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -466,6 +485,7 @@ fn all() -> [&'static Keys; 32] {
         &METRIC,
         &ACTION,
         &APPROVAL,
+        &CACHE,
         &SECRET,
         &BUILD,
         &LIMITS,

@@ -6,6 +6,7 @@
 
 mod action;
 mod approval;
+mod cache;
 mod command;
 mod component;
 mod concurrency;

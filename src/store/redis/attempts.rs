@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::arguments::{bound, time};
 use super::artifacts::artifact;
+use super::memories;
 use super::reader::Reader;
 use super::reply::{Fail, Reply, Row, Work};
 use super::step::{self, fenced};
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{AccessKind, Attempt, AttemptState, Denial, Fence, HttpRequest, Page, StagedFile};
+use crate::model::{AccessKind, Attempt, AttemptState, CacheUse, Denial, Fence, HttpRequest, Page, StagedFile};
 use crate::store::{
     ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactUse, AttemptEnd, Intent, LineageEdge,
     PageRequest, PublishedOutput, Refusal, ResourceAccess, RunStep, StoreError, Visible, page,
@@ -37,12 +38,16 @@ pub(super) fn attempt(row: &Row, run_id: RunId) -> Work<Attempt> {
         log_from: log_from.ok_or_else(|| Fail::Record("an attempt has no log".to_owned()))?,
         log_to: row.position("to_segment", "to_offset")?,
         fence: Some(Fence { attempt_id: id, epoch: row.get("epoch")?, token: row.get("token")? }),
+        cache: match row.text("cache") {
+            Some(reason) => Some(CacheUse { reason, attempt_id: row.opt("cached_from")? }),
+            None => None,
+        },
     })
 }
 
 /// The arguments of the end of an attempt.
 fn ended(end: &AttemptEnd) -> Work<Value> {
-    let AttemptEnd { state, error, message, usage, accesses, denials, requests, tags, log_to } = end;
+    let AttemptEnd { state, error, message, usage, accesses, denials, requests, tags, cache, log_to } = end;
     let (to_segment, to_offset) = log_to.parts();
     let access = |it: &crate::model::Access| json!({ "id": it.artifact_id, "kind": it.kind, "bytes": it.bytes, "calls": it.calls, "digest": it.digest });
     let tag = |it: &crate::model::ArtifactTag| json!({ "id": it.artifact_id, "tag": it.tag, "unique": it.unique });
@@ -51,7 +56,7 @@ fn ended(end: &AttemptEnd) -> Work<Value> {
         "usage": serde_json::to_string(usage)?, "to_segment": to_segment.to_string(), "to_offset": to_offset.to_string(),
         "accesses": accesses.iter().map(access).collect::<Vec<_>>(), "denials": denials,
         "requests": requests.iter().map(serde_json::to_string).collect::<serde_json::Result<Vec<_>>>()?,
-        "tags": tags.iter().map(tag).collect::<Vec<_>>(),
+        "tags": tags.iter().map(tag).collect::<Vec<_>>(), "cache": cache.as_ref().map(memories::note).transpose()?,
     }))
 }
 
@@ -79,7 +84,8 @@ pub(super) fn intent(fence: Fence, intent: &Intent, now: Timestamp) -> Work<Valu
     };
     let files = intent.files.iter().map(file).collect::<Work<Vec<_>>>()?;
     Ok(json!({
-        "fence": fenced(fence), "files": files, "ended": ended(&intent.end)?, "skip": intent.skip, "now": time(now),
+        "fence": fenced(fence), "files": files, "ended": ended(&intent.end)?, "skip": intent.skip,
+        "reuse": intent.reuse.as_ref().map(|reuse| memories::reuse(reuse, now)), "now": time(now),
     }))
 }
 

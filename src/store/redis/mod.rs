@@ -21,6 +21,7 @@ mod connect;
 mod facts;
 mod fitness;
 mod lease;
+mod memories;
 mod old_runs;
 mod open;
 mod others;
@@ -61,8 +62,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, fault, panicked};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
-    RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
+    RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use open::read_holder;
@@ -459,6 +460,17 @@ impl MetadataStore for RedisStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         told("read what a run asked for over the network", attempts::requests(&self.reader(), run).await)
+    }
+
+    async fn remembered(
+        &self,
+        action: &str,
+        fingerprint: Digest,
+        inputs: Digest,
+        limit: u32,
+    ) -> Result<Vec<Remembered>> {
+        let found = memories::remembered(&self.reader(), action, fingerprint, inputs, limit).await;
+        told("read what is remembered of an action", found)
     }
 
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>> {

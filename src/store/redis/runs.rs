@@ -170,6 +170,7 @@ pub(super) async fn unfinished(db: &Reader<'_>, id: RunId) -> Work<Option<Unfini
             files: publishing.then_some(files),
             stopped,
             skip: publishing && skip,
+            cached: publishing && attempt.is_cached(),
             message: attempt.message.clone(),
             artifacts,
         });

@@ -19,9 +19,11 @@ pub(super) static WRITE: LazyLock<Script> = script!(
     "runs",
     "ticks",
     "create",
+    "memories",
     "attempts",
-    "publish",
     "facts",
+    "reuse",
+    "publish",
     "others",
     "old_runs",
     "remove_runs",
@@ -29,8 +31,19 @@ pub(super) static WRITE: LazyLock<Script> = script!(
 );
 
 /// The methods that read.
-pub(super) static READ: LazyLock<Script> =
-    script!("work", "artifacts", "runs", "attempts", "old_runs", "lists", "run_lists", "other_lists", "check", "read");
+pub(super) static READ: LazyLock<Script> = script!(
+    "work",
+    "artifacts",
+    "runs",
+    "memories",
+    "attempts",
+    "old_runs",
+    "lists",
+    "run_lists",
+    "other_lists",
+    "check",
+    "read"
+);
 
 /// The lease.
 pub(super) static LEASE: LazyLock<Script> = script!("work", "lease");

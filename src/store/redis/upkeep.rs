@@ -50,16 +50,18 @@ const KINDS: [(&str, &[&str]); 10] = [
     ("metrics", &["metrics", "metric"]),
     ("params", &["params", "param"]),
     ("tags", &["tags", "tag"]),
+    ("memories", &["memory", "memories"]),
     ("ticks", &["ticks"]),
     ("events", &["events"]),
 ];
 
 /// What the scripts count, and what it means for people.
-const CONTRADICTIONS: [(&str, &str); 11] = [
+const CONTRADICTIONS: [(&str, &str); 12] = [
     ("listed_runs_missing", "runs are in a list and not on record"),
     ("runs_not_in_list", "runs are missing in the list of their state"),
     ("attempts_without_run", "attempts belong to no run"),
     ("attempts_not_ended", "runs have ended although an attempt has not"),
+    ("memories_without_attempt", "remembered attempts are not on record"),
     ("claims_without_artifact", "claims name an artifact that is not on record"),
     ("claimed_and_new", "artifacts are new although a run has claimed them"),
     ("waiting_wrong", "resources count wrongly how many artifacts are new"),
@@ -165,7 +167,7 @@ impl Upkeep for RedisUpkeep {
     fn check(&self) -> Result<Vec<String>> {
         self.work("check the records", async {
             let mut found = BTreeMap::new();
-            for method in ["check_runs", "check_artifacts", "check_counters"] {
+            for method in ["check_runs", "check_artifacts", "check_memories", "check_counters"] {
                 match self.count(method, &mut found).await {
                     // A record that no script can work with.
                     Err(Fail::Record(why)) => return Ok(vec![format!("a record is damaged: {why}")]),

@@ -283,6 +283,7 @@ mod tests {
             log_from: LogPosition::default(),
             log_to: None,
             fence: None,
+            cache: None,
         }
     }
 

@@ -128,6 +128,7 @@ function attempts.note_end(attempt, ended, state, ended_at, became)
     note('RPUSH', key('attempt', attempt.seq, 'requests'), request)
   end
   attempts.count_requests(#ended.requests)
+  memories.note(attempt, ended, became)
   if ended.state == 'succeeded' then
     for _, it in ipairs(ended.tags) do
       local artifact = artifacts.find(became[it.id] or it.id)
@@ -153,6 +154,12 @@ end
 function outputs.parts(member)
   local path, seq, action = string.match(member, '^(.*)%z(%d+)%z([^%z]*)$')
   return path, int(tonumber(seq)), action
+end
+
+-- Adds an output of an attempt to those of its run.
+function outputs.add(attempt, resource, path, seq)
+  note('SADD', key('run', attempt.run, 'published'), resource)
+  note('ZADD', outputs.key(attempt.run, resource), 0, outputs.member(path, seq, attempt.action))
 end
 
 -- Returns what an attempt has committed to publish: for each file its text, the artifact that it

@@ -72,6 +72,18 @@ function methods.check_artifacts(args)
   return {#seqs == MOST_LOOKED_AT and seqs[#seqs] or '', listed(found)}
 end
 
+function methods.check_memories(args)
+  local found, wrong = counter()
+  local last = ''
+  local names = redis.call('ZRANGE', key('memories'), int(tonumber(args.after)), int(tonumber(args.after) + MOST_LOOKED_AT - 1))
+  for _, name in ipairs(names) do
+    local memory = get(memories.key(name))
+    if not memory or not get(key('attempt', memory.attempt)) then wrong('memories_without_attempt') end
+  end
+  if #names == MOST_LOOKED_AT then last = int(tonumber(args.after) + MOST_LOOKED_AT) end
+  return {last, listed(found)}
+end
+
 -- The counters of pending artifacts, and the numbers of events.
 function methods.check_counters()
   local found, wrong = counter()
@@ -96,7 +108,7 @@ function methods.counts()
     'artifacts', int(redis.call('ZCARD', key('artifacts'))), 'accesses', int(redis.call('HLEN', key('accesses'))),
     'metrics', int(redis.call('HLEN', key('metrics'))), 'params', int(redis.call('HLEN', key('params'))),
     'tags', int(redis.call('HLEN', key('tags'))), 'ticks', int(redis.call('ZCARD', key('ticks', 'all'))),
-    'denials', int(redis.call('HLEN', key('denials'))), 'requests', newest_number('requests'),
+    'memories', int(redis.call('ZCARD', key('memories'))), 'denials', int(redis.call('HLEN', key('denials'))), 'requests', newest_number('requests'),
     'events', int(redis.call('XLEN', key('events'))), 'notifications', int(redis.call('ZCARD', key('notifications'))),
   }
 end

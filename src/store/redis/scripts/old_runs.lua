@@ -30,8 +30,17 @@ function old_runs.access(seq)
   return {run = run, attempt = attempt, artifact = artifact, kind = kind}
 end
 
-local function accesses_of(number)
-  return redis.call('ZRANGE', key('run', number, 'accesses'), 0, -1)
+-- Returns the artifacts that a run has written itself. What a cached attempt has written was written
+-- by another run, which its lineage leads through.
+local function written_by(number)
+  local found = {}
+  for _, seq in ipairs(redis.call('ZRANGE', key('run', number, 'accesses'), 0, -1)) do
+    local access = old_runs.access(seq)
+    if access.kind == 'wrote' and not get(key('attempt', access.attempt)).cached_from then
+      found[#found + 1] = access.artifact
+    end
+  end
+  return found
 end
 
 -- Returns the oldest snapshot that an unfinished run may still read from.
@@ -51,10 +60,9 @@ local function has_kept_tag(number, tags)
     if seq and (not tag.value or cjson.decode(cell(key('tags'), seq)).value == tag.value) then return true end
   end
   if #tags == 0 then return false end
-  for _, seq in ipairs(accesses_of(number)) do
-    local access = old_runs.access(seq)
-    for _, tag in ipairs(access.kind == 'wrote' and tags or {}) do
-      if redis.call('ZSCORE', key('artifact_tag', tag.whole), access.artifact) then return true end
+  for _, artifact in ipairs(written_by(number)) do
+    for _, tag in ipairs(tags) do
+      if redis.call('ZSCORE', key('artifact_tag', tag.whole), artifact) then return true end
     end
   end
   return false
@@ -77,12 +85,11 @@ end
 -- Returns whether something that a run wrote is at its path, may still be read by an unfinished run,
 -- or was read by another run that is on record.
 local function leads_to_something(number, floor, is_gone)
-  for _, seq in ipairs(accesses_of(number)) do
-    local access = old_runs.access(seq)
-    local artifact = access.kind == 'wrote' and artifacts.get(access.artifact)
-    if artifact and artifact.state ~= 'not_taken' then
+  for _, seq in ipairs(written_by(number)) do
+    local artifact = artifacts.get(seq)
+    if artifact.state ~= 'not_taken' then
       if not artifact.ended or tonumber(artifact.ended) > floor then return true end
-      if is_read_elsewhere(access.artifact, number, is_gone) then return true end
+      if is_read_elsewhere(seq, number, is_gone) then return true end
     end
   end
   return false

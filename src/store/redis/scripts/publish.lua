@@ -3,7 +3,7 @@
 -- Returns whether exactly this intent is on record already.
 local function committed_before(attempt, args)
   local files = outputs.intent(attempt.seq)
-  if #files ~= #args.files then return false end
+  if #files ~= #args.files or (attempt.cached_from ~= nil) ~= (args.reuse ~= nil) then return false end
   for at, file in ipairs(files) do
     if file.file ~= args.files[at].text then return false end
   end
@@ -35,8 +35,7 @@ local function output(attempt, file, now)
   local id = artifacts.get(seq).id
   local intent = {file = file.text, became = id, seq = seq, retrigger = (file.retrigger and is_new) or false}
   note('RPUSH', key('attempt', attempt.seq, 'intent'), cjson.encode(intent))
-  note('SADD', key('run', attempt.run, 'published'), file.resource)
-  note('ZADD', outputs.key(attempt.run, file.resource), 0, outputs.member(file.path, seq, attempt.action))
+  outputs.add(attempt, file.resource, file.path, seq)
   return id
 end
 
@@ -48,10 +47,11 @@ function methods.publish_intent(args)
   for _, file in ipairs(args.files) do
     became[file.id] = output(attempt, file, now)
   end
+  if args.reuse then memories.reuse(attempt, args.reuse, now) end
   attempts.note_end(attempt, args.ended, 'publishing', nil, became)
   if args.skip then set(key('attempt', attempt.seq), {skip = '1'}) end
   note('ZADD', key('intents'), attempt.seq, attempt.seq)
-  attempts.emit(attempt, 'attempt_publishing', json('outputs', int(#args.files)), now)
+  attempts.emit(attempt, 'attempt_publishing', json('outputs', int(#(args.reuse and args.reuse.outputs or args.files))), now)
   return {}
 end
 
@@ -129,7 +129,8 @@ function methods.published(args)
   for _, file in ipairs(files) do
     if file.retrigger then retrigger(file.seq, now) end
   end
-  if not refusal then outputs.forget_earlier(attempt) end
+  -- What a cached action has taken over is in no intent.
+  if not refusal and not attempt.cached_from then outputs.forget_earlier(attempt) end
   note('DEL', key('attempt', attempt.seq, 'intent'))
   note('ZREM', key('intents'), attempt.seq)
   set_cell(key('run', attempt.run, 'active'), attempt.action, false)

@@ -1,5 +1,15 @@
 -- Removes old runs.
 
+-- Forgets the attempts of a run that is removed, or loses its details: their metrics and params cannot
+-- be taken any more.
+local function forget_memories(number)
+  for _, seq in ipairs(redis.call('ZRANGE', key('run', number, 'attempts'), 0, -1)) do
+    local attempt = get(key('attempt', seq))
+    local memory = attempt.memory and get(memories.key(attempt.memory))
+    if memory and memory.attempt == seq then memories.forget(attempt.action, attempt.memory) end
+  end
+end
+
 -- Removes at most `limit` details of a run. Returns how many, by their kind.
 local function remove_details(number, limit)
   local removed = {metrics = 0, params = 0, denials = 0, requests = 0}
@@ -100,6 +110,7 @@ function methods.remove_runs(args)
     if removal then
       -- A run of which some details are gone says so.
       if not runs.get(number).trimmed then set(runs.key(number), {trimmed = args.now}) end
+      forget_memories(number)
       local details = remove_details(number, left)
       add_to(removed, details)
       left = left - old_runs.details(details)

@@ -321,3 +321,37 @@ function methods.of_attempts(args)
   end
   return found
 end
+
+-- How many memories are looked at together.
+local MEMORIES = 100
+
+-- Returns a memory with the attempt that has the result, and the run in which the work was done; nil
+-- if there is no result to take.
+local function remembered(name, action)
+  local memory = get(memories.key(name))
+  local attempt = memory and memory.action == action and get(key('attempt', memory.attempt))
+  if not memories.has_result(attempt) then return nil end
+  local worker = attempt.cached_from and cell(key('attempt_ids'), attempt.cached_from)
+  local run = worker and get(key('attempt', worker)).run or attempt.run
+  local row = {'memory', memory.memory, 'id', attempt.id, 'run', run}
+  if attempt.message then
+    row[#row + 1] = 'message'
+    row[#row + 1] = attempt.message
+  end
+  return row
+end
+
+-- The attempts of an action that are remembered: first the one with this name, then the newest.
+function methods.remembered(args)
+  local limit, exact = tonumber(args.limit), remembered(args.name, args.action)
+  local found, at = {exact}, 0
+  while true do
+    local names = redis.call('ZREVRANGE', key('memories', args.action), at, at + MEMORIES - 1)
+    for _, name in ipairs(names) do
+      if #found >= limit then return found end
+      if name ~= args.name then found[#found + 1] = remembered(name, args.action) end
+    end
+    if #names < MEMORIES then return found end
+    at = at + MEMORIES
+  end
+end

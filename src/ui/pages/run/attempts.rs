@@ -55,6 +55,8 @@ struct AttemptRow {
     started: text::Moment,
     took: String,
     message: Option<String>,
+    /// Why its result was, or was not, taken from an earlier attempt.
+    cache: Option<String>,
     /// The first line of its error, and the whole error if it has more.
     error: Option<(String, Option<String>)>,
     code: Option<String>,
@@ -131,6 +133,7 @@ fn attempt_row(attempt: &Attempt, live: &Live, now: Timestamp) -> AttemptRow {
         started: text::both(attempt.started_at),
         took: text::span(attempt.ended_at.unwrap_or(now).since(attempt.started_at)),
         message: attempt.message.clone().filter(|message| !message.is_empty()),
+        cache: attempt.cache.as_ref().map(|cache| cache.reason.clone()),
         error,
         code: attempt.error.as_ref().map(|error| error.code.clone()),
         progress: live.progress.get(&attempt.id).map(|progress| Reported {
@@ -138,7 +141,7 @@ fn attempt_row(attempt: &Attempt, live: &Live, now: Timestamp) -> AttemptRow {
             message: progress.message.clone(),
         }),
         outage: live.outages.get(&attempt.id).map(ToString::to_string),
-        usage: if attempt.ended_at.is_some() { used(&attempt.usage) } else { Vec::new() },
+        usage: if attempt.ended_at.is_some() && !attempt.is_cached() { used(&attempt.usage) } else { Vec::new() },
         component: attempt.component_digest.hex().chars().take(12).collect(),
     }
 }

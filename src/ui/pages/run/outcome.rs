@@ -99,8 +99,14 @@ fn held(detail: &RunDetail) -> Vec<String> {
 
 fn succeeded(detail: &RunDetail, took: Option<String>) -> String {
     let count = |state| detail.actions.iter().filter(|action| action.state == state).count();
-    let (all, done, skipped) = (detail.actions.len(), count(ActionState::Succeeded), count(ActionState::Skipped));
-    let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
+    let (all, cached, skipped) = (detail.actions.len(), count(ActionState::Cached), count(ActionState::Skipped));
+    let done = cached + count(ActionState::Succeeded);
+    let without = match cached {
+        0 => String::new(),
+        _ if all == 1 => ", without running".to_owned(),
+        cached => format!(", {cached} of them without running"),
+    };
+    let took = took.map(|took| format!(" in {took}")).unwrap_or_default() + &without;
     let actions = text::count(all as u64, "action", "actions");
     match (all, skipped) {
         (1, 0) => format!("Its action succeeded{took}."),
@@ -204,6 +210,7 @@ mod tests {
             log_from: LogPosition::default(),
             log_to: None,
             fence: None,
+            cache: None,
         }
     }
 

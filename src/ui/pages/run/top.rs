@@ -153,7 +153,7 @@ fn retry(detail: &RunDetail) -> Option<Retry> {
 
 impl Retry {
     fn of(detail: &RunDetail, again: &[String]) -> Self {
-        let done = |action: &RunAction| matches!(action.state, ActionState::Succeeded | ActionState::Cached);
+        let done = |action: &RunAction| action.state.succeeded();
         let stays = |action: &&RunAction| done(action) && !again.contains(&action.name);
         let kept = detail.actions.iter().filter(stays).count();
         let again = detail.actions.iter().filter(|it| !stays(it) && !it.not_triggered());
@@ -163,7 +163,7 @@ impl Retry {
     /// Returns what a retry from an action on runs again. `None` if the run has not ended, or the
     /// action has not succeeded, so that every retry runs it again.
     pub(super) fn from(detail: &RunDetail, graph: Option<&Graph>, action: &RunAction) -> Option<Self> {
-        let graph = graph.filter(|_| detail.run.state.ended() && action.state == ActionState::Succeeded)?;
+        let graph = graph.filter(|_| detail.run.state.ended() && action.state.succeeded())?;
         Some(Self::of(detail, &graph.and_after(graph.place(&action.name)?)))
     }
 }
