@@ -104,5 +104,6 @@ mod sql_views;
 mod store_upkeep;
 mod streams;
 mod support;
+mod trigger_languages;
 mod triggers;
 mod waiting;

@@ -435,6 +435,7 @@ fn a_power_cut_of_the_server_loses_nothing_that_was_confirmed() {
     drop_files(&app, 24..32);
     check_all_done(&app, &keys, 32);
     cut.cut();
+    drop_files(&app, 32..33);
     assert_eq!(wait_for("the host to end", || app.has_ended()).code(), Some(1));
     app.wait_to_say("has less on record than it had confirmed");
 }

@@ -564,7 +564,8 @@ fn runs_that_wait_for_a_slot_do_not_hold_their_inputs_in_memory() {
     let queue = |app: &TestApp, count: usize| {
         for _ in 0..count {
             let new = anacostia::base::RunId::new().to_string();
-            assert_eq!(put(app, &new, &format!("{{\"rerun_of\":\"{id}\"}}")).0, 201);
+            let (status, body) = put(app, &new, &format!("{{\"rerun_of\":\"{id}\"}}"));
+            assert_eq!(status, 201, "{body}");
         }
     };
     queue(&app, 2);

@@ -3,13 +3,11 @@
 #[path = "triggers/by_hand.rs"]
 mod by_hand;
 #[path = "triggers/components.rs"]
-mod components;
+pub(crate) mod components;
 #[path = "triggers/events.rs"]
 mod events;
 #[path = "triggers/groups.rs"]
 mod groups;
-#[path = "triggers/languages.rs"]
-mod languages;
 #[path = "triggers/metrics.rs"]
 mod metrics;
 #[path = "triggers/waiting.rs"]

@@ -124,6 +124,12 @@ async fn moved_since(db: &Reader<'_>, resource: &str, at: u64, range: &PathRange
     Ok(seen)
 }
 
+/// The end of the range of members of paths before `to`. A member is its path, U+0000, and more. So
+/// the members of a path come after the first text after that path.
+fn before_members(to: &str) -> String {
+    to.strip_suffix('\0').map_or_else(|| to.to_owned(), |path| format!("{path}\u{1}"))
+}
+
 /// The outputs in a range of paths: all, or more than `limit` of the first ones. The path is the
 /// one at which it was published.
 async fn newest_outputs(
@@ -135,7 +141,7 @@ async fn newest_outputs(
     limit: usize,
 ) -> Work<Seen> {
     let (mut seen, mut from) = (Seen::new(), format!("[{}", range.from));
-    let to = format!("({}", range.to);
+    let to = format!("({}", before_members(&range.to));
     loop {
         let arguments = json!({ "run": run, "resource": resource, "from": from, "to": to });
         let [next, rows] = db.ask("outputs", arguments).await?.parts()?;
