@@ -137,8 +137,8 @@ function attempts.note_end(attempt, ended, state, ended_at, became)
   end
 end
 
--- Outputs of a run in a resource are in a list by path: the path under which the file was published,
--- its sequence, and the action.
+-- Outputs of a run in a resource are in a list by path: the path under which the file was
+-- published, its sequence, and the action.
 local outputs = {}
 
 function outputs.key(run, resource)

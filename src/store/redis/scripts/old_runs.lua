@@ -82,8 +82,8 @@ local function is_read_elsewhere(artifact, number, is_gone)
   end
 end
 
--- Returns whether something that a run wrote is at its path, may still be read by an unfinished run,
--- or was read by another run that is on record.
+-- Returns whether something that a run wrote is at its path, may still be read by an unfinished
+-- run, or was read by another run that is on record.
 local function leads_to_something(number, floor, is_gone)
   for _, seq in ipairs(written_by(number)) do
     local artifact = artifacts.get(seq)

@@ -97,8 +97,8 @@ local function add_to(sums, more)
   end
 end
 
--- Removes runs in their order, until about `batch` records are removed. Returns how many of the runs
--- are done, and what was removed.
+-- Removes runs in their order, until about `batch` records are removed. Returns how many of the
+-- runs are done, and what was removed.
 function methods.remove_runs(args)
   local floor, left, done, removed, gone = old_runs.floor(), tonumber(args.batch), 0, {}, {}
   local function is_gone(number)
