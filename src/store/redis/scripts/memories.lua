@@ -24,8 +24,8 @@ function memories.forget(action, name)
   note('DEL', memories.key(name))
 end
 
--- Records what the cache has to say about an attempt that ends. `became` maps artifacts to their ids
--- on record.
+-- Records what the cache has to say about an attempt that ends. `became` maps artifacts to their
+-- ids on record.
 function memories.note(attempt, ended, became)
   if not ended.cache then return end
   set(key('attempt', attempt.seq), {cache = ended.cache.reason})

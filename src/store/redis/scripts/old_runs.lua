@@ -30,8 +30,8 @@ function old_runs.access(seq)
   return {run = run, attempt = attempt, artifact = artifact, kind = kind}
 end
 
--- Returns the artifacts that a run has written itself. What a cached attempt has written was written
--- by another run, which its lineage leads through.
+-- Returns the artifacts that a run has written itself. What a cached attempt has written was
+-- written by another run, which its lineage leads through.
 local function written_by(number)
   local found = {}
   for _, seq in ipairs(redis.call('ZRANGE', key('run', number, 'accesses'), 0, -1)) do

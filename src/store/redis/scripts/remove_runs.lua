@@ -1,7 +1,7 @@
 -- Removes old runs.
 
--- Forgets the attempts of a run that is removed, or loses its details: their metrics and params cannot
--- be taken any more.
+-- Forgets the attempts of a run that is removed, or loses its details: their metrics and params
+-- cannot be taken any more.
 local function forget_memories(number)
   for _, seq in ipairs(redis.call('ZRANGE', key('run', number, 'attempts'), 0, -1)) do
     local attempt = get(key('attempt', seq))

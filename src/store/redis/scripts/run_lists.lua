@@ -325,8 +325,8 @@ end
 -- How many memories are looked at together.
 local MEMORIES = 100
 
--- Returns a memory with the attempt that has the result, and the run in which the work was done; nil
--- if there is no result to take.
+-- Returns a memory with the attempt that has the result, and the run in which the work was done;
+-- nil if there is no result to take.
 local function remembered(name, action)
   local memory = get(memories.key(name))
   local attempt = memory and memory.action == action and get(key('attempt', memory.attempt))
