@@ -23,7 +23,7 @@ const KEYS: usize = 1_000;
 
 /// The first words of keys, and the part of the records that they belong to, by the table that it
 /// has in other stores. All others are of no part.
-const KINDS: [(&str, &[&str]); 10] = [
+const KINDS: [(&str, &[&str]); 11] = [
     ("runs", &["run", "runs", "run_ids", "revision", "approval", "approvals"]),
     ("attempts", &["attempt", "attempt_ids", "intents"]),
     ("denials", &["denials"]),
