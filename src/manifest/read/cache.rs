@@ -16,7 +16,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<CacheSp
         DeValue::Boolean(false) => return None,
         DeValue::Table(_) => {}
         _ => {
-            let problem = Problem::new("`cache` must be true, false or a table").at(&value.span(), "neither");
+            let problem = Problem::new("`cache` must be a table, true or false").at(&value.span(), "neither");
             reader.complain(problem.help("write `cache = true`"));
             return None;
         }

@@ -59,7 +59,8 @@ macro_rules! has_result {
 /// cannot be taken any more.
 pub(super) fn forget(db: &Connection, run: u64) -> Work<()> {
     let sql = "DELETE FROM memories WHERE attempt IN (SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1)";
-    execute(db, sql, [run]).map(drop)
+    execute(db, sql, [run])?;
+    Ok(())
 }
 
 /// The columns of [`Remembered`]: what is remembered, who has the result, and the run in which the

@@ -12,18 +12,26 @@
 // that goes by, up to `saved`, and what a refresh takes is taken from it. So the end of a short run
 // follows its beginning at once, and while much happens, actions on the same machine keep most of
 // its processors. Between two refreshes are at least `shortest` ms, and at most `longest`, however
-// slow the page is.
-const share = 0.25, saved = 40, shortest = 25, longest = 1000;
+// slow the page is. After more than `many` events at once, a refresh waits `calm` ms: nobody can
+// read a page that changes so often.
+const share = 0.25, saved = 40, shortest = 25, longest = 1000, many = 40, calm = 250;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
 const patience = 15000; // ms until a page that does not come is asked for again
+// The numbers of the newest event, and of the newest when the page was last fetched.
+let newest, shown;
 let source, timer, retry, asking, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
   clearTimeout(timer);
+  if (newest - shown > many) {
+    await new Promise((resolve) => { setTimeout(resolve, calm); });
+    again = false;
+  }
+  shown = newest;
   const began = performance.now();
   budget = Math.min(budget + share * (began - counted), saved);
   const { signal } = asking = new AbortController();
@@ -59,7 +67,8 @@ function poll() {
 
 function show(page) {
   // The address leads to another page now: what it was about is gone or has come to be, or another
-  // pipeline is served there.
+  // pipeline is served there. What is no page of ours, such as the answer of a proxy, is not shown.
+  if (!page.body.dataset.page) return;
   if (page.body.dataset.page !== document.body.dataset.page) { load(); return; }
   const focused = document.activeElement;
   const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
@@ -166,7 +175,8 @@ function follow() {
     // is over.
     refresh();
   };
-  stream.onmessage = refresh;
+  // The id of a message is the epoch and the number of its event.
+  stream.onmessage = ({ lastEventId }) => { newest = Number(lastEventId.split('-')[1]); refresh(); };
   stream.addEventListener('reset', refresh);
 }
 
@@ -194,6 +204,10 @@ function leave() {
   asking?.abort();
 }
 
+// What a button opens is in sight, also near the end of the window.
+document.addEventListener('toggle', ({ target }) => {
+  if (target.open && target.matches('.confirm')) target.querySelector('.confirm-panel').scrollIntoView({ block: 'nearest' });
+}, true);
 // Escape closes what asks whether to do something.
 document.addEventListener('keydown', (event) => {
   const panel = event.key === 'Escape' && document.querySelector('.confirm[open]');

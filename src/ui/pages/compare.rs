@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::bounds::cut;
 use crate::base::double::{self, Number};
 use crate::base::{ByteSize, Digest, RunId};
 use crate::model::{
@@ -25,6 +26,8 @@ const NOTHING: &str = "–";
 const LEFT_OUT: &str = "not shown";
 /// Characters of a digest that are shown.
 const DIGEST_CHARS: usize = 12;
+/// Most bytes of a value that are displayed.
+const MOST_SHOWN: usize = 400;
 /// How many runs are compared at once.
 const RUNS: RangeInclusive<usize> = 2..=6;
 
@@ -248,9 +251,9 @@ fn took(record: Option<&ActionRecord>) -> String {
     ran.map_or_else(|| NOTHING.to_owned(), |record| text::span(Duration::from_micros(record.took_us)))
 }
 
-/// A text that is displayed in full.
+/// A text that is displayed in full, unless it is very long.
 fn whole(text: String) -> text::Numeral {
-    (text.clone(), text)
+    (cut(&text, MOST_SHOWN).into_owned(), text)
 }
 
 fn value(value: Option<&Value>) -> String {

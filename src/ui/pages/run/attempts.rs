@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS};
+use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS, cut};
 use crate::base::{AttemptId, ByteSize, Timestamp};
 use crate::graph::Graph;
 use crate::model::{Attempt, RunAction, RunDetail, Usage};
@@ -17,6 +17,8 @@ use super::top::Retry;
 
 /// Most attempts of an action that are listed, the last ones.
 const ATTEMPTS: usize = 20;
+/// Most bytes of an error that are shown before the whole error is opened.
+const MOST_OF_LINE: usize = 400;
 
 /// An action of the run.
 #[derive(Debug, Serialize)]
@@ -121,7 +123,7 @@ fn attempt_row(attempt: &Attempt, live: &Live, now: Timestamp) -> AttemptRow {
     let (kind, state) = look::attempt(attempt.state);
     let error = attempt.error.as_ref().map(|error| {
         let whole = error.message.trim();
-        let first = whole.lines().next().unwrap_or_default().to_owned();
+        let first = cut(whole.lines().next().unwrap_or_default(), MOST_OF_LINE).into_owned();
         let more = (first.len() < whole.len()).then(|| whole.to_owned());
         (first, more)
     });
