@@ -464,7 +464,7 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 32] {
+fn all() -> [&'static Keys; 33] {
     [
         &ROOT,
         &PIPELINE,
