@@ -61,6 +61,10 @@ pub(super) const COMPILED_CODE: RangeInclusive<u64> = 0..=1 << 50;
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
 /// Default of `metadata_store.schema`.
 pub(super) const DEFAULT_SCHEMA: &str = "anacostia";
+/// Default of `metadata_store.prefix`.
+pub(super) const DEFAULT_PREFIX: &str = "anacostia";
+/// The form of `metadata_store.url` of a Redis server. The reader is stricter.
+pub(super) const REDIS_URL: &str = "^rediss?://.+";
 /// The form of `metadata_store.schema`. The reader is stricter.
 pub(super) const SCHEMA: &str = "^[a-z_][a-z0-9_]{0,62}$";
 /// The form of `metadata_store.url`. The reader is stricter.
@@ -240,6 +244,7 @@ pub(super) enum ChannelKind {
 pub(super) enum StoreKind {
     Sqlite,
     Postgres,
+    Redis,
 }
 /// `on` of a notification.
 pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [

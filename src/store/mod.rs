@@ -39,6 +39,7 @@ pub mod components;
 mod conformance;
 mod decision;
 mod error;
+mod keeper;
 mod lease;
 mod lineage;
 mod lock;
@@ -50,8 +51,10 @@ mod path_range;
 pub mod postgres;
 mod presence;
 mod query;
+pub mod redis;
 mod repeat;
 mod retention;
+mod rival;
 mod run_key;
 pub mod sqlite;
 mod steps;
@@ -73,7 +76,7 @@ use crate::model::{
 
 pub use again::{named_inputs, what_next};
 pub use error::StoreError;
-pub use lease::{Holder, HostLease, Loss};
+pub use lease::{Holder, HostLease, Loss, Process};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{

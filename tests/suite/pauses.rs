@@ -308,7 +308,7 @@ fn a_name_that_does_not_exist_is_refused_and_one_that_has_gone_can_be_resumed() 
     let (place, means) = (app.folder().display(), "no attempt of it starts, from the next `anacostia run` on");
     assert_eq!(text, format!("side is paused: {means}; `anacostia resume {place} --action side` ends that\n"));
     let manifest = std::fs::read_to_string(app.path("anacostia.toml")).unwrap();
-    std::fs::write(app.path("anacostia.toml"), manifest.replace("[actions.side]", "[actions.beside]")).unwrap();
+    app.write_manifest(&manifest.replace("[actions.side]", "[actions.beside]"));
     app.start();
     app.drop_file("raw/a.csv", b"a");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");

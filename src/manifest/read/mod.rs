@@ -18,6 +18,7 @@ mod openlineage;
 mod params;
 mod path;
 mod postgres;
+mod redis;
 mod resource;
 mod retention;
 mod secrets;

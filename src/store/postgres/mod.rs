@@ -66,9 +66,9 @@ use tokio::sync::watch;
 
 use self::connect::{Place, no_connection};
 use self::db::Db;
-use self::lease::Lease;
 use self::sql::{Fail, Work};
 use self::writer::{Tx, Writer};
+use super::keeper::Kept;
 use super::steps::{self, Step};
 use super::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
@@ -105,7 +105,7 @@ pub struct PostgresStore {
 #[derive(Debug)]
 struct Writing {
     writer: Writer,
-    lease: Lease,
+    lease: Kept,
     holder: Mutex<Holder>,
 }
 
@@ -197,7 +197,7 @@ impl HostLease for PostgresStore {
     async fn lost(&self) -> Loss {
         let Some(writing) = &self.writing else { return std::future::pending().await };
         tokio::select! {
-            lost = writing.lease.lost(&self.place) => lost,
+            lost = writing.lease.lost() => lost,
             () = writing.writer.forgets() => Loss::Forgotten(self.place.to_string()),
         }
     }
