@@ -25,6 +25,7 @@ mod remote;
 mod screens;
 mod servers;
 mod start;
+mod stores;
 mod submit;
 mod table;
 
@@ -59,7 +60,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 25] = [
+const SUBJECTS: [(&str, Subject); 26] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -70,6 +71,7 @@ const SUBJECTS: [(&str, Subject); 25] = [
     ("idle-10000", idle::ten_thousand_known),
     ("idle-100000", idle::hundred_thousand_known),
     ("start", start::cached),
+    ("stores", stores::all),
     ("million", million::files),
     ("bytes", bytes::read),
     ("cached", cached::again),
