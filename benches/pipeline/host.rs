@@ -1,5 +1,6 @@
 //! Creates pipelines in their own folders, and runs hosts on them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -90,8 +91,9 @@ pub(crate) fn chain(actions: &[&str], mode: &str) -> String {
     let mut after = "raw";
     let mut text = String::new();
     for action in actions {
-        text += &format!(
-            "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]\nparams = {{ mode = \"{mode}\" }}\n"
+        let _ = writeln!(
+            text,
+            "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]\nparams = {{ mode = \"{mode}\" }}"
         );
         after = action;
     }

@@ -97,8 +97,8 @@ impl Drop for Seaweed {
     }
 }
 
-/// A server that the tests use too. Its script stops it and removes its data when its standard input
-/// ends.
+/// A server that the tests use too. Its script stops it and removes its data when its standard
+/// input ends.
 pub(crate) struct TestServer {
     script: Child,
     pub(crate) port: u16,
