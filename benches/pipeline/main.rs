@@ -14,6 +14,7 @@ mod burst;
 mod bytes;
 mod cached;
 mod floor;
+mod history;
 mod host;
 mod idle;
 mod kernels;
@@ -24,6 +25,7 @@ mod pages;
 mod remote;
 mod screens;
 mod servers;
+mod size;
 mod start;
 mod stores;
 mod submit;
@@ -60,7 +62,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 26] = [
+const SUBJECTS: [(&str, Subject); 28] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -76,6 +78,8 @@ const SUBJECTS: [(&str, Subject); 26] = [
     ("bytes", bytes::read),
     ("cached", cached::again),
     ("languages", languages::all),
+    ("size-sqlite", size::sqlite),
+    ("size-postgres", size::postgres),
     ("page", pages::runs),
     ("page-latency", pages::latency),
     ("screens", screens::all),
