@@ -23,6 +23,7 @@ mod approvals;
 mod artifacts;
 mod attempts;
 mod connect;
+mod copy;
 mod db;
 mod events;
 mod facts;
@@ -82,6 +83,7 @@ use crate::model::{
     RunTag, Tick, TriggerMark,
 };
 
+pub(super) use copy::{PostgresCopy, PostgresRecords};
 pub use open::read_holder;
 pub(super) use upkeep::PostgresUpkeep;
 pub(super) use views::PostgresViews;
