@@ -12,6 +12,7 @@
 mod browser;
 mod burst;
 mod bytes;
+mod cached;
 mod floor;
 mod host;
 mod idle;
@@ -58,7 +59,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 24] = [
+const SUBJECTS: [(&str, Subject); 25] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -71,6 +72,7 @@ const SUBJECTS: [(&str, Subject); 24] = [
     ("start", start::cached),
     ("million", million::files),
     ("bytes", bytes::read),
+    ("cached", cached::again),
     ("languages", languages::all),
     ("page", pages::runs),
     ("page-latency", pages::latency),

@@ -1,18 +1,32 @@
-//! The forms of pages, as browsers send them.
+//! The forms of pages, as browsers send them, and the queries of addresses, which are written
+//! alike.
 //!
-//! It is here because the login and the pages, which do not import each other, both have forms.
+//! It is here because the API, the login and the pages, which do not import each other, read them.
 
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
 use axum::http::Uri;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 /// Largest form, in bytes. A note of the longest characters fits, each byte written with three.
 const MAX_BYTES: usize = 48 << 10;
 /// How long a form may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Reads the query of an address.
+///
+/// # Errors
+/// Returns why it cannot be read, such as that it is not UTF-8: replaced characters would name
+/// something else.
+pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, String> {
+    if percent_decode_str(uri.query().unwrap_or_default()).decode_utf8().is_err() {
+        return Err("the query is not UTF-8 after its %-codes are decoded".to_owned());
+    }
+    Query::<T>::try_from_uri(uri).map(|Query(read)| read).map_err(|error| error.to_string())
+}
 
 /// Reads a form. It is written like the query of an address. `None` if it is none, is too large, or
 /// does not arrive whole and in time.
@@ -23,7 +37,7 @@ pub async fn read_form<T: DeserializeOwned>(body: Body) -> Option<T> {
 async fn read_within<T: DeserializeOwned>(time: Duration, body: Body) -> Option<T> {
     let bytes = tokio::time::timeout(time, to_bytes(body, MAX_BYTES)).await.ok()?.ok()?;
     let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
-    Some(Query::<T>::try_from_uri(&uri).ok()?.0)
+    read_query(&uri).ok()
 }
 
 #[cfg(test)]
@@ -46,6 +60,7 @@ mod tests {
         let large = format!("a={}", "x".repeat(MAX_BYTES));
         assert!(read_form::<Pairs>(Body::from(large)).await.is_none());
         assert!(read_form::<Pairs>(Body::from(vec![0xff])).await.is_none());
+        assert!(read_form::<Pairs>(Body::from("a=%ff")).await.is_none());
     }
 
     #[tokio::test]

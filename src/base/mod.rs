@@ -2,8 +2,8 @@
 //!
 //! Small value types with their text forms ([`Digest`], [`ByteSize`], [`Endpoint`], [`Timestamp`],
 //! the ids), bounds that several modules use ([`bounds`]), the identity of a file version
-//! ([`filestamp`]), the reading of forms ([`read_form`]), and the fault points at which tests kill
-//! the process ([`fault`]).
+//! ([`filestamp`]), the reading of forms and queries ([`read_form`]), and the fault points at which
+//! tests kill the process ([`fault`]).
 
 pub mod bounds;
 mod cause;
@@ -34,7 +34,7 @@ pub use clock::{Clock, Moment, Now, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
 pub use escape::{escape, misleads};
-pub use form::read_form;
+pub use form::{read_form, read_query};
 pub use freed::Freed;
 pub use id::{ArtifactId, AttemptId, IdError, NotificationId, RunId, WriteId};
 pub use name::{NameError, check_name};

@@ -277,9 +277,26 @@ impl Columns {
                 *middle = whole(x);
             }
         }
+        self.mirror_to_given_order(&mut across);
         self.move_apart(&mut across, of_box);
         self.move_beside_followers(&mut across);
         across
+    }
+
+    /// Mirrors the drawing if most neighbours in the given order are then in that order. The mirror
+    /// image has the same crossings.
+    fn mirror_to_given_order(&self, across: &mut [i32]) {
+        let nodes = || across.iter().zip(&self.layers).take(self.nodes);
+        let in_order = |((one, layer), (next, same)): ((&i32, &usize), (&i32, &usize))| {
+            if layer == same { next.cmp(one) as i32 } else { 0 }
+        };
+        if nodes().zip(nodes().skip(1)).map(in_order).sum::<i32>() >= 0 {
+            return;
+        }
+        let ends = across.iter().max().copied().unwrap_or_default() + across.iter().min().copied().unwrap_or_default();
+        for middle in across {
+            *middle = ends - *middle;
+        }
     }
 
     /// Moves a node that is alone in its column beside the first node after it, if the drawing is

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::hosts::{AllowedHosts, Authority};
-use super::login::{self, Login};
+use super::login::{self, Login, Session};
 use super::problem::{Problem, Result, shown};
 use super::{base_path, readers, request_id};
 use crate::base::Digest;
@@ -42,6 +42,16 @@ pub(super) struct Guard {
     tls: bool,
 }
 
+/// What the guard lets a request have.
+enum Access {
+    /// What it asks for.
+    Open,
+    /// What it asks for, as long as the session lasts.
+    Session(Session),
+    /// The page with the form: a person must log in first.
+    Form(Response),
+}
+
 /// Runs the checks of the guard, and adds the security headers and the id of the request.
 ///
 /// A request with `HEAD` is answered as one with `GET`, so that its headers are the same; the
@@ -55,8 +65,9 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     }
     let answering = async {
         match checked {
-            Ok(None) => next.run(request).await,
-            Ok(Some(form)) => form,
+            Ok(Access::Open) => next.run(request).await,
+            Ok(Access::Session(session)) => session.bind(next.run(request).await),
+            Ok(Access::Form(form)) => form,
             Err(problem) => problem.into_response(),
         }
     };
@@ -111,17 +122,23 @@ impl Guard {
         login.map_or_else(Router::new, |login| login::routes(login, self.port, &self.base_path, self.tls))
     }
 
-    /// Checks a request. Returns the page with the form, if it is a browser that must log in first.
-    fn check(&self, request: &Request) -> Result<Option<Response>> {
+    /// Checks a request.
+    fn check(&self, request: &Request) -> Result<Access> {
         self.well_formed(request)?;
-        let Some(expected) = self.token.filter(|_| !self.is_open(request.uri().path())) else { return Ok(None) };
+        let Some(expected) = self.token.filter(|_| !self.is_open(request.uri().path())) else {
+            return Ok(Access::Open);
+        };
         let headers = request.headers();
         let given = single(headers, &header::AUTHORIZATION)?;
-        match (&self.login, given) {
-            (Some(login), None) if login.has_session(headers, self.port) => Ok(None),
-            (Some(login), None) if readers::shows_pages(request) => Ok(Some(login.ask(request))),
-            _ => bearer(given, &expected).map(|()| None),
+        if let (Some(login), None) = (&self.login, given) {
+            if let Some(session) = login.session(headers, self.port) {
+                return Ok(Access::Session(session));
+            }
+            if readers::shows_pages(request) {
+                return Ok(Access::Form(login.ask(request)));
+            }
         }
+        bearer(given, &expected).map(|()| Access::Open)
     }
 
     /// Returns whether a path is answered without a token. The assets show nothing of the pipeline,

@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::{Uri, request::Parts};
 
 use super::problem::{Problem, Result, shown};
-use crate::base::{ArtifactId, RunId, bounds::MAX_PAGE};
+use crate::base::{ArtifactId, RunId, bounds::MAX_PAGE, read_query};
 use crate::scheduler::View;
 use crate::store::PageRequest;
 
@@ -28,8 +28,7 @@ pub(super) struct Query {
 impl Query {
     /// Parses the query of `uri`. Each parameter must be in `allowed` and occur at most once.
     pub(super) fn parse(uri: &Uri, allowed: &[&str]) -> Result<Self> {
-        let axum::extract::Query(mut pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| Problem::bad_request(error.to_string()))?;
+        let mut pairs: Vec<(String, String)> = read_query(uri).map_err(Problem::bad_request)?;
         let mut seen: Vec<&str> = Vec::with_capacity(pairs.len());
         for (name, _) in &pairs {
             if !allowed.contains(&name.as_str()) {

@@ -12,6 +12,7 @@ use super::approval::ApprovalSpec;
 use super::secret::SecretSource;
 use super::sql::TableNames;
 use crate::base::{Digest, Endpoint};
+use crate::model::Influence;
 
 /// An action of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,15 @@ pub struct ActionSpec {
     pub run_when: RunWhen,
     /// The approval that it needs before it starts.
     pub approval: Option<ApprovalSpec>,
+    /// Whether its result may be taken from an earlier attempt.
+    pub cache: Option<CacheSpec>,
+}
+
+/// `cache` of an action: it does not run if an earlier attempt had the same result for sure.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CacheSpec {
+    /// `ignore`: what it may use although it is not on record, because it does not matter.
+    pub ignore: Vec<Influence>,
 }
 
 /// A secret that goes into one header of the requests to one host.

@@ -38,6 +38,7 @@ mod schema;
 mod secret;
 mod settings;
 mod sql;
+mod store;
 mod tree;
 mod trigger_keys;
 mod written;
@@ -48,7 +49,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use action::{ActionSpec, Backoff, Build, HeaderSecretSpec, Limits, Retry, RunWhen};
+pub use action::{ActionSpec, Backoff, Build, CacheSpec, HeaderSecretSpec, Limits, Retry, RunWhen};
 pub use approval::ApprovalSpec;
 pub use component::{ComponentInfo, Grant, Need, World, need};
 pub use component_cache::inspect_known;
@@ -68,13 +69,14 @@ pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
     ChannelSpec, ComponentUse, FolderSpec, Join, LocalData, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec,
-    StoreSpec, TlsSpec, Trigger,
+    TlsSpec, Trigger,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use retention::{Retention, RunRetention};
 pub use s3::{S3Credentials, S3Spec, S3Style};
 pub use secret::{SecretSource, UrlSource};
 pub use sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec, TableNames};
+pub use store::StoreSpec;
 
 use crate::base::{ByteSize, bounds};
 use read::UncheckedManifest;

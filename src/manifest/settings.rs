@@ -11,7 +11,7 @@ use super::http::HttpMethod;
 use super::pipeline::Join;
 use super::s3::{S3Credentials, S3Style};
 use super::sql::SqlFormat;
-use crate::model::{Durability, NotifyCause};
+use crate::model::{Durability, Influence, NotifyCause};
 
 const DAY: Duration = Duration::from_hours(24);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -61,6 +61,10 @@ pub(super) const COMPILED_CODE: RangeInclusive<u64> = 0..=1 << 50;
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
 /// Default of `metadata_store.schema`.
 pub(super) const DEFAULT_SCHEMA: &str = "anacostia";
+/// Default of `metadata_store.prefix`.
+pub(super) const DEFAULT_PREFIX: &str = "anacostia";
+/// The form of `metadata_store.url` of a Redis server. The reader is stricter.
+pub(super) const REDIS_URL: &str = "^rediss?://.+";
 /// The form of `metadata_store.schema`. The reader is stricter.
 pub(super) const SCHEMA: &str = "^[a-z_][a-z0-9_]{0,62}$";
 /// The form of `metadata_store.url`. The reader is stricter.
@@ -149,6 +153,14 @@ pub(super) const AFTER_RUN: [(&str, AfterRun); 3] =
 pub(super) const RUN_WHEN: [(&str, RunWhen); 3] =
     [("all_succeeded", RunWhen::AllSucceeded), ("all_done", RunWhen::AllDone), ("any_failed", RunWhen::AnyFailed)];
 
+/// `cache.ignore` of an action.
+pub(super) const CACHE_IGNORE: [(&str, Influence); 4] = [
+    ("clock", Influence::Clock),
+    ("random", Influence::Random),
+    ("network", Influence::Network),
+    ("run", Influence::Run),
+];
+
 /// `limits.memory`.
 pub(super) const MEMORY: RangeInclusive<u64> = 1 << 20..=4 << 30;
 /// `limits.cpu` and `limits.wall`.
@@ -232,6 +244,7 @@ pub(super) enum ChannelKind {
 pub(super) enum StoreKind {
     Sqlite,
     Postgres,
+    Redis,
 }
 /// `on` of a notification.
 pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [

@@ -24,8 +24,8 @@ string_enum! {
         AwaitingApproval = "awaiting_approval",
         /// It has succeeded.
         Succeeded = "succeeded",
-        /// It succeeded before with the same inputs, and is not run again. Reserved: no action is
-        /// in this state yet.
+        /// It has succeeded without running: its result is that of an earlier attempt, because
+        /// nothing that it depends on has changed.
         Cached = "cached",
         /// It failed permanently.
         Failed = "failed",
@@ -37,6 +37,12 @@ string_enum! {
 }
 
 impl ActionState {
+    /// Returns whether the action has a result.
+    #[must_use]
+    pub fn succeeded(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Cached)
+    }
+
     /// Returns whether the state is final unless the run is retried.
     #[must_use]
     pub fn ended(self) -> bool {
@@ -45,6 +51,11 @@ impl ActionState {
 }
 
 impl RunAction {
+    /// Puts it into a state in which it has a result.
+    pub fn succeed(&mut self, state: ActionState, reason: Option<String>, skipped_rest: bool) {
+        (self.state, self.reason, self.skipped_rest) = (state, reason, skipped_rest);
+    }
+
     /// Returns the approval that it waits for; `None` if it waits for none.
     #[must_use]
     pub fn awaited(&self) -> Option<&Approval> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ErrorInfo, LogPosition, string_enum};
+use super::{CacheUse, ErrorInfo, LogPosition, string_enum};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 
 string_enum! {
@@ -67,6 +67,10 @@ pub struct Attempt {
     pub message: Option<String>,
     /// The resources that it used.
     pub usage: Usage,
+    /// Why its result was, or was not, taken from an earlier attempt. `None` for an action that the
+    /// manifest does not cache, and while it is not known.
+    #[serde(default)]
+    pub cache: Option<CacheUse>,
     /// Start of its log.
     pub log_from: LogPosition,
     /// End of its log; set when it has ended.
@@ -74,6 +78,14 @@ pub struct Attempt {
     /// Its newest fencing token.
     #[serde(skip)]
     pub fence: Option<Fence>,
+}
+
+impl Attempt {
+    /// Returns whether it did not run, because its result is that of an earlier attempt.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.attempt_id.is_some())
+    }
 }
 
 /// What an attempt used, as measured by the host.
@@ -120,6 +132,13 @@ pub enum Outcome {
     Done(Option<String>),
     /// It succeeded and found nothing worth doing; dependents are skipped.
     Skip(String),
+    /// It did not run: its result is that of an earlier attempt.
+    Cached {
+        /// Whether that attempt returned `skip`.
+        skip: bool,
+        /// The message of that attempt.
+        message: Option<String>,
+    },
     /// It returned an error, trapped, or reached a limit.
     Failed(ErrorInfo),
     /// It reached its limit of wall time.

@@ -37,12 +37,13 @@ impl Pause {
     /// description of its pause.
     pub const SINCE: &str = "paused since ";
 
-    /// Returns since when and why, for display: `paused since 2026-03-01T12:00:00.000000Z: moves`.
+    /// Returns since when and why, for display: `paused since 2026-03-01 12:00 UTC: moves`.
     #[must_use]
     pub fn describe(&self) -> String {
+        let since = format!("{}{}", Self::SINCE, self.since.in_utc());
         match &self.reason {
-            None => format!("{}{}", Self::SINCE, self.since),
-            Some(reason) => format!("{}{}: {reason}", Self::SINCE, self.since),
+            None => since,
+            Some(reason) => format!("{since}: {reason}"),
         }
     }
 
@@ -73,9 +74,9 @@ mod tests {
             since: Timestamp::from_micros(0),
             reason: Pause::reason("  the GPU is away\n").unwrap(),
         };
-        assert_eq!(pause.describe(), "paused since 1970-01-01T00:00:00.000000Z: the GPU is away");
+        assert_eq!(pause.describe(), "paused since 1970-01-01 00:00 UTC: the GPU is away");
         assert_eq!(Pause::reason(" "), Ok(None));
-        assert_eq!(Pause { reason: None, ..pause }.describe(), "paused since 1970-01-01T00:00:00.000000Z");
+        assert_eq!(Pause { reason: None, ..pause }.describe(), "paused since 1970-01-01 00:00 UTC");
         assert_eq!(
             Pause::reason(&"a".repeat(1_001)),
             Err("the reason has 1001 bytes, and may have at most 1000".to_owned())

@@ -117,9 +117,9 @@ fn cause(event: &Event) -> Option<NotifyCause> {
 /// Returns whether the action that a receiver asks about ended as the run did.
 fn selects(spec: &NotifySpec, cause: NotifyCause, run: &RunDetail) -> bool {
     let Some(name) = &spec.action else { return true };
-    let wanted = |state| match cause {
+    let wanted = |state: ActionState| match cause {
         NotifyCause::RunFailed => state == ActionState::Failed,
-        _ => state == ActionState::Succeeded,
+        _ => state.succeeded(),
     };
     run.actions.iter().any(|action| action.name == *name && !action.skipped_rest && wanted(action.state))
 }

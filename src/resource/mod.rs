@@ -56,6 +56,9 @@ pub struct Capabilities {
     /// outputs that are not on record. So the host always syncs the commit point of an attempt with
     /// such outputs, and its staged files, whichever durability is set.
     pub synced: bool,
+    /// Whether what is published there stays where the host can look at it, so that it notices
+    /// whether an output is still there.
+    pub keeps: bool,
 }
 
 impl Capabilities {
@@ -469,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_use_without_the_capability_is_refused_with_the_line_to_change() {
-        let none = Capabilities { watch: false, write: false, ranges: false, synced: false };
+        let none = Capabilities { watch: false, write: false, ranges: false, synced: false, keeps: false };
         let refusal = |watched, written| none.check("raw", watched, written).map_err(|error| error.to_string());
         assert_eq!(refusal(false, false), Ok(()));
         let watch = "raw cannot be used: resources of its kind cannot be watched; remove `watch` from [resources.raw]";
@@ -477,7 +480,7 @@ mod tests {
         let write =
             "raw cannot be used: resources of its kind cannot be written to; remove `raw` from the `writes` of actions";
         assert_eq!(refusal(false, true), Err(write.to_owned()));
-        let all = Capabilities { watch: true, write: true, ranges: true, synced: true };
+        let all = Capabilities { watch: true, write: true, ranges: true, synced: true, keeps: true };
         assert!(all.check("raw", true, true).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::fault;
-use crate::model::{ArtifactTag, Denial, ErrorInfo, LogLevel, Outcome, Usage};
+use crate::model::{ArtifactTag, Denial, ErrorInfo, Influence, LogLevel, Outcome, Usage};
 
 use super::Services;
 use super::hooks::Calls;
@@ -13,6 +13,9 @@ use super::host::{GuestState, database};
 use super::order::{AttemptOrder, AttemptReport};
 use super::setup::Attempt;
 use super::watch::Watch;
+
+/// The most facts of an attempt that is remembered: they would all be copied in one transaction.
+const MAX_FACTS_REMEMBERED: u64 = 100_000;
 
 impl Attempt {
     /// Runs the attempt. Unless the outcome is `Done` or `Skip`, no staged files remain afterwards.
@@ -63,6 +66,7 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
         denials: Vec::new(),
         requests: Vec::new(),
         tags: Vec::new(),
+        trace: None,
         staged: Vec::new(),
         log_to: services.logs.end(),
         log_lost: None,
@@ -103,6 +107,13 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     if !succeeded {
         discard(&order, &services, work.touched.iter()).await;
     }
+    if totals.requests > 0 {
+        gate.note_use(Influence::Network);
+    }
+    if work.facts > MAX_FACTS_REMEMBERED {
+        gate.note_irregular(|| "it has recorded more than 100,000 metrics, params and tags".to_owned());
+    }
+    let trace = gate.take_trace();
     let (host_calls, bytes_read, bytes_written) = gate.counts();
     let usage = Usage {
         peak_memory_bytes: memory.peak(),
@@ -118,7 +129,7 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     };
     let tags = work.tags.into_iter().map(|((artifact_id, tag), unique)| ArtifactTag { artifact_id, tag, unique });
     let (tags, (accesses, denials)) = (tags.collect(), gate.into_records());
-    AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end(), log_lost }
+    AttemptReport { outcome, usage, accesses, denials, requests, tags, trace, staged, log_to: log.end(), log_lost }
 }
 
 /// Removes the staged files of an attempt. Files that cannot be removed now are removed at the next

@@ -99,6 +99,7 @@ impl DecisionOrder {
             http: Vec::new(),
             header_secrets: Vec::new(),
             limits: self.limits.clone(),
+            cache: None,
         }
     }
 }

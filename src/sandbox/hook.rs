@@ -34,7 +34,7 @@ impl Hook {
                 message: message.clone(),
                 retryable: *retryable,
             })),
-            Outcome::Cancelled | Outcome::HandedBack | Outcome::Crashed => None,
+            Outcome::Cached { .. } | Outcome::Cancelled | Outcome::HandedBack | Outcome::Crashed => None,
         }
     }
 }

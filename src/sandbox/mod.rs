@@ -40,6 +40,7 @@ mod outcome;
 mod output_tail;
 mod progress;
 mod ready;
+mod recheck;
 mod services;
 mod setup;
 mod version;
@@ -75,7 +76,9 @@ pub use decision_order::{Decision, DecisionOrder, DecisionReport};
 pub use error::SandboxError;
 pub use order::{
     AttemptOrder, AttemptReport, CANCEL_GRACE, HeaderSecret, MAX_DENIALS, MAX_REQUESTS, Progress, Stop, StopSignal,
+    Trace,
 };
+pub use recheck::{Recheck, Same};
 pub use services::Services;
 pub use version::open_version;
 

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use crate::base::{Digest, Endpoint, RunId};
 use crate::manifest::Limits;
 use crate::model::{
-    Access, Artifact, ArtifactTag, Denial, Fence, HttpRequest, LogPosition, Outcome, StagedFile, Usage,
+    Access, Artifact, ArtifactTag, Denial, Dependency, Entry, Fence, HttpRequest, Influence, LogPosition, Outcome,
+    StagedFile, Usage,
 };
 use crate::resource::SqlGrant;
 
@@ -65,6 +66,10 @@ pub struct AttemptOrder {
     pub header_secrets: Vec<HeaderSecret>,
     /// The limits of the action.
     pub limits: Limits,
+    /// If the action is cached: what it may use although it is not on record. The host then notes
+    /// what the result depends on.
+    #[serde(default)]
+    pub cache: Option<Vec<Influence>>,
 }
 
 /// Serializes artifacts with their stamps. An executor needs the stamp to recognize the content;
@@ -114,6 +119,8 @@ pub struct AttemptReport {
     pub requests: Vec<HttpRequest>,
     /// Tags to put on artifacts.
     pub tags: Vec<ArtifactTag>,
+    /// What the result depends on, if the action is cached.
+    pub trace: Option<Trace>,
     /// Finished staged files. Empty unless `outcome` is `Done` or `Skip`.
     pub staged: Vec<StagedFile>,
     /// The end position of the attempt's log.
@@ -121,6 +128,19 @@ pub struct AttemptReport {
     /// Why lines of its log could not be written, if any could not. The outcome is `HandedBack`
     /// then, unless the run was cancelled: the host was in trouble, and not the attempt.
     pub log_lost: Option<String>,
+}
+
+/// What the result of an attempt depends on, as the host has seen it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trace {
+    /// What it has asked, and the answers.
+    pub dependencies: Vec<Dependency>,
+    /// What it has used that is not on record.
+    pub used: Vec<Influence>,
+    /// The tags that it has put on its run.
+    pub run_tags: Vec<Entry>,
+    /// Why the result cannot be told from what is on record, if it cannot.
+    pub irregular: Option<String>,
 }
 
 /// The maximum number of denials that are recorded for one attempt.
@@ -214,6 +234,7 @@ pub(super) mod tests {
             env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
             http: vec![secret.endpoint.clone()],
             header_secrets: vec![secret],
+            cache: Some(vec![Influence::Clock]),
             ..order()
         };
         let sent = serde_json::to_string(&order).unwrap();
@@ -246,6 +267,7 @@ pub(super) mod tests {
             http: Vec::new(),
             header_secrets: Vec::new(),
             limits: Limits::default(),
+            cache: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
+use crate::base::Digest;
 use crate::model::LogStream;
 
 use super::Services;
@@ -92,7 +93,7 @@ impl Attempt {
         let env = order.env.iter().chain(secrets.iter().map(|(name, value)| (name, value)));
         let env = env.map(|(name, value)| (name.as_str(), value.as_str()));
         if !self.component.is_command() {
-            return wasi::context(env, &[], &outputs[0], &outputs[1]);
+            return wasi::context(env, &[], &outputs[0], &outputs[1], hash_seed(order));
         }
         // Components that export `action` read params through `run-context`, so only commands get
         // the variable. A variable of the manifest with the same name takes precedence.
@@ -100,7 +101,7 @@ impl Attempt {
         let params = (!own).then_some((PARAMS_VARIABLE, order.params.as_str()));
         let args: Vec<&str> =
             [order.action.as_str()].into_iter().chain(order.args.iter().map(String::as_str)).collect();
-        wasi::context(env.chain(params), &args, &outputs[0], &outputs[1])
+        wasi::context(env.chain(params), &args, &outputs[0], &outputs[1], hash_seed(order))
     }
 
     /// Returns an empty handle table for one instance.
@@ -124,6 +125,17 @@ impl Attempt {
         });
         store
     }
+}
+
+/// Returns the seed for the hash tables of a cached action: always the same for the same component
+/// and params, because in Rust and other languages it decides in which order a table is walked. It
+/// is on no record, but can be computed, so it protects against crafted keys only those who keep
+/// their params to themselves; the limit of CPU time protects all.
+fn hash_seed(order: &AttemptOrder) -> Option<u128> {
+    order.cache.as_ref()?;
+    let digest = Digest::of(format!("{} {}", order.component, order.params).as_bytes());
+    let (seed, _) = digest.as_bytes().split_first_chunk()?;
+    Some(u128::from_le_bytes(*seed))
 }
 
 fn handles(order: &AttemptOrder) -> usize {

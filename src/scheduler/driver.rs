@@ -232,7 +232,7 @@ impl Driver {
         if self.stepper.definition.graph.place(action).is_none() {
             return Some(format!("attempt {id} is of `{action}`, which its manifest does not have"));
         }
-        if files.as_ref().is_some_and(Vec::is_empty) {
+        if files.as_ref().is_some_and(Vec::is_empty) && !attempt.cached {
             return Some(format!(
                 "attempt {id} has passed its commit point, but its record does not say what it publishes"
             ));
@@ -274,8 +274,11 @@ impl Driver {
                     self.cancel();
                 }
                 let message = attempt.message;
-                let outcome =
-                    if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
+                let outcome = match attempt.skip {
+                    skip if attempt.cached => Outcome::Cached { skip, message },
+                    true => Outcome::Skip(message.unwrap_or_default()),
+                    false => Outcome::Done(message),
+                };
                 (close.outcome(outcome), close)
             }
         };
@@ -483,9 +486,10 @@ impl Driver {
         let (shared, definition) = (Arc::clone(&self.stepper.shared), self.stepper.definition.clone());
         let retrigger = self.stepper.definition.retrigger(start.action);
         let ticket = self.stepper.tickets.remove(&start.action);
+        let is_first = self.stepper.core.is_first(start);
         let fence = started.fence;
         let task = self.attempts.spawn(async move {
-            let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
+            let (outcome, close) = execute(&shared, &definition, order, is_first, retrigger, signal).await;
             Ended { action: start.action, fence, outcome, close, permit }
         });
         self.active.insert(start.action, ActiveAttempt { fence, stop, task: task.id(), ticket });
@@ -503,6 +507,7 @@ fn label(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done(_) => "done",
         Outcome::Skip(_) => "skip",
+        Outcome::Cached { .. } => "cached",
         Outcome::Failed(_) => "failed",
         Outcome::TimedOut(_) => "timed_out",
         Outcome::Cancelled => "cancelled",

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::cache::{self, Key, Look};
 use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
 use crate::base::{AttemptId, TimeSpan, Timestamp, fault};
 use crate::model::{AttemptState, ErrorInfo, Fence, LogPosition, Outcome, StagedFile};
 use crate::resource::{NotTaken, Prepared, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, Stop, StopSignal};
-use crate::store::{self, AttemptEnd, Intent, Refusal, RunStep, StartedAttempt, StoreError};
+use crate::store::{self, AttemptEnd, CacheNote, Intent, Refusal, RunStep, StartedAttempt, StoreError};
 
 /// The longest pause before outputs are published again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -63,19 +64,28 @@ pub(super) async fn execute(
     shared: &Shared,
     definition: &Definition,
     order: AttemptOrder,
+    is_first: bool,
     retrigger: Vec<String>,
     stop: StopSignal,
 ) -> (Outcome, Close) {
     let (fence, wall) = (order.fence, order.limits.wall);
     fault::point("attempt.begin");
+    let mut key = None;
+    if order.cache.is_some() {
+        match Box::pin(reuse(shared, definition, &order, is_first)).await {
+            Reused::Not(of_cache) => key = of_cache,
+            Reused::Ended(outcome, close) => return (outcome, close),
+        }
+    }
     let report = shared.executor.run(order, &definition.services, stop.clone()).await;
     shared.progress.clear(fence.attempt_id);
     if let Some(why) = &report.log_lost {
         // Before its end is known: the action must not start again at once.
         shared.log_gate.close(why.clone());
     }
+    let note = key.map(|key| key.note(definition, &report));
     if report.staged.is_empty() {
-        let close = Close::Finish(Box::new(end_of(&report)));
+        let close = Close::Finish(Box::new(end_of(&report, note)));
         return (report.outcome, close);
     }
     let mut report = report;
@@ -86,19 +96,20 @@ pub(super) async fn execute(
         () = handing_back(&shared.phase) => return (Outcome::HandedBack, Close::Left),
     };
     if let Err(error) = noted {
-        return refused(definition, fence, report, info(&error)).await;
+        return refused(definition, fence, report, note, info(&error)).await;
     }
     // Kept until the end: what a resource has prepared is undone if the outputs are not published.
     let _prepared = match prepare(shared, definition, fence.attempt_id, &report.staged, wall).await {
         Some(Ok(prepared)) => prepared,
-        Some(Err(error)) => return refused(definition, fence, report, error).await,
+        Some(Err(error)) => return refused(definition, fence, report, note, error).await,
         None => return (Outcome::HandedBack, Close::Left),
     };
     let intent = Intent {
-        end: end_of(&report),
+        end: end_of(&report, note.clone()),
         skip: matches!(report.outcome, Outcome::Skip(_)),
         files: report.staged.clone(),
         retrigger,
+        reuse: None,
         synced: is_synced(&resources_of(definition, &report.staged)),
     };
     match persist(shared, || shared.store.publish_intent(fence, intent.clone(), shared.clock.now())).await {
@@ -107,12 +118,43 @@ pub(super) async fn execute(
             (close.outcome(report.outcome), close)
         }
         Err(error @ StoreError::PathTaken { .. }) => {
-            refused(definition, fence, report, ErrorInfo::permanent("already-exists", error.to_string())).await
+            let error = ErrorInfo::permanent("already-exists", error.to_string());
+            refused(definition, fence, report, note, error).await
         }
         // It is unknown whether the outputs are committed, so the staged files stay.
         Err(error) => {
             tracing::error!(attempt = %fence.attempt_id, "failed to commit the outputs of an attempt: {error}");
             (report.outcome, Close::Left)
+        }
+    }
+}
+
+/// Whether an attempt has taken the result of an earlier one.
+enum Reused {
+    /// It has not, so it runs. Its key, if its action is cached.
+    Not(Option<Key>),
+    /// It has.
+    Ended(Outcome, Close),
+}
+
+/// Ends an attempt with the result of an earlier one, if there is one that it can take.
+async fn reuse(shared: &Shared, definition: &Definition, order: &AttemptOrder, is_first: bool) -> Reused {
+    let (found, key) = match cache::look(shared, definition, order, is_first).await {
+        Look::Uncached => return Reused::Not(None),
+        Look::Runs(key) => return Reused::Not(Some(key)),
+        Look::Found(found, key) => (found, key),
+    };
+    let (intent, fence) = (found.intent, order.fence);
+    match persist(shared, || shared.store.publish_intent(fence, intent.clone(), shared.clock.now())).await {
+        Ok(()) => {
+            fault::point("cache.committed");
+            let visible = Visible { resources: Vec::new(), stamps: Vec::new(), refusal: None };
+            Reused::Ended(found.outcome, Close::Published(visible))
+        }
+        Err(StoreError::Conflict(_)) => Reused::Not(Some(key.outdated())),
+        Err(error) => {
+            tracing::error!(attempt = %fence.attempt_id, "failed to take the result of an earlier attempt: {error}");
+            Reused::Ended(found.outcome, Close::Left)
         }
     }
 }
@@ -174,11 +216,17 @@ async fn prepare(
 }
 
 /// Fails an attempt whose outputs cannot be committed, and removes its staged files.
-async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, error: ErrorInfo) -> (Outcome, Close) {
+async fn refused(
+    definition: &Definition,
+    fence: Fence,
+    report: AttemptReport,
+    note: Option<CacheNote>,
+    error: ErrorInfo,
+) -> (Outcome, Close) {
     discard(&resources_of(definition, &report.staged), fence.attempt_id).await;
     let outcome = Outcome::Failed(error);
     let report = AttemptReport { outcome: outcome.clone(), ..report };
-    (outcome, Close::Finish(Box::new(end_of(&report))))
+    (outcome, Close::Finish(Box::new(end_of(&report, note))))
 }
 
 /// Waits until the run of an attempt is to be cancelled.
@@ -353,10 +401,10 @@ fn is_synced(resources: &[Arc<dyn Resource>]) -> bool {
     resources.iter().any(|resource| resource.capabilities().synced)
 }
 
-/// Returns the record of an attempt's end.
-fn end_of(report: &AttemptReport) -> AttemptEnd {
+/// Returns the record of an attempt's end. Only what has succeeded is remembered.
+fn end_of(report: &AttemptReport, note: Option<CacheNote>) -> AttemptEnd {
     let (state, error, message) = match &report.outcome {
-        Outcome::Done(message) => (AttemptState::Succeeded, None, message.clone()),
+        Outcome::Done(message) | Outcome::Cached { message, .. } => (AttemptState::Succeeded, None, message.clone()),
         Outcome::Skip(reason) => (AttemptState::Succeeded, None, Some(reason.clone())),
         Outcome::Failed(error) => (AttemptState::Failed, Some(error.clone()), None),
         Outcome::TimedOut(error) => (AttemptState::TimedOut, Some(error.clone()), None),
@@ -379,6 +427,7 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
         denials: report.denials.clone(),
         requests: report.requests.clone(),
         tags: report.tags.clone(),
+        cache: note,
         log_to: report.log_to,
     }
 }
@@ -415,6 +464,7 @@ fn unreported_end(state: AttemptState, error: ErrorInfo, log_to: LogPosition) ->
         denials: Vec::new(),
         requests: Vec::new(),
         tags: Vec::new(),
+        cache: None,
         log_to,
     }
 }

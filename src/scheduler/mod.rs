@@ -15,6 +15,7 @@ mod abandon;
 mod answered;
 mod asking;
 mod at_work;
+mod cache;
 mod cleanup;
 mod control;
 mod control_impl;

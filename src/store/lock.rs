@@ -50,7 +50,7 @@ impl HostLock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
         }
-        let holder = Holder { pid: std::process::id(), started_at: now, listen: None, machine: None };
+        let holder = Holder { pid: std::process::id(), started_at: now, listen: None, machine: None, process: None };
         write(&mut file, &holder).map_err(failed)?;
         Ok(Self { file: Mutex::new((file, holder)) })
     }

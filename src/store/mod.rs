@@ -40,6 +40,7 @@ mod conformance;
 mod copy;
 mod decision;
 mod error;
+mod keeper;
 mod lease;
 mod lineage;
 mod lock;
@@ -51,8 +52,10 @@ mod path_range;
 pub mod postgres;
 mod presence;
 mod query;
+pub mod redis;
 mod repeat;
 mod retention;
+mod rival;
 mod run_key;
 pub mod sqlite;
 mod steps;
@@ -68,14 +71,14 @@ use tokio::sync::watch;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
-    RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
+    RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use again::{named_inputs, what_next};
 pub use copy::{CopiedRecords, CopyProgress};
 pub use error::StoreError;
-pub use lease::{Holder, HostLease, Loss};
+pub use lease::{Holder, HostLease, Loss, Process};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
 pub use open::{HostStore, copy_store, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{
@@ -89,8 +92,9 @@ pub use upkeep::{Copied, StorePart, Upkeep};
 pub use views::{RowSink, VIEWS, Value, Views};
 pub(crate) use writable::make_folder;
 pub use write::{
-    ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
-    NewRun, Recorded, Refusal, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
+    ActionChange, AttemptEnd, Batch, CacheNote, Claim, CreatedRun, Intent, MAX_MEMORIES, MAX_NOTIFICATIONS, MAX_TICKS,
+    NewAttempt, NewRevision, NewRun, Recorded, Refusal, Reuse, Revision, RunChange, RunStep, StartedAttempt,
+    UnfinishedAttempt, UnfinishedRun, Visible,
 };
 
 /// The most runs that a page of [`GuestRecords::runs`] looks at, for each state in the query.
@@ -299,6 +303,12 @@ pub trait MetadataStore: GuestRecords {
     /// [`StoreError::PathTaken`], with no change, if a path is on record as present and `overwrite`
     /// is not set.
     ///
+    /// With [`Intent::reuse`] the outputs of the earlier attempt become outputs of this run as
+    /// well, and its metrics and params are recorded again for this attempt.
+    /// [`StoreError::Conflict`], with no change, if that attempt has no result, or one of its
+    /// outputs is not in its place any more. From then on this attempt is the one that is
+    /// remembered.
+    ///
     /// Crash before: the next host discards the staged files and counts the attempt as crashed.
     /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the
     /// outputs back. With [`Intent::synced`] the commit survives a power cut too. Repeat:
@@ -435,6 +445,18 @@ pub trait MetadataStore: GuestRecords {
 
     /// Lists the network requests of a run, attempt by attempt, in the order of the calls.
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>>;
+
+    /// Returns what is remembered of attempts of an action that have succeeded ([`CacheNote`]):
+    /// first the one with this fingerprint and these inputs, if there is one, then the newest, at
+    /// most `limit`. The store keeps the newest of each fingerprint and inputs, and of each action
+    /// about [`MAX_MEMORIES`].
+    async fn remembered(
+        &self,
+        action: &str,
+        fingerprint: Digest,
+        inputs: Digest,
+        limit: u32,
+    ) -> Result<Vec<Remembered>>;
 
     // ── facts ────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,6 +9,7 @@ use super::copy::{self, CopiedRecords, CopyProgress, RecordSource, RecordTarget}
 use super::lock::HostLock;
 use super::logs;
 use super::postgres::{self, PostgresCopy, PostgresRecords, PostgresStore, PostgresUpkeep, PostgresViews};
+use super::redis::{self, NO_SQL, RedisStore, RedisUpkeep};
 use super::sqlite::{self, SqliteCopy, SqliteRecords, SqliteStore, SqliteUpkeep, SqliteViews};
 use super::upkeep::Upkeep;
 use super::views::Views;
@@ -41,6 +42,10 @@ pub async fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> R
         }
         StoreSpec::Postgres { url, password, schema } => {
             let store = PostgresStore::open(url, password.as_ref(), schema, durability, now).await?;
+            Ok(HostStore { lease: Arc::clone(&store) as _, store })
+        }
+        StoreSpec::Redis { url, password, prefix } => {
+            let store = RedisStore::open(url, password.as_ref(), prefix, now).await?;
             Ok(HostStore { lease: Arc::clone(&store) as _, store })
         }
     }
@@ -100,6 +105,10 @@ pub async fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataS
             let store = PostgresStore::open_read_only(url, password.as_ref(), schema).await?;
             Ok(store.map(|store| store as _))
         }
+        StoreSpec::Redis { url, password, prefix } => {
+            let store = RedisStore::open_read_only(url, password.as_ref(), prefix).await?;
+            Ok(store.map(|store| store as _))
+        }
     }
 }
 
@@ -116,6 +125,7 @@ pub fn open_views(spec: &StoreSpec) -> Result<Option<Box<dyn Views>>> {
             let views = PostgresViews::open(url, password.as_ref(), schema)?;
             Ok(views.map(|views| Box::new(views) as _))
         }
+        StoreSpec::Redis { .. } => Err(StoreError::Invalid(NO_SQL.to_owned())),
     }
 }
 
@@ -130,6 +140,10 @@ pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
         StoreSpec::Sqlite { path } => Ok(Some(Box::new(SqliteUpkeep::open(path)?))),
         StoreSpec::Postgres { url, password, schema } => {
             let upkeep = PostgresUpkeep::open(url, password.as_ref(), schema)?;
+            Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
+        }
+        StoreSpec::Redis { url, password, prefix } => {
+            let upkeep = RedisUpkeep::open(url, password.as_ref(), prefix)?;
             Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
         }
     }
@@ -158,6 +172,7 @@ pub fn copy_store(
             let Some(records) = PostgresRecords::open(url, password.as_ref(), schema)? else { return Ok(None) };
             Box::new(records)
         }
+        StoreSpec::Redis { .. } => return Err(not_copied(from)),
     };
     let name = from.location();
     let target: Box<dyn RecordTarget> = match to {
@@ -165,8 +180,13 @@ pub fn copy_store(
         StoreSpec::Postgres { url, password, schema } => {
             Box::new(PostgresCopy::begin(url, password.as_ref(), schema, &name)?)
         }
+        StoreSpec::Redis { .. } => return Err(not_copied(to)),
     };
     copy::copy(source.as_mut(), target, tell).map(Some)
+}
+
+fn not_copied(store: &StoreSpec) -> StoreError {
+    StoreError::Invalid(format!("{} can neither be copied nor become a copy yet", store.location()))
 }
 
 /// Makes an empty store in `folder`, for questions about a pipeline that has not been started.
@@ -182,8 +202,11 @@ pub fn empty(folder: &Path, now: Timestamp) -> Result<Arc<dyn MetadataStore>> {
 /// # Errors
 /// When that cannot be found out.
 pub async fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
-    match spec {
+    let on_record = match spec {
         StoreSpec::Sqlite { path } => sqlite::read_holder(path),
         StoreSpec::Postgres { url, password, schema } => postgres::read_holder(url, password.as_ref(), schema).await,
-    }
+        StoreSpec::Redis { url, password, prefix } => redis::read_holder(url, password.as_ref(), prefix).await,
+    };
+    // A host that was killed may still have its lease, and answers no command.
+    Ok(on_record?.filter(|holder| !holder.has_ended()))
 }

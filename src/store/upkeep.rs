@@ -65,12 +65,13 @@ pub trait Upkeep: std::fmt::Debug {
 
 /// The parts of the records: a name, the tables whose bytes are in it, and first the one whose rows
 /// are counted.
-const PARTS: [(&str, &[&str]); 11] = [
+const PARTS: [(&str, &[&str]); 12] = [
     ("runs", &["runs", "run_actions", "run_triggers", "run_params", "claims", "given", "outputs", "revisions"]),
     ("attempts", &["attempts", "intents"]),
     ("artifacts", &["artifacts", "old_places", "artifact_tags"]),
     ("reads and writes", &["accesses"]),
     ("metrics", &["metrics"]),
+    ("remembered attempts", &["memories"]),
     ("params", &["params"]),
     ("tags of runs", &["tags"]),
     ("denied calls", &["denials"]),
@@ -85,7 +86,7 @@ const OTHERS: (&str, &str) = ("notifications and others", "notifications");
 /// Records that contradict each other: what is wrong, and a query that counts them, in the dialect
 /// that all databases have in common. `NOT EXISTS` looks into an index; `NOT IN` may read one table
 /// for each row of the other.
-pub(super) const CONTRADICTIONS: [(&str, &str); 12] = [
+pub(super) const CONTRADICTIONS: [(&str, &str); 13] = [
     (
         "actions belong to no run",
         "SELECT count(*) FROM run_actions a WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.number = a.run)",
@@ -98,6 +99,10 @@ pub(super) const CONTRADICTIONS: [(&str, &str); 12] = [
         "attempts have not ended although their run has",
         "SELECT count(*) FROM attempts a JOIN runs r ON r.number = a.run
          WHERE a.ended_at IS NULL AND r.ended_at IS NOT NULL",
+    ),
+    (
+        "remembered attempts are not on record",
+        "SELECT count(*) FROM memories m WHERE NOT EXISTS (SELECT 1 FROM attempts a WHERE a.seq = m.attempt)",
     ),
     (
         "claims belong to no run",

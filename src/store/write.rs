@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Access, ActionState, Artifact, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition,
-    Observation, Page, Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark, Usage,
+    Access, ActionState, Artifact, ArtifactTag, AttemptState, Denial, Entry, ErrorInfo, Fence, HttpRequest,
+    LogPosition, Memory, Observation, Page, Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark,
+    Usage,
 };
 
 /// The most ticks that a store retains; older ones are dropped.
@@ -15,6 +16,9 @@ pub const MAX_TICKS: u64 = 100_000;
 
 /// The most notifications that a store retains; older ones are dropped.
 pub const MAX_NOTIFICATIONS: u64 = 100_000;
+
+/// About how many attempts of an action a store remembers; older ones are dropped.
+pub const MAX_MEMORIES: u64 = 1_000;
 
 /// A manifest to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,8 +216,31 @@ pub struct AttemptEnd {
     pub requests: Vec<HttpRequest>,
     /// Tags to put on artifacts; applied only if it succeeded.
     pub tags: Vec<ArtifactTag>,
+    /// What the cache has to say about it, if its action is cached.
+    #[serde(default)]
+    pub cache: Option<CacheNote>,
     /// The end of its log.
     pub log_to: LogPosition,
+}
+
+/// What the cache has to say about an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CacheNote {
+    /// Why it ran, or why it did not.
+    pub reason: String,
+    /// What is remembered of it once it has succeeded.
+    pub memory: Option<Memory>,
+}
+
+/// The result that an attempt takes from an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reuse {
+    /// The earlier attempt.
+    pub from: AttemptId,
+    /// Its outputs, all of which are still in their places.
+    pub outputs: Vec<ArtifactId>,
+    /// The tags that it has put on its run.
+    pub run_tags: Vec<Entry>,
 }
 
 /// The outputs that an attempt commits to publish.
@@ -228,6 +255,8 @@ pub struct Intent {
     pub files: Vec<StagedFile>,
     /// Resources in which its outputs are `new` (`retrigger`), not `published`.
     pub retrigger: Vec<String>,
+    /// The result that it takes from an earlier attempt; `files` is empty then.
+    pub reuse: Option<Reuse>,
     /// Whether the commit has to survive a power cut with every durability, because what follows it
     /// happens outside of this machine's files and cannot be forgotten there.
     pub synced: bool,
@@ -279,6 +308,8 @@ pub struct UnfinishedAttempt {
     pub stopped: bool,
     /// Whether it returned `skip`; see [`Intent::skip`].
     pub skip: bool,
+    /// Whether it has committed to take its result from an earlier attempt; see [`Intent::reuse`].
+    pub cached: bool,
     /// The message that it returned, if it has passed its commit point.
     pub message: Option<String>,
     /// The artifacts that its files became; in the order of `files`.

@@ -31,9 +31,10 @@ mod tone;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -105,17 +106,17 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
     Ok(Router::new()
         .route("/", get(pages::home::show))
         .route("/runs", get(pages::runs::show))
-        .route("/pipeline/pause", post(pages::steer::pause_pipeline))
-        .route("/pipeline/resume", post(pages::steer::resume_pipeline))
-        .route("/pipeline/run", post(pages::steer::run_pipeline))
+        .route("/pipeline/pause", post(pages::steer::pause_pipeline).get(to_its_page))
+        .route("/pipeline/resume", post(pages::steer::resume_pipeline).get(to_its_page))
+        .route("/pipeline/run", post(pages::steer::run_pipeline).get(to_its_page))
         .route("/resources/{name}", get(pages::resource::show))
-        .route("/resources/{name}/pause", post(pages::steer::pause_resource))
-        .route("/resources/{name}/resume", post(pages::steer::resume_resource))
-        .route("/resources/{name}/trigger", post(pages::steer::trigger_resource))
+        .route("/resources/{name}/pause", post(pages::steer::pause_resource).get(to_its_page))
+        .route("/resources/{name}/resume", post(pages::steer::resume_resource).get(to_its_page))
+        .route("/resources/{name}/trigger", post(pages::steer::trigger_resource).get(to_its_page))
         .route("/triggers/{name}", get(pages::trigger::show))
         .route("/actions/{name}", get(pages::action::show))
-        .route("/actions/{name}/pause", post(pages::steer::pause_action))
-        .route("/actions/{name}/resume", post(pages::steer::resume_action))
+        .route("/actions/{name}/pause", post(pages::steer::pause_action).get(to_its_page))
+        .route("/actions/{name}/resume", post(pages::steer::resume_action).get(to_its_page))
         .route("/artifacts/{id}", get(pages::artifact::show))
         .route("/artifacts/{id}/image", get(pages::artifact::image))
         .route("/runs/metrics", get(pages::metrics::show))
@@ -126,16 +127,31 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/runs/{run}/artifacts", get(pages::run::artifacts::show))
         .route("/runs/{run}/metrics", get(pages::run::metrics::show))
         .route("/runs/{run}/events", get(pages::run::events::show))
-        .route("/runs/{run}/retry", post(pages::run::act::retry))
-        .route("/runs/{run}/again", post(pages::run::act::again))
-        .route("/runs/{run}/cancel", post(pages::run::act::cancel))
+        .route("/runs/{run}/retry", post(pages::run::act::retry).get(to_its_page))
+        .route("/runs/{run}/again", post(pages::run::act::again).get(to_its_page))
+        .route("/runs/{run}/cancel", post(pages::run::act::cancel).get(to_its_page))
         .route("/approvals", get(pages::approvals::show).post(pages::decision::decide))
         .route("/settings", get(pages::settings::show))
         .route("/api", get(pages::api::show))
         .route("/assets/{name}", get(assets::show))
+        .route_layer(from_fn_with_state(pages.clone(), readable))
         .fallback(missing)
         .layer(from_fn(loaded_again))
         .with_state(pages))
+}
+
+/// Answers with a page if a part of the path is not UTF-8. What the framework answers then is for
+/// programs.
+async fn readable(
+    State(pages): State<Pages>,
+    parts: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if matches!(parts, Err(RawPathParamsRejection::InvalidUtf8InPathParam(_))) {
+        return page::unreadable(&pages, request.uri()).await;
+    }
+    next.run(request).await
 }
 
 /// Has the browser load a page again that could not be made, because the records could not be read:
@@ -181,6 +197,13 @@ pub fn login_page(
             String::new()
         })
     })
+}
+
+/// Leads a browser from the address of a form to its page. After a form that was refused, the
+/// address bar has the former.
+async fn to_its_page(uri: Uri) -> Response {
+    let page = uri.path().rsplit_once('/').map_or("/", |(page, _)| page);
+    form::lead_to(if page == "/pipeline" { "/" } else { page })
 }
 
 async fn missing(State(pages): State<Pages>, uri: Uri) -> Response {

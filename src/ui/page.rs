@@ -7,14 +7,13 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::extract::Query;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::{Pages, base_path, text};
-use crate::base::{RunId, bounds::cut, escape};
+use crate::base::{RunId, bounds::cut, escape, read_query};
 use crate::manifest::Pipeline;
 use crate::model::{NodeKind, Pause};
 use crate::scheduler::View;
@@ -91,6 +90,11 @@ impl Head {
         Self { run: Some(run), ..self }
     }
 
+    /// Says whether what is written in the fields of its filter is wrong.
+    pub(super) fn wrong(self, wrong: bool) -> Self {
+        Self { status: if wrong { StatusCode::BAD_REQUEST } else { self.status }, ..self }
+    }
+
     /// Says that a form was refused, and why. `source` is the address of the page itself.
     pub(super) fn refusing(self, status: StatusCode, why: impl Into<String>, source: impl Into<String>) -> Self {
         Self { status, refusal: Some((why.into(), source.into())), ..self }
@@ -125,6 +129,8 @@ pub(super) type Result<T> = std::result::Result<T, Refusal>;
 /// What every page shows.
 #[derive(Debug, Serialize)]
 struct Frame {
+    /// Which page it is, for the script that follows what happens.
+    page: &'static str,
     pipeline: String,
     folder: String,
     version: &'static str,
@@ -226,6 +232,22 @@ pub(super) async fn refused(pages: &Pages, refusal: Refusal) -> Response {
 pub(super) async fn missing(pages: &Pages, uri: &Uri) -> Response {
     let path = escape(cut(uri.path(), 100).as_bytes());
     refused(pages, Refusal::Missing(format!("There is no page {path}."))).await
+}
+
+/// Returns what the fields of a filter say, or why they are no filter: the page then has the form
+/// with what was written, and no list.
+pub(super) fn or_wrong<T: Default>(read: Result<T>) -> Result<(T, Option<String>)> {
+    match read {
+        Ok(read) => Ok((read, None)),
+        Err(Refusal::Invalid(why)) => Ok((T::default(), Some(why))),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Answers for a path that is not UTF-8.
+pub(super) async fn unreadable(pages: &Pages, uri: &Uri) -> Response {
+    let path = cut(uri.path(), 100);
+    refused(pages, Refusal::Invalid(format!("`{path}` is not UTF-8 after its %-codes are decoded."))).await
 }
 
 /// Returns the page of a host that starts, which loads itself again until the host has started.
@@ -367,6 +389,7 @@ impl Frame {
         let (refusal, source) = head.refusal.clone().unzip();
         let run = head.run.map_or_else(String::new, |run| format!("run={run}&"));
         Self {
+            page: head.template.trim_end_matches(".html"),
             pipeline: pipeline.name.clone(),
             folder: pipeline.folder.display().to_string(),
             version: env!("CARGO_PKG_VERSION"),
@@ -436,8 +459,8 @@ impl Params {
     /// Reads the query of an address. Parameters without a value count as absent, so that an empty
     /// field of a form does not filter.
     pub(super) fn of(uri: &Uri) -> Result<Self> {
-        let Query(mut pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| Refusal::Invalid(format!("The address could not be read: {error}.")))?;
+        let mut pairs: Vec<(String, String)> =
+            read_query(uri).map_err(|why| Refusal::Invalid(format!("The address could not be read: {why}.")))?;
         pairs.retain(|(_, value)| !value.is_empty());
         Ok(Self(pairs))
     }
@@ -447,10 +470,10 @@ impl Params {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Reads a parameter. `None` if it is absent.
-    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+    /// Reads a parameter, the field of a form with this label. `None` if it is absent.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, name: &str, label: &str) -> Result<Option<T>> {
         let value = self.text(name).map(|text| text.trim().parse::<T>());
-        value.transpose().map_err(|error| Refusal::Invalid(format!("The field {name} is not valid: {error}.")))
+        value.transpose().map_err(|error| Refusal::Invalid(format!("{label} is not valid: {error}.")))
     }
 
     /// Returns all values of a parameter, in their order.

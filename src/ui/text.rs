@@ -6,6 +6,7 @@ use std::time::Duration;
 use minijinja::Value;
 
 use super::html;
+use crate::base::bounds::cut;
 use crate::base::{ArtifactId, Timestamp, double};
 
 /// `340 ms`, `2.4 s`, `3 min 5 s`, `2 h 10 min`, `33 d 17 h`.
@@ -84,6 +85,11 @@ pub(super) fn ticks(text: String) -> Value {
         set.push_str(close);
     }
     Value::from_safe_string(set)
+}
+
+/// Returns the beginning of a reason, for a list: the page of the run has all of it.
+pub(super) fn in_list(reason: &str) -> String {
+    cut(reason, 300).into_owned()
 }
 
 /// Returns the address of the page of an artifact.

@@ -65,7 +65,15 @@ test('a node that has the focus lights what it is connected with', () => visitin
   const node = page.locator('.graph-right a.node').filter({ has: page.locator('title', { hasText: 'action clean-7:' }) });
   await node.focus();
   const lit = page.locator('.graph-right .edge.near:not(.head)');
-  assert.equal(await lit.count(), 3, 'one edge from its folder, and one to each of two reports');
+  const connected = 'one edge from its folder, and one to each of two reports';
+  assert.equal(await lit.count(), 3, connected);
+  // They stay so when the page is drawn again.
+  await page.evaluate(() => {
+    const drawn = new Promise((resolve) => { addEventListener('refreshed', resolve, { once: true }); });
+    return fetch('/api/v1/pipeline/pause', { method: 'POST' }).then(() => drawn);
+  });
+  await page.evaluate(() => fetch('/api/v1/pipeline/resume', { method: 'POST' }));
+  assert.equal(await lit.count(), 3, connected);
   await page.locator('.graph-scroll').focus();
   assert.equal(await lit.count(), 0);
 }));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { api, ask, box, drop, visiting } from './support.mjs';
+import { api, ask, box, drop, until, visiting } from './support.mjs';
 
 const row = (page, number) => page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: String(number), exact: true }) });
 // What the browser says about an answer of a host that starts.
@@ -67,6 +67,32 @@ test('a page whose host is gone says so, and follows the next one', () => visiti
   drop('raw/c.csv', '3');
   await box(row(page, 3));
   assert.ok(await isMarked(page), 'the page was reloaded');
+}));
+
+test('a page that gets no answer says so, and asks again', () => visiting('/', {}, async (page) => {
+  await page.clock.install();
+  await page.reload();
+  await box(page.getByText('live', { exact: true }));
+  await mark(page);
+  let unanswered = 0;
+  await page.route(page.url(), () => { unanswered += 1; }, { times: 2 });
+  drop('raw/e.csv', '5');
+  await until('the page to be asked for', () => unanswered === 1);
+  await page.clock.fastForward(16_000);
+  await box(page.getByText('no answer, trying again'));
+  await until('the page to be asked for again', () => unanswered === 2);
+  await page.clock.fastForward(16_000);
+  await box(page.getByText('live', { exact: true }));
+  await box(row(page, 4));
+  assert.ok(await isMarked(page), 'the page was reloaded');
+}));
+
+test('a page about what does not exist yet shows it once it does', () => visiting('/runs/5', { status: 404 }, async (page, visit) => {
+  visit.expect(/status of 404/);
+  await box(page.getByText('There is no run 5.'));
+  await box(page.getByText('live', { exact: true }));
+  drop('raw/f.csv', '6');
+  await box(page.getByRole('heading', { name: 'Run 5' }));
 }));
 
 test('several open pages are all kept up to date', () => visiting('/', {}, (first) => visiting('/', {}, async (second) => {

@@ -360,5 +360,5 @@ fn an_open_page_shows_what_happens_and_finds_the_next_host() {
         "done".to_owned()
     });
     let runs: Vec<Value> = app.get_all("/api/v1/runs");
-    assert_eq!(runs.len(), 3, "{runs:?}");
+    assert_eq!(runs.len(), 5, "{runs:?}");
 }

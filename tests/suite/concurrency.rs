@@ -247,7 +247,7 @@ fn a_limit_that_is_raised_by_a_reload_lets_go_on_what_waits() {
     train_becomes(&url, holder, "running");
     let next = start(&url, &done());
     train_becomes(&url, next, "ready");
-    app.drop_file("anacostia.toml", ONE.replace("gpu = 1", "gpu = 2").as_bytes());
+    app.write_manifest(&ONE.replace("gpu = 1", "gpu = 2"));
     session.next("reloaded");
     // It began under the manifest with the lower limit, and goes on.
     train_becomes(&url, next, "succeeded");

@@ -1,10 +1,12 @@
 //! `kill -9`, many times, while files arrive and a chain of three actions processes them. At the
-//! end, independent code that reads the disk and the database checks the result.
+//! end, independent code that reads the disk and the records checks the result.
 
+#[path = "crash_records.rs"]
+mod records;
 #[path = "crash_shapes.rs"]
 mod shapes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anacostia::base::Digest;
-use rusqlite::{Connection, OpenFlags};
 
+use self::records::{Action, OnRecord};
 use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -189,10 +191,10 @@ fn sixty_kills_lose_nothing_and_repeat_nothing() {
     app.signal(rustix::process::Signal::TERM);
     assert!(app.wait_for_end().success());
 
-    let database = open(&app);
-    check_claims(&database, arrived);
-    check_runs(&database, &retried);
-    check_outputs(&app, &database, arrived);
+    let found = OnRecord::of(&app);
+    check_claims(&found, arrived);
+    check_runs(&found, &retried);
+    check_outputs(&app, &found, arrived);
     check_staging(&app);
     let checked = app.cli(&["store", "check", "PATH"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
@@ -219,74 +221,57 @@ fn wait_until_processed(app: &TestApp, arrived: u64) -> BTreeSet<String> {
     retried
 }
 
-fn open(app: &TestApp) -> Connection {
-    Connection::open_with_flags(app.path("state/metadata.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
-}
-
-fn count(database: &Connection, query: &str) -> u64 {
-    let count: i64 = database.query_row(query, [], |row| row.get(0)).unwrap();
-    u64::try_from(count).unwrap()
-}
-
 /// Checks that every file is recorded once, and claimed by one run.
-fn check_claims(database: &Connection, arrived: u64) {
-    assert_eq!(count(database, "SELECT count(*) FROM artifacts WHERE resource = 'raw'"), arrived);
-    assert_eq!(
-        count(database, "SELECT count(DISTINCT path) FROM artifacts WHERE resource = 'raw' AND version = 1"),
-        arrived
-    );
-    let claimed = "SELECT count(*) FROM artifacts a WHERE resource = 'raw'
-        AND (SELECT count(*) FROM claims c WHERE c.artifact_id = a.id) = 1";
-    assert_eq!(count(database, claimed), arrived);
-    assert_eq!(count(database, "SELECT count(*) FROM claims"), arrived, "a claim on an unexpected artifact");
+fn check_claims(found: &OnRecord, arrived: u64) {
+    let raw: Vec<_> = found.artifacts.iter().filter(|(_, it)| it.resource == "raw").collect();
+    let paths: BTreeSet<&str> =
+        raw.iter().filter(|(_, it)| it.version == "1").map(|(_, it)| it.path.as_str()).collect();
+    assert_eq!((raw.len() as u64, paths.len() as u64), (arrived, arrived));
+    let claimed: BTreeSet<&String> = found.claims.iter().collect();
+    assert_eq!(claimed.len(), found.claims.len(), "a file was claimed twice");
+    assert_eq!(claimed, raw.iter().map(|(key, _)| *key).collect(), "claims");
 }
 
 /// Checks that every run has succeeded, with all of its actions, and that no crash used up a retry.
-fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
-    assert_eq!(count(database, "SELECT count(*) FROM runs WHERE state <> 'succeeded'"), 0);
-    assert_eq!(count(database, "SELECT count(*) FROM run_actions WHERE state <> 'succeeded'"), 0);
-    assert_eq!(count(database, "SELECT count(*) FROM attempts WHERE ended_at IS NULL"), 0);
-    assert_eq!(count(database, "SELECT count(*) FROM intents"), 0, "an intent that was never published");
-    let succeeded_once = "SELECT count(*) FROM run_actions a WHERE 1 <> (SELECT count(*) FROM attempts t
-        WHERE t.run = a.run AND t.action = a.name AND t.state = 'succeeded')";
-    assert_eq!(count(database, succeeded_once), 0, "an action ran again after it had succeeded");
-    assert!(count(database, "SELECT count(*) FROM attempts WHERE state = 'crashed'") > 0, "no kill hit an attempt");
-    assert!(
-        count(database, "SELECT count(*) FROM attempts WHERE state = 'failed'") > 0,
-        "no attempt failed on its own"
-    );
-    let mut query = database
-        .prepare(
-            "SELECT lower(hex(r.id)), r.number, a.name, a.tries, (SELECT count(*) FROM attempts t
-                WHERE t.run = a.run AND t.action = a.name AND t.state IN ('failed', 'timed_out'))
-             FROM run_actions a JOIN runs r ON r.number = a.run",
-        )
-        .unwrap();
-    let mut rows = query.query([]).unwrap();
-    while let Some(row) = rows.next().unwrap() {
-        let (id, number, action): (String, i64, String) =
-            (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
-        let (tries, failures): (i64, i64) = (row.get(3).unwrap(), row.get(4).unwrap());
+fn check_runs(found: &OnRecord, retried: &BTreeSet<String>) {
+    assert!(found.runs.iter().all(|run| run.state == "succeeded"));
+    assert!(found.actions.iter().all(|action| action.state == "succeeded"));
+    assert!(found.attempts.iter().all(|attempt| attempt.has_ended));
+    assert_eq!(found.intents, 0, "an intent that was never published");
+    let count = |state: &str| found.attempts.iter().filter(|attempt| attempt.state == state).count();
+    assert!(count("crashed") > 0, "no kill hit an attempt");
+    assert!(count("failed") > 0, "no attempt failed on its own");
+    for Action { run, name, tries, .. } in &found.actions {
+        let states: Vec<&str> = found
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.run == *run && attempt.action == *name)
+            .map(|attempt| attempt.state.as_str())
+            .collect();
+        let count = |wanted: &[&str]| states.iter().filter(|state| wanted.contains(state)).count() as u64;
+        assert_eq!(count(&["succeeded"]), 1, "run {run}, {name}: it ran again after it had succeeded");
+        let failures = count(&["failed", "timed_out"]);
         // When a person retries a run, its attempts start at zero again.
-        let again = retried.iter().any(|retried| retried.replace('-', "") == id);
+        let id = &found.runs.iter().find(|it| it.number == *run).unwrap().id;
+        let again = retried.iter().any(|retried| retried.replace('-', "") == *id);
         assert!(
-            tries == failures || (again && tries <= failures),
-            "run {number}, {action}: {tries} attempts, {failures} failures"
+            *tries == failures || (again && *tries <= failures),
+            "run {run}, {name}: {tries} attempts, {failures} failures"
         );
     }
-    let events =
-        "SELECT count(*) FROM events e WHERE seq > 1 AND NOT EXISTS (SELECT 1 FROM events b WHERE b.seq = e.seq - 1)";
-    assert_eq!(count(database, events), 0, "a gap in the events");
+    let first = found.events[0];
+    assert!((first..).zip(&found.events).all(|(number, seq)| *seq == number), "a gap in the events");
 }
 
 /// Checks that every output is recorded once, and is on disk with the right content; and that there
 /// is nothing else.
-fn check_outputs(app: &TestApp, database: &Connection, arrived: u64) {
+fn check_outputs(app: &TestApp, found: &OnRecord, arrived: u64) {
     let mut suffix = String::new();
     for (action, _, resource) in CHAIN {
         suffix.push_str(&format!("+{action}"));
-        let query = format!("SELECT count(*) FROM artifacts WHERE resource = '{resource}'");
-        assert_eq!(count(database, &query), arrived, "{resource}");
+        let recorded: Vec<_> = found.artifacts.values().filter(|it| it.resource == resource).collect();
+        assert_eq!(recorded.len() as u64, arrived, "{resource}");
+        let recorded: BTreeMap<&str, _> = recorded.into_iter().map(|it| (it.path.as_str(), it)).collect();
         let on_disk: BTreeSet<String> = files(&app.path(resource)).into_iter().collect();
         let expected: BTreeSet<String> = (0..arrived).map(name).collect();
         assert_eq!(on_disk, expected, "{resource}");
@@ -294,15 +279,9 @@ fn check_outputs(app: &TestApp, database: &Connection, arrived: u64) {
             let bytes = fs::read(app.path(resource).join(name(number))).unwrap();
             let wanted = format!("{}{suffix}", content(number));
             assert_eq!(String::from_utf8_lossy(&bytes), wanted, "{resource}/{}", name(number));
-            let (state, version, digest): (String, i64, Vec<u8>) = database
-                .query_row(
-                    "SELECT state, version, digest FROM artifacts WHERE resource = ?1 AND path = ?2",
-                    [resource, &name(number)],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .unwrap();
-            assert_eq!((state.as_str(), version), ("published", 1));
-            assert_eq!(digest, Digest::of(wanted.as_bytes()).as_bytes());
+            let artifact = recorded[name(number).as_str()];
+            assert_eq!((artifact.state.as_str(), artifact.version.as_str()), ("published", "1"));
+            assert_eq!(format!("sha256:{}", artifact.digest), Digest::of(wanted.as_bytes()).to_string());
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Failures inside the host, and their containment: a task that panics, a record that cannot be
+//! Failures inside the host, and their containment: a task that panics, a log that cannot be
 //! written, a component that takes long to load.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,7 +13,7 @@ use crate::support::app::TestApp;
 use crate::support::preload::preload;
 use crate::support::wait::{wait_for, wait_until};
 
-const MANIFEST: &str = r#"
+pub(crate) const MANIFEST: &str = r#"
 manifest_version = 1
 [pipeline]
 name = "faults"
@@ -34,7 +33,7 @@ params = { steps = [{ do = "copy", from = "raw", to = "out" }] }
 "#;
 
 /// Starts a host with this fault.
-fn with_fault(fault: &str) -> TestApp {
+pub(crate) fn with_fault(fault: &str) -> TestApp {
     let mut app = TestApp::new(MANIFEST).with_guest("worker");
     app.set_env("ANACOSTIA_FAULT", fault);
     app.start();
@@ -50,7 +49,7 @@ fn states(attempts: &[Value]) -> Vec<&str> {
 }
 
 /// Returns why the host is not ready, or nothing if it is.
-fn not_ready(app: &TestApp) -> Vec<String> {
+pub(crate) fn not_ready(app: &TestApp) -> Vec<String> {
     let (status, body) = app.try_get("/readyz").unwrap();
     assert_eq!(status == 200, body["reasons"].is_null(), "{body}");
     let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
@@ -154,21 +153,6 @@ fn a_panic_in_a_transaction_is_rolled_back_and_the_work_is_done_again() {
 }
 
 #[test]
-fn a_writer_of_records_that_has_ended_makes_the_host_unready_until_a_restart() {
-    let mut app = with_fault("panic:published.committed:1");
-    app.drop_file("raw/a.txt", b"content");
-    let why =
-        "nothing can be recorded: the metadata store failed to take a record: its thread has ended; restart the host";
-    wait_until("the host not to be ready", || not_ready(&app).iter().any(|reason| reason == why));
-    assert_eq!(put(&app, "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001").0, 503);
-    app.kill();
-    app.unset_env("ANACOSTIA_FAULT");
-    app.start();
-    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
-    wait_until("the host to be ready", || not_ready(&app).is_empty());
-}
-
-#[test]
 fn tasks_that_free_space_are_started_again() {
     for (point, name) in
         [("kept.trim", "the removal of content that no run needs"), ("events.prune", "the retention of events")]
@@ -222,7 +206,7 @@ fn a_panic_while_an_old_definition_is_restored_leaves_its_run_for_the_next_start
     app.drop_file("raw/a.txt", b"content");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
     app.kill();
-    fs::write(app.path("anacostia.toml"), MANIFEST).unwrap();
+    app.write_manifest(MANIFEST);
     app.set_env("ANACOSTIA_FAULT", "panic:definition.restore:1");
     app.start();
     assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
@@ -279,77 +263,6 @@ fn reports_and_text_go_on_after_a_panic() {
         app.signal(Signal::TERM);
         assert!(app.wait_for_end().success(), "{fault}");
     }
-}
-
-/// Another program holds the lock on the database, for longer than SQLite waits for it.
-#[test]
-fn a_host_that_cannot_write_the_store_is_not_ready_and_recovers() {
-    let mut app = TestApp::new(MANIFEST).with_guest("worker");
-    app.start();
-    app.drop_file("raw/a.txt", b"content");
-    app.wait_for_runs(1);
-    let foreign = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
-    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-
-    wait_until("an idle host not to be ready", || !not_ready(&app).is_empty());
-    let run = "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001";
-    let (status, body, retry_after) = put(&app, run);
-    assert_eq!((status, retry_after.as_deref()), (503, Some("1")), "{body}");
-    assert!(body["detail"].as_str().unwrap().starts_with("the metadata store failed to "), "{body}");
-    assert_eq!(app.post("/api/v1/pipeline/pause").0, 503);
-    app.drop_file("raw/b.txt", b"content");
-    let locked = wait_for("the reason", || {
-        let reasons = not_ready(&app).join("; ");
-        (reasons.contains("nothing can be recorded since ") && reasons.contains("database is locked"))
-            .then_some(reasons)
-    });
-    assert_eq!(app.try_get("/healthz").unwrap().0, 200, "{locked}");
-
-    foreign.execute_batch("COMMIT").unwrap();
-    wait_until("the host to be ready", || not_ready(&app).is_empty());
-    assert_eq!(app.post("/api/v1/pipeline/resume").0, 200);
-    assert!(matches!(put(&app, run).0, 200 | 201));
-    wait_until("the file to be claimed", || {
-        app.get_all("/api/v1/artifacts?resource=raw").iter().filter(|it| it["state"] == "old").count() == 2
-    });
-    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
-}
-
-/// A full disk under the records alone: the folders of the data have room.
-#[test]
-fn a_full_disk_makes_the_host_unready_until_there_is_room() {
-    let mut app = TestApp::new(MANIFEST).with_guest("worker");
-    let library = preload(&mut app, include_str!("faults/full.c"));
-    let full = library.path().join("full");
-    app.set_env("FULL_WHEN", full.to_str().unwrap());
-    app.set_env("FULL_BELOW", app.folder().canonicalize().unwrap().join("state").to_str().unwrap());
-    app.start();
-    app.drop_file("raw/a.txt", b"content");
-    app.wait_for_runs(1);
-
-    fs::write(&full, "").unwrap();
-    app.drop_file("raw/b.txt", b"content");
-    let reason = wait_for("the host not to be ready", || {
-        not_ready(&app).into_iter().find(|reason| reason.starts_with("nothing can be recorded since "))
-    });
-    let why = "Z: the metadata store failed to record what a resource saw: database or disk is full";
-    assert!(reason.ends_with(why), "{reason}");
-    let page = app.page();
-    assert!(page.contains("<strong>Not ready.</strong>") && page.contains(why), "{page}");
-    assert!(page.contains("</svg> not ready</span>") && !page.contains("starting"), "{page}");
-    let run = "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001";
-    let asked = Instant::now();
-    let (status, body, retry_after) = put(&app, run);
-    assert!(asked.elapsed() < Duration::from_secs(10), "it was answered after {:?}", asked.elapsed());
-    assert_eq!((status, retry_after.as_deref()), (503, Some("1")), "{body}");
-    assert!(body["detail"].as_str().unwrap().ends_with("database or disk is full"), "{body}");
-    assert_eq!(app.try_get("/healthz").unwrap().0, 200);
-
-    fs::remove_file(&full).unwrap();
-    wait_until("the host to be ready", || not_ready(&app).is_empty());
-    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
-    assert_eq!(fs::read(app.path("out/b.txt")).unwrap(), b"content");
-    assert!(matches!(put(&app, run).0, 200 | 201));
 }
 
 /// A host whose logs alone lie on a disk that fills up. Returns it, the library that makes the disk
@@ -427,16 +340,6 @@ fn no_attempt_starts_while_the_log_cannot_be_written() {
     assert_eq!(states(&attempts(&app, 2)), ["succeeded"]);
 }
 
-/// Sends a PUT, and returns its status, body and `Retry-After`.
-fn put(app: &TestApp, path: &str) -> (u16, Value, Option<String>) {
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30)));
-    let agent: ureq::Agent = config.http_status_as_error(false).proxy(None).build().into();
-    let mut response = agent.put(format!("{}{path}", app.url())).send_empty().unwrap();
-    let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
-    let body = response.body_mut().read_to_string().unwrap();
-    (response.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null), retry_after)
-}
-
 /// Retries a run that started with another component. Reading that component takes as long as the
 /// test needs.
 #[test]
@@ -459,7 +362,7 @@ fn new_runs_start_while_the_component_of_an_old_run_is_compiled() {
     assert!(app.wait_for_end().success());
 
     fs::write(&component, &newer).unwrap();
-    fs::write(app.path("anacostia.toml"), MANIFEST).unwrap();
+    app.write_manifest(MANIFEST);
     fs::remove_dir_all(&cache).unwrap();
     let kept = app.path(&format!("state/components/{digest}.wasm"));
     fs::remove_file(&kept).unwrap();

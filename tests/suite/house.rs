@@ -275,14 +275,17 @@ const KINDS: &[(&str, &[&str])] = &[
         &[
             "manifest/mod.rs",
             "manifest/pipeline.rs",
+            "manifest/store.rs",
             "manifest/read/top.rs",
             "manifest/read/store.rs",
+            "manifest/read/redis.rs",
             "manifest/check/paths.rs",
             "store/open.rs",
         ],
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("PostgresStore", &["store/postgres/", "store/open.rs"]),
+    ("RedisStore", &["store/redis/", "store/open.rs"]),
     (
         "ResourceKind",
         &[
@@ -307,6 +310,7 @@ const KINDS: &[(&str, &[&str])] = &[
 const KIND_MODULES: &[(&str, &[&str])] = &[
     ("store/sqlite", &["store/open"]),
     ("store/postgres", &["store/open"]),
+    ("store/redis", &["store/open"]),
     // The other kinds stage their outputs in a folder.
     ("resource/folder", &["resource/open", "resource/http", "resource/s3", "resource/sql"]),
     ("resource/http", &["resource/open"]),
@@ -359,7 +363,8 @@ fn only_factories_name_a_kind_of_store_or_resource() {
 
 /// The names of kinds that are not words for something else too. Code that is not of the kind asks
 /// the spec instead, so that a new kind has to answer.
-const KIND_TEXTS: &[&str] = &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"postgres\"", "\"slack\"", "\"webhook\""];
+const KIND_TEXTS: &[&str] =
+    &["\"s3\"", "\"sql\"", "\"sqlite\"", "\"postgres\"", "\"redis\"", "\"slack\"", "\"webhook\""];
 
 #[test]
 fn only_the_manifest_and_the_kind_itself_have_its_name_as_a_text() {

@@ -35,7 +35,12 @@ fn unknown_routes_methods_and_parameters_return_helpful_problems() {
     answer.problem(405, "method-not-allowed");
     assert_eq!(answer.header("allow"), "GET,HEAD,OPTIONS");
     assert_eq!(server.get("/api/v1/nodes/trian").problem(404, "not-found")["did_you_mean"], "train");
-    server.get("/api/v1/runs/%FF").problem(400, "bad-request");
+    for path in ["/api/v1/runs/%FF", "/api/v1/nodes/%FF", "/api/v1/artifacts/%FF", "/api/v1/runs/%FF/logs"] {
+        server.get(path).problem(400, "bad-request");
+    }
+    server.get("/api/v1/metrics?name=%ff").problem(400, "bad-request");
+    server.send("POST", "/api/v1/resources/raw/artifacts?path=%ff", &[], b"x").problem(400, "bad-request");
+    server.send("POST", "/api/v1/resources/%FF/pause", &[], b"{}").problem(400, "bad-request");
 }
 
 #[test]
@@ -167,6 +172,7 @@ fn an_attempt(run_id: RunId) -> anacostia::model::Attempt {
         log_from: anacostia::model::LogPosition::default(),
         log_to: None,
         fence: None,
+        cache: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anacostia::base::RunId;
 use anacostia::http::{MAX_EVENT_CLIENTS, Patience};
@@ -143,6 +143,25 @@ fn a_client_that_wants_the_newest_events_gets_the_last_of_those_that_wait() {
         assert_eq!(ids(&client.messages(1)), [format!("3-{seq}")], "none is lost when they come one by one");
     }
     server.get("/api/v1/events?newest=perhaps").problem(400, "bad-parameter");
+}
+
+#[test]
+fn events_that_follow_each_other_closely_are_one_message_for_a_client_that_wants_the_newest() {
+    let server = Server::start();
+    let mut client = Client::open(&server, "?newest=true", None);
+    client.messages(1);
+    let began = Instant::now();
+    for _ in 0..100 {
+        server.store.add_event(3, None);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut messages = 0;
+    while client.messages(1).pop().unwrap().id != "3-100" {
+        messages += 1;
+    }
+    // A slow machine takes longer for the same events, and so may send more messages.
+    let most = began.elapsed().as_millis() / 10;
+    assert!(messages <= most, "{messages} messages in {:?}", began.elapsed());
 }
 
 #[test]

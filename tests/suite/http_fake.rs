@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
-    RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
+    RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
@@ -222,6 +222,9 @@ impl MetadataStore for FakeStore {
         Ok(runs.iter().find(|detail| detail.run.number == number).map(|detail| detail.run.id))
     }
     async fn denials(&self, _run: RunId) -> Stored<Vec<(AttemptId, Denial)>> {
+        Ok(Vec::new())
+    }
+    async fn remembered(&self, _: &str, _: Digest, _: Digest, _: u32) -> Stored<Vec<Remembered>> {
         Ok(Vec::new())
     }
     async fn requests(&self, _run: RunId) -> Stored<Vec<(AttemptId, HttpRequest)>> {

@@ -1,5 +1,7 @@
 //! People log in with the token: the page with the form, the cookie, its end, and the bounds.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
 use anacostia::http::ServeOptions;
 
 use crate::http_support::{Answer, Server};
@@ -84,6 +86,34 @@ fn the_cookie_of_a_login_opens_pages_and_the_api_until_the_logout() {
     assert_eq!((left.status, left.header("location")), (303, "/login"));
     assert!(left.header("set-cookie").starts_with(&format!("{name}; Path=/; Max-Age=0; ")), "{left:?}");
     assert_eq!(server.get("/login").status, 200);
+}
+
+#[test]
+fn an_event_stream_ends_with_the_session_that_opened_it() {
+    let server = start();
+    let sessions = [(); 2].map(|()| cookie(&log_in(&server, "token=open+sesame")));
+    let open = |session: &String| {
+        let mut stream = BufReader::new(server.connect());
+        let head = format!("GET /api/v1/events HTTP/1.1\r\nHost: {}\r\nCookie: {session}\r\n", server.address);
+        write!(stream.get_mut(), "{head}Connection: close\r\n\r\n").unwrap();
+        let mut status = String::new();
+        stream.read_line(&mut status).unwrap();
+        assert!(status.starts_with("HTTP/1.1 200 "), "{status}");
+        stream
+    };
+    let [mut left, mut other] = sessions.each_ref().map(open);
+    let origin = format!("http://{}", server.address);
+    server.send("POST", "/logout", &[("origin", &origin), ("cookie", &sessions[0])], b"");
+    // It ends as a stream does that is whole, and at once.
+    let mut rest = String::new();
+    left.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
+    // That of the other session goes on.
+    let seq = server.store.add_event(3, None);
+    let id = format!("id: 3-{seq}");
+    while !rest.contains(&id) {
+        assert_ne!(other.read_line(&mut rest).unwrap(), 0, "{rest}");
+    }
 }
 
 #[test]

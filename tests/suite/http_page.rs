@@ -16,6 +16,32 @@ fn an_empty_pipeline_shows_what_to_do_next() {
 }
 
 #[test]
+fn a_path_that_is_not_utf_8_is_answered_with_a_page() {
+    let server = Server::start();
+    for path in ["/resources/%ff", "/runs/%FF/logs", "/assets/%ff", "/artifacts/%ff"] {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (400, "text/html; charset=utf-8"), "{path}");
+        let why = format!("<code>{path}</code> is not UTF-8 after its %-codes are decoded.");
+        assert!(answer.text().contains(&why), "{}", answer.text());
+    }
+}
+
+#[test]
+fn the_address_of_a_form_leads_to_its_page() {
+    let server = Server::start();
+    for (form, page) in [
+        ("/pipeline/run", "/"),
+        ("/pipeline/pause", "/"),
+        ("/resources/raw/pause", "/resources/raw"),
+        ("/actions/train/resume", "/actions/train"),
+        ("/runs/1/cancel", "/runs/1"),
+    ] {
+        let answer = server.get(form);
+        assert_eq!((answer.status, answer.header("location")), (303, page), "{form}");
+    }
+}
+
+#[test]
 fn the_table_of_runs_escapes_all_text() {
     let server = Server::start();
     for (number, state) in [(1, RunState::Succeeded), (2, RunState::Failed), (3, RunState::Running)] {

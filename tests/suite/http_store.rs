@@ -146,6 +146,7 @@ impl Fixture {
             denials: vec![],
             requests: vec![],
             tags: vec![],
+            cache: None,
             log_to: self.logs.end(),
         };
         let run = last.then_some(RunChange { state: RunState::Succeeded, reason: None });

@@ -158,7 +158,7 @@ impl Resource for FakeResource {
         "raw"
     }
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true, synced: false }
+        Capabilities { watch: true, write: true, ranges: true, synced: false, keeps: true }
     }
     async fn watch(
         self: Arc<Self>,
@@ -350,6 +350,7 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,
         approval: None,
+        cache: None,
     }
 }
 

@@ -105,7 +105,8 @@ fn metrics_are_compared_over_runs() {
     has(&pages, &["rel=\"next\""]);
     has(&page(&app, "/runs/metrics?name=none"), &["None of these runs has recorded it."]);
     let (status, wrong) = html(&app, "/runs/metrics?since=soon");
-    assert!(status == 400 && wrong.contains("The field since is not valid"), "{wrong}");
+    assert!(status == 400 && wrong.contains("role=\"alert\">Created since is not valid: "), "{wrong}");
+    has(&wrong, &["name=\"since\" value=\"soon\""]);
     // The page of the pipeline leads here.
     has(&page(&app, "/"), &["href=\"/runs/metrics?name=accuracy\""]);
     let order = page(&app, "/");

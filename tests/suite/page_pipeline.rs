@@ -83,7 +83,7 @@ fn the_graph_shows_what_waits_and_how_each_action_ended() {
             "<path class=\"edge after\"",
             // The same as a list.
             "<th scope=\"row\" data-label=\"Node\"><a href=\"/actions/publish\">publish</a></th>",
-            "<td data-label=\"Leads to\"><a href=\"/resources/models\">models</a></td>",
+            "<td data-label=\"Leads to\"><span><a href=\"/resources/models\">models</a></span></td>",
             // The run as a bar, and the metric as a line.
             "href=\"/runs/1\" aria-label=\"run 1: succeeded, ",
             "aria-label=\"accuracy: from 0.75 to 0.75 over 1 run\"",

@@ -62,6 +62,7 @@ fn attempt(action: &str, number: u32, state: AttemptState) -> Attempt {
         log_from: LogPosition::default(),
         log_to: None,
         fence: None,
+        cache: None,
     }
 }
 
@@ -215,7 +216,7 @@ fn the_graph_of_a_run_is_that_of_its_manifest_with_what_became_of_each_node() {
         "<a class=\"node store ok\" href=\"/runs/1/events\"",
         // The same as a list.
         "<th scope=\"row\" data-label=\"Node\"><a href=\"/runs/1#action-train\">train</a></th>",
-        "<td data-label=\"Leads to\"><a href=\"/runs/1/artifacts\">models</a></td>",
+        "<td data-label=\"Leads to\"><span><a href=\"/runs/1/artifacts\">models</a></span></td>",
         "data-live=\"graph\"",
     ] {
         assert!(page.contains(part), "`{part}` is not in {page}");

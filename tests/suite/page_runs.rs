@@ -95,5 +95,10 @@ fn what_a_reader_has_filtered_by_stays_in_the_fields() {
         assert!(page.contains(part), "`{part}` is not in {page}");
     }
     let wrong = server.get("/runs?since=soon");
-    assert!(wrong.status == 400 && wrong.text().contains("The field since is not valid"), "{}", wrong.text());
+    assert!(
+        wrong.status == 400 && wrong.text().contains("role=\"alert\">Created since is not valid: "),
+        "{}",
+        wrong.text()
+    );
+    assert!(wrong.text().contains("name=\"since\" value=\"soon\""), "what was written stays: {}", wrong.text());
 }

@@ -1,5 +1,6 @@
 //! Pauses of single resources and actions: what waits, what goes on, and what survives.
 
+use anacostia::base::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
@@ -94,13 +95,18 @@ fn new_artifacts(app: &TestApp) -> usize {
     app.get_all("/api/v1/artifacts?state=new").len()
 }
 
+/// Since when a node is paused, as people read it.
+fn since(node: &Value) -> String {
+    node["paused"]["since"].as_str().unwrap().parse::<Timestamp>().unwrap().in_utc()
+}
+
 #[test]
 fn what_arrives_in_a_paused_resource_waits_also_when_the_host_is_killed() {
     let mut app = app(PIPELINE);
     app.start();
     let (status, paused) = post(&app, "/api/v1/resources/raw/pause", &json!({ "reason": " bad sensor " }));
     assert_eq!((status, &paused["type"], &paused["name"]), (200, &json!("resource"), &json!("raw")));
-    let why = format!("raw is paused since {}: bad sensor", paused["paused"]["since"].as_str().unwrap());
+    let why = format!("raw is paused since {}: bad sensor", since(&paused));
     app.drop_file("raw/a.csv", b"a");
     let tick = |app: &TestApp| {
         wait_for("the tick to say so", || {
@@ -169,7 +175,7 @@ fn a_paused_action_stays_ready_and_the_others_go_on() {
     let mut app = app(CHAIN);
     app.start();
     let paused = app.cli_json(&["pause", "PATH", "--action", "second", "--reason", "no GPU", "--json"]);
-    let why = format!("paused since {}: no GPU", paused["paused"]["since"].as_str().unwrap());
+    let why = format!("paused since {}: no GPU", since(&paused));
     app.drop_file("raw/a.csv", b"a");
     for done in ["first", "side"] {
         action_becomes(&app, 1, done, "succeeded");
@@ -265,7 +271,7 @@ fn run_once_ends_and_says_what_is_held() {
     assert!(lines[1].starts_with("1 run waits for train, paused since "), "{said}");
     assert!(lines[1].ends_with(&format!(": no GPU; `anacostia resume {place} --action train` ends that")), "{said}");
     assert!(lines[0].starts_with("1 artifact waits for labels, paused since "), "{said}");
-    assert!(lines[0].ends_with(&format!("Z; `anacostia resume {place} --resource labels` ends that")), "{said}");
+    assert!(lines[0].ends_with(&format!(" UTC; `anacostia resume {place} --resource labels` ends that")), "{said}");
     // What is resumed without a host goes on with the next one.
     let resumed = app.cli(&["resume", "PATH", "--action", "train"]);
     let text = String::from_utf8_lossy(&resumed.stdout).into_owned();
@@ -302,7 +308,7 @@ fn a_name_that_does_not_exist_is_refused_and_one_that_has_gone_can_be_resumed() 
     let (place, means) = (app.folder().display(), "no attempt of it starts, from the next `anacostia run` on");
     assert_eq!(text, format!("side is paused: {means}; `anacostia resume {place} --action side` ends that\n"));
     let manifest = std::fs::read_to_string(app.path("anacostia.toml")).unwrap();
-    std::fs::write(app.path("anacostia.toml"), manifest.replace("[actions.side]", "[actions.beside]")).unwrap();
+    app.write_manifest(&manifest.replace("[actions.side]", "[actions.beside]"));
     app.start();
     app.drop_file("raw/a.csv", b"a");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -344,8 +350,7 @@ fn resume_says_what_was_not_paused_and_what_stays_paused() {
     let means = "what arrives in it waits";
     let ends = format!("`anacostia resume {place} --resource raw` ends that\n");
     assert_eq!(of_resource("pause"), format!("raw is paused: {means}; {ends}"));
-    let since = app.get("/api/v1/nodes/raw")["paused"]["since"].as_str().unwrap().to_owned();
-    let stays = format!("raw stays paused since {since}; {ends}");
+    let stays = format!("raw stays paused since {}; {ends}", since(&app.get("/api/v1/nodes/raw")));
     assert_eq!(said(&["resume", "PATH"]), format!("The pipeline was not paused\n{stays}"));
     said(&["pause", "PATH"]);
     let both = format!("raw is resumed\nThe pipeline stays paused; `anacostia resume {place}` ends that\n");

@@ -339,3 +339,29 @@ fn bad_rows_are_rejected_with_a_reason_and_a_wrong_file_fails() {
     let text = app.get("/api/v1/runs/2").to_string();
     assert!(text.contains("birds.csv has no column"), "{text}");
 }
+
+/// Starts a run on the inputs of another one, and returns the states of its actions.
+fn run_again(app: &TestApp, run: usize, expected: usize) -> Vec<Value> {
+    let output = app.cli(&["runs", "retry", &run.to_string(), "PATH", "--current"]);
+    assert!(output.status.success(), "{output:?}");
+    app.wait_for_runs(expected);
+    actions(app, expected).into_iter().map(|[_, state, _]| state).collect()
+}
+
+/// A run that promotes its model changes what it has read itself: the model in use. So the next one
+/// on the same day evaluates again. All others are cached.
+#[test]
+fn a_second_run_on_the_same_data_is_cached() {
+    let app = start();
+    let (eventful, quiet) = (EVENTFUL_DAY, EVENTFUL_DAY + 1);
+    drop_days(&app, 0, quiet);
+    assert_eq!(run_again(&app, quiet, 15), ["cached"; 4]);
+    let curve = |run: usize| metric(&app, "oob_accuracy", &run.to_string());
+    assert_eq!((curve(15), curve(15).len()), (curve(quiet), 10));
+    drop(app);
+
+    let app = start();
+    drop_days(&app, 0, eventful);
+    assert_eq!(run_again(&app, eventful, 14), ["cached", "cached", "succeeded", "succeeded"]);
+    assert_eq!(run_again(&app, eventful, 15), ["cached"; 4]);
+}

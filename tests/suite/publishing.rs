@@ -10,7 +10,7 @@ use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
 
 /// `copy` writes each new file to `out`; `keys` has further manifest lines.
-fn manifest(keys: &str) -> String {
+pub(crate) fn manifest(keys: &str) -> String {
     format!(
         r#"
 manifest_version = 1
@@ -37,7 +37,7 @@ params = {{ steps = [{{ do = "copy", from = "raw", to = "out" }}] }}
 
 /// Creates a pipeline whose host has died after it committed the output `a.txt` and before it made
 /// it visible. No host is running.
-fn app_killed_after_commit(manifest: &str) -> TestApp {
+pub(crate) fn app_killed_after_commit(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
     app.drop_file("raw/a.txt", b"content");
     app.die_at("publish.begin:1");
@@ -49,7 +49,7 @@ fn copy_of(app: &TestApp) -> Value {
     app.get("/api/v1/runs/1")["actions"][0].clone()
 }
 
-fn staged(app: &TestApp) -> usize {
+pub(crate) fn staged(app: &TestApp) -> usize {
     fs::read_dir(app.path("out/.anacostia/staging")).map_or(0, Iterator::count)
 }
 
@@ -173,12 +173,6 @@ fn files_being_published_are_not_reported_gone_or_changed() {
     assert_eq!(app.try_get(&content).unwrap().0, 410);
 }
 
-fn database(app: &TestApp) -> rusqlite::Connection {
-    let database = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
-    database.busy_timeout(crate::support::wait::DEADLINE).unwrap();
-    database
-}
-
 /// A store that is a server can commit and lose the connection before it responds. This must not be
 /// visible in the records.
 #[test]
@@ -208,53 +202,6 @@ fn a_host_continues_when_the_result_of_a_write_is_lost() {
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
     assert_eq!(staged(&app), 0);
-}
-
-#[test]
-fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
-    let mut app = TestApp::new(&manifest("")).with_guest("worker");
-    app.start();
-    // The commit point seems to be passed already, with different outputs.
-    let passed = "CREATE TRIGGER passed AFTER INSERT ON attempts BEGIN
-        UPDATE attempts SET state = 'publishing' WHERE seq = NEW.seq; END";
-    database(&app).execute_batch(passed).unwrap();
-    app.drop_file("raw/a.txt", b"content");
-    wait_until("the run to be left alone", || app.said().contains("run #1 stays unfinished: attempt "));
-    app.wait_to_say("could not be closed; the next driver of the run tries to recover it");
-    assert_eq!(staged(&app), 1, "files that may be committed were discarded");
-    assert_eq!(app.try_get("/readyz").unwrap().0, 200);
-    app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success());
-
-    database(&app).execute_batch("DROP TRIGGER passed; UPDATE attempts SET state = 'running'").unwrap();
-    app.start();
-    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
-    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
-}
-
-#[test]
-fn a_run_that_cannot_be_recovered_does_not_block_others() {
-    let mut app = app_killed_after_commit(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
-    let rename = |app: &TestApp, from: &str, to: &str| {
-        let sql = "UPDATE intents SET file = json_replace(file, '$.resource', ?2) WHERE file ->> 'resource' = ?1";
-        assert_eq!(database(app).execute(sql, [from, to]).unwrap(), 1);
-    };
-    rename(&app, "out", "elsewhere");
-    app.start();
-    app.drop_file("raw/b.txt", b"other");
-    // There is room for one run at a time.
-    wait_until("the other run to end", || {
-        app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
-    });
-    app.wait_to_say("run #1 stays unfinished: `a.txt` of attempt ");
-    assert_eq!(app.get("/api/v1/runs/1")["state"], "running");
-    app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success());
-
-    rename(&app, "elsewhere", "out");
-    app.start();
-    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
-    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
 
 /// Names that a watched resource ignores are published as well, and a later host that does not find

@@ -9,7 +9,6 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
-use crate::support::postgres::Database;
 use crate::support::receiver::Receiver;
 use crate::support::wait::wait_until;
 
@@ -81,21 +80,8 @@ fn counts(freed: &Value) -> Vec<(&str, u64)> {
 
 #[test]
 fn gc_removes_what_its_dry_run_said_with_and_without_a_host() {
-    removes_what_its_dry_run_said("");
-}
-
-#[test]
-fn gc_removes_the_same_from_a_store_in_postgresql() {
-    let data = Database::new();
-    removes_what_its_dry_run_said(&format!("[metadata_store]\nkind = \"postgres\"\nurl = \"{}\"", data.url()));
-}
-
-/// `store` is the table of the metadata store.
-#[track_caller]
-fn removes_what_its_dry_run_said(store: &str) {
     for with_a_host in [true, false] {
-        let schema = if store.is_empty() { String::new() } else { format!("\nschema = \"host_{with_a_host}\"") };
-        let mut app = app(&format!("[retention]\nruns = {{ keep_last = 2 }}\n{store}{schema}"));
+        let mut app = app("[retention]\nruns = { keep_last = 2 }");
         app.start();
         // The first is replaced at its path, and the second is not.
         drop_files(&app, &["a.csv", "b.csv", "a.csv", "c.csv", "d.csv"]);

@@ -303,11 +303,11 @@ fn a_run_keeps_the_manifest_and_component_it_started_with() {
     app.drop_file("raw/a.csv", b"1");
     wait_for_log(&app, 1, "at work");
     app.kill();
-    fs::write(app.path("anacostia.toml"), text("new words")).unwrap();
+    app.write_manifest(&text("new words"));
     // The component is also gone from the path in the old manifest.
     fs::rename(app.path("worker.wasm"), app.path("moved.wasm")).unwrap();
     let edited = fs::read_to_string(app.path("anacostia.toml")).unwrap().replace("worker.wasm", "moved.wasm");
-    fs::write(app.path("anacostia.toml"), edited).unwrap();
+    app.write_manifest(&edited);
     app.start();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     wait_for_log(&app, 1, "old words");
@@ -478,7 +478,7 @@ fn a_run_with_an_unusable_manifest_waits_or_is_cancelled() {
     wait_for_log(&app, 1, "awaiting cancel");
     app.kill();
     app.unset_env("ANACOSTIA_TEST_MODE");
-    fs::write(app.path("anacostia.toml"), text.replace(keys, "")).unwrap();
+    app.write_manifest(&text.replace(keys, ""));
     app.start();
     wait_until("the warning", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
     assert_eq!(run(&app, 1)["state"], "running");
@@ -564,7 +564,8 @@ fn runs_that_wait_for_a_slot_do_not_hold_their_inputs_in_memory() {
     let queue = |app: &TestApp, count: usize| {
         for _ in 0..count {
             let new = anacostia::base::RunId::new().to_string();
-            assert_eq!(put(app, &new, &format!("{{\"rerun_of\":\"{id}\"}}")).0, 201);
+            let (status, body) = put(app, &new, &format!("{{\"rerun_of\":\"{id}\"}}"));
+            assert_eq!(status, 201, "{body}");
         }
     };
     queue(&app, 2);

@@ -66,6 +66,7 @@ fn two_runs_are_compared_with_and_without_a_host() {
     for (choice, status, why) in [
         ("run=1", 400, "Two to six runs are compared, and 1 was chosen."),
         ("run=1&run=2&run=1&run=2&run=1&run=2&run=1", 400, "Two to six runs are compared, and 7 were chosen."),
+        ("run=1&run=2&run=1", 400, "Run 1 was chosen twice, and is compared with others only."),
         ("run=1&run=9", 404, "There is no run 9."),
     ] {
         let (found, page) = pages::html(&app, &format!("/runs/compare?{choice}"));

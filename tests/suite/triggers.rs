@@ -1,11 +1,16 @@
 //! When runs start, and with which artifacts.
 
+#[path = "triggers/by_hand.rs"]
 mod by_hand;
-mod components;
+#[path = "triggers/components.rs"]
+pub(crate) mod components;
+#[path = "triggers/events.rs"]
 mod events;
+#[path = "triggers/groups.rs"]
 mod groups;
-mod languages;
+#[path = "triggers/metrics.rs"]
 mod metrics;
+#[path = "triggers/waiting.rs"]
 mod waiting;
 
 use crate::support::app::TestApp;

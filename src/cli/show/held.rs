@@ -52,7 +52,7 @@ mod tests {
         };
         let (moves, bare) = (pause(Some("the server moves\nto Bonn")).describe(), pause(None).describe());
         let held = |state, reason: &str| held(&samples::action("publish", state, 0, Some(reason)));
-        let since = "? publish paused since 2026-03-01T12:00:00.000000Z";
+        let since = "? publish paused since 2026-03-01 12:00 UTC";
         assert_eq!(held(ActionState::Ready, &bare).unwrap(), since);
         assert_eq!(held(ActionState::Ready, &moves).unwrap(), format!("{since}: the server moves"));
         let waits = held(ActionState::Ready, "waits for gpu (2 of 2 in use)").unwrap();

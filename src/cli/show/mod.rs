@@ -20,6 +20,7 @@ mod requests;
 mod run;
 mod run_diff;
 mod run_outputs;
+mod run_rows;
 mod steps;
 mod table;
 mod trigger;

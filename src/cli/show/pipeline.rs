@@ -269,6 +269,7 @@ pub(crate) mod tests {
             retry: Retry::default(),
             run_when,
             approval: None,
+            cache: None,
         }
     }
 

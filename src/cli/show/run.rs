@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::fit::{headline, wrap};
 use super::held::{held, is_paused};
 use super::requests;
+use super::run_rows::{cached, decided};
 use super::{
     Cell, Column, RunOutputs, Table, ago, beside, duration, next_steps, plain, resume_command, state_mark, styles,
 };
@@ -187,6 +188,7 @@ fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, no
                     Cell::message(what),
                 ]);
                 table.rows(action.approvals.iter().filter_map(decided));
+                table.rows(cached(only));
             }
             several => {
                 // Does not repeat what the line of the last attempt says.
@@ -204,6 +206,7 @@ fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, no
                         Cell::new(took(Some(attempt.started_at), attempt.ended_at, now)),
                         Cell::message(result(attempt).unwrap_or_default()),
                     ]);
+                    table.rows(cached(attempt));
                 }
                 table.rows(approvals.filter_map(decided));
             }
@@ -217,7 +220,7 @@ fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, no
 fn is_in_its_state(action: &RunAction, attempt: &Attempt) -> bool {
     let by_attempt = match attempt.state {
         AttemptState::Running | AttemptState::Publishing => action.state == ActionState::Running,
-        AttemptState::Succeeded => action.state == ActionState::Succeeded,
+        AttemptState::Succeeded => action.state.succeeded(),
         AttemptState::Failed | AttemptState::TimedOut => {
             matches!(action.state, ActionState::Failed | ActionState::Retrying)
         }
@@ -235,21 +238,6 @@ fn has_asked_since(action: &RunAction, attempt: &Attempt) -> bool {
         let granted = newest.decision.as_ref().is_some_and(|decision| decision.verdict == Verdict::Approved);
         !granted || attempt.ended_at.is_some_and(|ended| newest.since > ended)
     })
-}
-
-/// The row that says who decided about an action, when, and why; `None` before that.
-fn decided(approval: &Approval) -> Option<Vec<Cell>> {
-    let decision = approval.decision.as_ref()?;
-    let by = decision.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let how = match decision.verdict {
-        Verdict::TimedOut => approval.outcome()?,
-        verdict => format!("{verdict}{by}"),
-    };
-    // A note of several lines is shown on one.
-    let note = decision.note.iter().flat_map(|note| note.lines()).collect::<Vec<_>>().join(" ");
-    let why = if note.is_empty() { note } else { format!(": {note}") };
-    let text = Cell::new(format!("{how}, {}{why}", decision.at)).style(styles::FAINT);
-    Some(vec![Cell::new("  approval").style(styles::FAINT), Cell::new(""), Cell::new(""), text])
 }
 
 /// Marks an action that returned `skip`. Otherwise a last action that skipped would look like one
@@ -280,7 +268,7 @@ fn attempt_result(attempt: &Attempt) -> Option<String> {
     }
     let usage = &attempt.usage;
     let mut parts: Vec<String> = attempt.message.iter().cloned().collect();
-    if attempt.ended_at.is_some() {
+    if attempt.ended_at.is_some() && !attempt.is_cached() {
         parts.push(format!("cpu {}", duration(Duration::from_micros(usage.cpu_time_us))));
         parts.push(format!("memory {}", ByteSize(usage.peak_memory_bytes)));
     }
@@ -482,7 +470,7 @@ mod tests {
             let (_, steps) = text.split_once("\nNext\n").expect("there are next steps");
             steps.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
         };
-        let paused = Some("paused since 2026-03-01T12:00:00.000000Z: no GPU");
+        let paused = Some("paused since 2026-03-01 12:00 UTC: no GPU");
         for state in [RunState::Queued, RunState::Running] {
             detail.run = samples::run(7, state);
             detail.actions = vec![samples::action("train", ActionState::Ready, 0, paused)];
@@ -500,7 +488,7 @@ mod tests {
         runs[3].reason = Some(format!("train failed: {}", samples::LIMIT));
         let ready = |reason| samples::action("train", ActionState::Ready, 0, Some(reason));
         let actions = BTreeMap::from([
-            (runs[0].id, vec![ready("paused since 2026-03-01T12:00:00.000000Z: no GPU")]),
+            (runs[0].id, vec![ready("paused since 2026-03-01 12:00 UTC: no GPU")]),
             (runs[1].id, vec![ready("waits for gpu (1 of 1 in use)"), asks(samples::approval())]),
         ]);
         let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, &actions, samples::at(65), width)).join("\n");

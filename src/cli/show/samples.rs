@@ -107,6 +107,7 @@ pub(crate) fn attempt(action: &str, number: u32, state: AttemptState) -> Attempt
         log_from: LogPosition::default(),
         log_to: None,
         fence: None,
+        cache: None,
     }
 }
 

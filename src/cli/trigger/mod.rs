@@ -245,12 +245,12 @@ mod tests {
         let ready = |name: &str, reason: &str| json!({ "name": name, "state": "ready", "reason": reason });
         let run = |actions: &[serde_json::Value]| json!({ "number": 3, "state": "running", "actions": actions });
         let lines = |run, path| holds(&run, path).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
-        let both = run(&[asks("publish", "1"), ready("train", "paused since 2026-03-01T12:00:00.000000Z: no GPU")]);
+        let both = run(&[asks("publish", "1"), ready("train", "paused since 2026-03-01 12:00 UTC: no GPU")]);
         assert_eq!(
             lines(both.clone(), "."),
             [
                 "Run #3: publish waits for approval: data team; `anacostia runs approve 3 publish`, or `reject`.\n",
-                "Run #3: train is paused since 2026-03-01T12:00:00.000000Z: no GPU; `anacostia resume --action train`.\n",
+                "Run #3: train is paused since 2026-03-01 12:00 UTC: no GPU; `anacostia resume --action train`.\n",
             ]
         );
         let elsewhere = lines(both, "a/b").concat();

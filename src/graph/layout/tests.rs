@@ -84,6 +84,17 @@ fn check(layout: &Layout, edges: &[(usize, usize)]) {
 }
 
 #[test]
+fn a_column_is_rather_in_the_given_order() {
+    // A store, 80 resources, and an action after each.
+    let edges: Vec<(usize, usize)> = (1..=80).flat_map(|resource| [(0, resource), (resource, resource + 80)]).collect();
+    for shape in [SHAPE, DOWN] {
+        let layout = lay_out(161, &edges, &[], shape).unwrap();
+        let across = |node: usize| if shape == SHAPE { layout.boxes[node].y } else { layout.boxes[node].x };
+        assert!(across(1) < across(80) && across(81) < across(160), "{layout:?}");
+    }
+}
+
+#[test]
 fn a_chain_is_a_straight_line() {
     let edges = [(0, 1), (1, 2)];
     let layout = lay_out(3, &edges, &[], SHAPE).unwrap();

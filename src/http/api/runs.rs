@@ -15,8 +15,8 @@ use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
 use crate::model::{
-    AccessKind, ActionState, Approval, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Page,
-    Run, RunAction, RunDetail, RunState, Usage,
+    AccessKind, ActionState, Approval, Artifact, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, Event,
+    HttpRequest, Page, Run, RunAction, RunDetail, RunState, Usage,
 };
 use crate::resource::Outage;
 use crate::sandbox::Progress;
@@ -194,6 +194,10 @@ struct AttemptBody {
     /// The message that the action returned on success.
     #[schema(required)]
     message: Option<String>,
+    /// Why its result was, or was not, taken from an earlier attempt; `null` for an action that the
+    /// manifest does not cache, and while it is not known.
+    #[schema(required)]
+    cache: Option<CacheUse>,
     /// What it used.
     usage: Usage,
     /// Denied calls, one by one up to a bound.
@@ -368,6 +372,7 @@ fn attempt_body(attempt: Attempt, denials: Vec<Denial>, requests: Vec<HttpReques
         grants: attempt.grants,
         error: attempt.error,
         message: attempt.message,
+        cache: attempt.cache,
         usage: attempt.usage,
         denials,
         requests,

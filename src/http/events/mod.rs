@@ -52,6 +52,11 @@ const PACE: Duration = Duration::from_micros(100);
 /// short run makes eight events in 3 ms; a page that is fetched again after the last one shows all
 /// of it.
 const GATHER: Duration = Duration::from_millis(10);
+/// The same while so much happens that more than [`MANY`] events came in that time: each message
+/// costs a browser about a millisecond, and nobody reads a page that changes so often.
+const GATHER_MANY: Duration = Duration::from_millis(100);
+/// See [`GATHER_MANY`]. A short run makes eight.
+const MANY: u64 = 30;
 
 /// `GET /api/v1/events`
 pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
@@ -125,6 +130,8 @@ struct Follower {
     heartbeat_at: Instant,
     /// When the next page may be sent.
     not_before: Instant,
+    /// How long the next event waits for others.
+    gather: Duration,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
@@ -161,6 +168,7 @@ impl Follower {
             heartbeat: app.patience.heartbeat,
             heartbeat_at: now + app.patience.heartbeat,
             not_before: now,
+            gather: if wanted.newest_only { GATHER } else { Duration::ZERO },
             stop: app.stop,
             _place: place,
         })
@@ -179,6 +187,9 @@ impl Follower {
             if *self.newest.borrow_and_update() > self.seq {
                 self.keep_pace().await;
                 let newest = *self.newest.borrow_and_update();
+                if self.wanted.newest_only {
+                    self.gather = if newest - self.seq > MANY { GATHER_MANY } else { GATHER };
+                }
                 match self.read(newest).await {
                     Ok(text) if text.is_empty() => {}
                     Ok(text) => {
@@ -207,8 +218,7 @@ impl Follower {
 
     /// Waits until the next page may be sent.
     async fn keep_pace(&mut self) {
-        let gather = if self.wanted.newest_only { GATHER } else { Duration::ZERO };
-        let at = self.not_before.max(Instant::now() + gather);
+        let at = self.not_before.max(Instant::now() + self.gather);
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep_until(at) => {}

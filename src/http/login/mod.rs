@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use futures_util::StreamExt as _;
 
 use self::attempts::Attempts;
 use self::session::Sessions;
@@ -76,10 +77,12 @@ impl Login {
         Ok(Self(Arc::new(Inner { token, sessions, attempts: Attempts::default(), page: Box::new(page) })))
     }
 
-    /// Returns whether the request has the cookie of a session.
-    pub(super) fn has_session(&self, headers: &HeaderMap, port: u16) -> bool {
+    /// Returns the session whose cookie the request has.
+    pub(super) fn session(&self, headers: &HeaderMap, port: u16) -> Option<Session> {
         let now = seconds(SystemClock.now());
-        cookies(headers, &cookie_name(port)).any(|value| self.0.sessions.is_valid(value, now))
+        let name = cookie_name(port);
+        let value = cookies(headers, &name).find(|value| self.0.sessions.is_valid(value, now))?;
+        Some(Session { login: self.clone(), value: value.to_owned() })
     }
 
     /// Ends the sessions whose cookies a request has.
@@ -125,6 +128,25 @@ impl Login {
         self.0.attempts.give_back(from);
         let value = self.0.sessions.issue(seconds(SystemClock.now()));
         lead_to(next, &cookie(&value))
+    }
+}
+
+/// A session that had not ended when a request came.
+pub(super) struct Session {
+    login: Login,
+    value: String,
+}
+
+impl Session {
+    /// Ends an event stream with the session: an open page is not told any more what happens.
+    pub(super) fn bind(self, response: Response) -> Response {
+        if response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != "text/event-stream") {
+            return response;
+        }
+        let end = async move {
+            self.login.0.sessions.wait_for_end(&self.value, || seconds(SystemClock.now())).await;
+        };
+        response.map(|body| Body::from_stream(body.into_data_stream().take_until(end)))
     }
 }
 

@@ -10,9 +10,12 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 
 use crate::base::Digest;
@@ -30,6 +33,8 @@ pub(super) struct Sessions {
     issued: AtomicU64,
     /// When each session that was ended would end by itself, and its number.
     ended: Mutex<BTreeSet<(u64, u64)>>,
+    /// Changes when a session is ended before its time.
+    ends: watch::Sender<()>,
 }
 
 impl Sessions {
@@ -43,7 +48,7 @@ impl Sessions {
     fn with_key(key: &[u8], token: &Digest) -> io::Result<Self> {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(io::Error::other)?;
         mac.update(token.to_string().as_bytes());
-        Ok(Self { mac, issued: AtomicU64::new(0), ended: Mutex::default() })
+        Ok(Self { mac, issued: AtomicU64::new(0), ended: Mutex::default(), ends: watch::Sender::new(()) })
     }
 
     /// Returns the value of a new session. `now` is in seconds since 1970.
@@ -71,6 +76,17 @@ impl Sessions {
         ended.insert(session);
         if ended.len() > MAX_ENDED {
             ended.pop_first();
+        }
+        self.ends.send_replace(());
+    }
+
+    /// Waits until the session of a value is over: by its age, or because it was ended.
+    pub(super) async fn wait_for_end(&self, value: &str, clock: impl Fn() -> u64) {
+        let mut ends = self.ends.subscribe();
+        while self.is_valid(value, clock()) {
+            let left = self.session(value).map_or(0, |(until, _)| until.saturating_sub(clock()));
+            // Either way, the session is looked at again.
+            let _ = timeout(Duration::from_secs(left), ends.changed()).await;
         }
     }
 

@@ -10,10 +10,11 @@ use std::path::{Component, Path, PathBuf};
 use super::super::condition::Condition;
 use super::super::decider::Decider;
 use super::super::openlineage::{LineageTarget, OpenLineageSpec};
-use super::super::pipeline::{LocalData, StoreSpec};
+use super::super::pipeline::LocalData;
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedDecider, UncheckedManifest};
+use super::super::store::StoreSpec;
 use super::super::tree::{At, Reader};
 
 /// Maximum number of links in a row that are followed, as on Linux.
@@ -111,7 +112,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     apart(reader, &buckets(draft));
     match draft.top.store_spec(folder) {
         StoreSpec::Sqlite { path } => sqlite_file(reader, &path, manifest, &draft.top.store),
-        StoreSpec::Postgres { .. } => {}
+        StoreSpec::Postgres { .. } | StoreSpec::Redis { .. } => {}
     }
     state(reader, folder, draft, &claims);
 }

@@ -28,14 +28,17 @@ pub(super) use section::Keys;
 pub(crate) use section::nearest;
 use section::{Row, by_kind, object};
 pub(super) use server::{SERVER, TLS};
-pub(super) use store::{POSTGRES_STORE, STORE};
+pub(super) use store::{POSTGRES_STORE, REDIS_STORE, STORE};
 pub(super) use trigger::{
     COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
 };
 
 /// The keys of each kind of metadata store.
-pub(super) static STORE_KINDS: [(&str, (StoreKind, &LazyLock<Keys>)); 2] =
-    [("sqlite", (StoreKind::Sqlite, &STORE)), ("postgres", (StoreKind::Postgres, &POSTGRES_STORE))];
+pub(super) static STORE_KINDS: [(&str, (StoreKind, &LazyLock<Keys>)); 3] = [
+    ("sqlite", (StoreKind::Sqlite, &STORE)),
+    ("postgres", (StoreKind::Postgres, &POSTGRES_STORE)),
+    ("redis", (StoreKind::Redis, &REDIS_STORE)),
+];
 
 /// The keys of each kind of notification.
 pub(super) static NOTIFY_KINDS: [(&str, (ChannelKind, &LazyLock<Keys>)); 3] = [
@@ -52,7 +55,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
         .into()
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
-    let stores = vec![("sqlite", object("", &STORE, &[])), ("postgres", object("", &POSTGRES_STORE, &["kind", "url"]))];
+    let stores = vec![
+        ("sqlite", object("", &STORE, &[])),
+        ("postgres", object("", &POSTGRES_STORE, &["kind", "url"])),
+        ("redis", object("", &REDIS_STORE, &["kind", "url"])),
+    ];
     let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
     let notify = by_kind(
         "Who is told, and how.",
@@ -245,6 +252,7 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
             ("limits", &["timeout"], limits),
             ("retry", &["retries"], retry),
             ("approval", &["approve", "manual", "gate"], approval),
+            ("cache", &["memoize", "caching", "cached"], cache()),
             ("run_when", &["when"], choice("When it runs, given how those before it ended.", &settings::RUN_WHEN)),
         ],
     }
@@ -268,6 +276,24 @@ pub(super) static APPROVAL: LazyLock<Keys> = LazyLock::new(|| Keys {
             ),
         ),
     ],
+});
+
+/// The schema of `cache` of an action.
+fn cache() -> Shape {
+    let table = object("What to leave out of account.", &CACHE, &[]);
+    json!({"description": "Whether its result is taken from an earlier attempt if nothing has changed that it depends on.",
+        "anyOf": [{"type": "boolean"}, table], "default": false})
+    .into()
+}
+
+pub(super) static CACHE: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`cache` of an action",
+    later: &[],
+    rows: vec![(
+        "ignore",
+        &["except", "allow"],
+        words("What it may use although it is not on record, because it does not matter.", &settings::CACHE_IGNORE),
+    )],
 });
 
 pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -438,13 +464,14 @@ fn notification(home: &'static str, own: Vec<Row>) -> Keys {
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 31] {
+fn all() -> [&'static Keys; 33] {
     [
         &ROOT,
         &PIPELINE,
         &SERVER,
         &STORE,
         &POSTGRES_STORE,
+        &REDIS_STORE,
         &FOLDER,
         &HTTP,
         &PAGING,
@@ -458,6 +485,7 @@ fn all() -> [&'static Keys; 31] {
         &METRIC,
         &ACTION,
         &APPROVAL,
+        &CACHE,
         &SECRET,
         &BUILD,
         &LIMITS,

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::STORE_KINDS;
 use super::section::{Keys, Row};
-use crate::manifest::schema::{ENV, SOURCE, choice, form, text, with_default};
+use crate::manifest::schema::{ENV, NAME, SOURCE, boolean, choice, form, text, with_default};
 use crate::manifest::settings;
 
 pub(in crate::manifest) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -45,6 +45,34 @@ pub(in crate::manifest) static POSTGRES_STORE: LazyLock<Keys> = LazyLock::new(||
             ),
         ),
         durability("`full`: the server syncs every commit."),
+    ],
+});
+
+pub(in crate::manifest) static REDIS_STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "[metadata_store] of the kind `redis`",
+    later: &[],
+    rows: vec![
+        kind(),
+        (
+            "url",
+            &["path", "host", "server", "uri", "connection"],
+            form(
+                "The server: `redis://USER@HOST:PORT/NUMBER`. With `rediss://`, the connection uses TLS, and the server's certificate is verified. A `password` for another machine needs it, or `insecure`.",
+                settings::REDIS_URL,
+                "rediss://anna@cache.example.com:6380",
+            ),
+        ),
+        ("password", &["secret", "pass"], form(SOURCE, ENV, "env:REDIS_PASSWORD")),
+        ("insecure", &[], boolean("The password may be sent to another machine without TLS: the network is trusted.")),
+        (
+            "prefix",
+            &["namespace", "keys"],
+            with_default(
+                form("The beginning of all keys of this pipeline, which belong to it alone.", NAME, "penguins"),
+                settings::DEFAULT_PREFIX,
+            ),
+        ),
+        durability("`full`: files in folders are synced. The server syncs every write with either."),
     ],
 });
 

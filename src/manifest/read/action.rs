@@ -11,7 +11,7 @@ use super::super::tree::{At, Reader, Table};
 use super::component::{build, component_file, digest};
 use super::secrets::{self, Secrets};
 use super::variables::named_values;
-use super::{UncheckedAction, approval, command, http, inner, params, refuse_twice, tables};
+use super::{UncheckedAction, approval, cache, command, http, inner, params, refuse_twice, tables};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedAction {
     let table = &reader.section(table, &keys::ACTION);
@@ -53,6 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         retry: retry(reader, table),
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
         approval: approval::read(reader, table),
+        cache: cache::read(reader, table),
     };
     let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
     let asks = table.get("approval").is_some() || table.may_mean(&keys::ACTION, "approval");

@@ -6,6 +6,7 @@
 
 mod action;
 mod approval;
+mod cache;
 mod command;
 mod component;
 mod concurrency;
@@ -17,6 +18,7 @@ mod openlineage;
 mod params;
 mod path;
 mod postgres;
+mod redis;
 mod resource;
 mod retention;
 mod secrets;

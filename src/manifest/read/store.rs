@@ -1,12 +1,12 @@
 //! `[metadata_store]`.
 
 use super::super::keys;
-use super::super::pipeline::StoreSpec;
 use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, DEFAULT_STORE, StoreKind};
+use super::super::store::StoreSpec;
 use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
-use super::{postgres, secrets};
+use super::{postgres, redis, secrets};
 use crate::manifest::expand::Env;
 use crate::manifest::secret::SecretSource;
 use crate::manifest::sql::SqlDatabase;
@@ -43,7 +43,7 @@ fn fill_in(reader: &mut Reader<'_>, root: &Table<'_>, store: &mut Store) {
     let Some(table) = reader.open_table("[metadata_store]", root.key_span("metadata_store"), value, example) else {
         return;
     };
-    let kind = reader.choice(&table, "kind", &keys::STORE_KINDS, &["redis"]);
+    let kind = reader.choice(&table, "kind", &keys::STORE_KINDS, &[]);
     if kind.is_none() && table.get("kind").is_some() {
         return;
     }
@@ -52,6 +52,10 @@ fn fill_in(reader: &mut Reader<'_>, root: &Table<'_>, store: &mut Store) {
     match kind {
         StoreKind::Sqlite => file(reader, &table, store),
         StoreKind::Postgres => server(reader, &table, store),
+        StoreKind::Redis => {
+            let (spec, is_known) = redis::read(reader, &table);
+            (store.server, store.is_known) = (Some(spec), is_known);
+        }
     }
     if let Some(durability) = reader.choice(&table, "durability", &settings::DURABILITY, &[]) {
         store.durability = durability.value;

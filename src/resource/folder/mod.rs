@@ -257,7 +257,7 @@ impl Resource for Folder {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true, synced: false }
+        Capabilities { watch: true, write: true, ranges: true, synced: false, keeps: true }
     }
 
     async fn watch(

@@ -104,7 +104,7 @@ impl Resource for Endpoint {
 
     fn capabilities(&self) -> Capabilities {
         let write = matches!(self.spec.form, HttpForm::Send { .. });
-        Capabilities { watch: !write, write, ranges: true, synced: true }
+        Capabilities { watch: !write, write, ranges: true, synced: true, keeps: false }
     }
 
     async fn watch(

@@ -111,7 +111,7 @@ impl Resource for Bucket {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true, synced: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: true, keeps: true }
     }
 
     async fn watch(

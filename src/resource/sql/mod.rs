@@ -113,7 +113,7 @@ impl Resource for Sql {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true, synced: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: true, keeps: false }
     }
 
     async fn watch(

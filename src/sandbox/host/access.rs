@@ -10,13 +10,15 @@ use wasmtime::component::ResourceTableError;
 use crate::base::bounds::cut;
 use crate::base::{ArtifactId, Digest, escape};
 use crate::manifest::Limits;
-use crate::model::{Access, AccessKind, Denial, ErrorInfo};
+use crate::model::{Access, AccessKind, Artifact, Denial, Dependency, Entry, ErrorInfo, Influence};
 use crate::resource::ResourceError;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::handles::{Handles, Held};
 use crate::sandbox::limits;
-use crate::sandbox::order::{AttemptOrder, MAX_DENIALS};
+use crate::sandbox::order::{AttemptOrder, MAX_DENIALS, Trace};
 use crate::store::StoreError;
+
+use super::observed::Observed;
 
 /// Maximum length of a recorded denial's target, in bytes.
 const MAX_TARGET_BYTES: usize = 200;
@@ -112,6 +114,8 @@ pub(in crate::sandbox) struct Gate {
     changed: Option<ErrorInfo>,
     reached: Option<ErrorInfo>,
     refused: Option<ErrorInfo>,
+    /// What the result depends on, if the action is cached.
+    observed: Option<Observed>,
 }
 
 impl Gate {
@@ -135,6 +139,7 @@ impl Gate {
             changed: None,
             reached: None,
             refused: None,
+            observed: order.cache.is_some().then(Observed::default),
         }
     }
 
@@ -200,7 +205,9 @@ impl Gate {
             return Err(self.limit_reached(limits::handles(&self.action, &self.limits)));
         }
         if !self.held.take() {
-            return Err(CallError::Refused(limits::files_of_host(Handles::of_process().most())));
+            let error = limits::files_of_host(Handles::of_process().most());
+            self.note_irregular(|| format!("a call has failed: {}", error.message));
+            return Err(CallError::Refused(error));
         }
         self.open_handles += 1;
         Ok(())
@@ -276,6 +283,7 @@ impl Gate {
         if matches!(why, ResourceError::Full { .. }) {
             self.note_refusal(&error);
         }
+        self.note_irregular(|| format!("a call has failed: {why}"));
         CallError::Refused(error)
     }
 
@@ -323,6 +331,65 @@ impl Gate {
     /// Returns the number of calls, bytes read, and bytes written.
     pub(in crate::sandbox) fn counts(&self) -> (u64, u64, u64) {
         (self.calls, self.bytes_read, self.bytes_written)
+    }
+
+    /// Notes a question of the guest, with its answer, if the action is cached.
+    pub(super) fn note_dependency(&mut self, dependency: impl FnOnce() -> Dependency) {
+        if let Some(observed) = &mut self.observed {
+            observed.note(dependency());
+        }
+    }
+
+    /// Returns whether the inputs in a resource are still to be noted.
+    pub(super) fn wants_inputs(&self, resource: &str) -> bool {
+        self.observed.as_ref().is_some_and(|observed| !observed.knows_inputs(resource))
+    }
+
+    /// Notes that an artifact was opened. What is read of it follows with the accesses.
+    pub(super) fn note_opened(&mut self, artifact: &Artifact) {
+        self.note_dependency(|| Dependency::Opened {
+            resource: artifact.resource.clone(),
+            path: artifact.path.clone(),
+            id: artifact.id,
+            digest: artifact.digest,
+            bytes: 0,
+            calls: 0,
+        });
+    }
+
+    /// Notes the use of something that is not on record.
+    pub(in crate::sandbox) fn note_use(&mut self, influence: Influence) {
+        if let Some(observed) = &mut self.observed {
+            observed.note_use(influence);
+        }
+    }
+
+    /// Notes tags of the run.
+    pub(super) fn note_run_tags(&mut self, tags: &[Entry]) {
+        if let Some(observed) = &mut self.observed {
+            observed.note_run_tags(tags);
+        }
+    }
+
+    /// Notes why the result cannot be told from what is on record.
+    pub(in crate::sandbox) fn note_irregular(&mut self, why: impl FnOnce() -> String) {
+        if let Some(observed) = &mut self.observed {
+            observed.note_irregular(why());
+        }
+    }
+
+    /// Returns what the result depends on, if the action is cached.
+    pub(in crate::sandbox) fn take_trace(&mut self) -> Option<Trace> {
+        let mut trace = self.observed.take()?.into_trace();
+        for dependency in &mut trace.dependencies {
+            if let Dependency::Opened { id, digest, bytes, calls, .. } = dependency
+                && let Some(used) = self.accesses.get(&(*id, false))
+            {
+                *digest = digest.or(used.digest);
+                (*bytes, *calls) = (used.bytes, used.calls);
+            }
+        }
+        Some(trace)
     }
 
     /// Returns the accesses and denials for the record.

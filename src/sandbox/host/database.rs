@@ -30,6 +30,7 @@ impl Host for GuestState {
     ) -> Result<Handle<RowsEntry>, CallError> {
         self.gate.enter();
         let target = self.known("database.query", &resource, Self::may_read)?;
+        self.gate.note_irregular(|| format!("it has used the database `{resource}`"));
         let database = database(&*target, &resource)?;
         let grant = self.granted(&resource);
         self.gate.open_handle()?;
@@ -51,6 +52,7 @@ impl Host for GuestState {
     async fn execute(&mut self, resource: String, statement: String, parameters: Vec<Value>) -> Result<(), CallError> {
         self.gate.enter();
         let target = self.known("database.execute", &resource, Self::may_write)?;
+        self.gate.note_irregular(|| format!("it has used the database `{resource}`"));
         let database = database(&*target, &resource)?;
         let grant = self.granted(&resource);
         let statement = made(statement, parameters);

@@ -1,14 +1,14 @@
 //! Implements `metadata`: records facts about the work, and reads those of earlier runs.
 
-use crate::base::WriteId;
 use crate::base::bounds::{
     MAX_ARTIFACT_TAG_BYTES, MAX_ENTRIES_PER_CALL, MAX_FACT_NAME_BYTES, MAX_FACT_VALUE_BYTES, MAX_METRICS_PER_CALL,
     MAX_PAGE,
 };
-use crate::model::{self, Facts, MetricRecord, RunState};
+use crate::base::{Digest, WriteId};
+use crate::model::{self, Dependency, Facts, Influence, MetricRecord, RunState};
 use crate::sandbox::bindings::anacostia::pipeline::metadata::{Entry, Host, Metric, PastMetric, PastRun};
 use crate::sandbox::limits;
-use crate::store::{FactQuery, PageRequest, RunQuery, repeat_briefly};
+use crate::store::{self, FactQuery, GuestRecords, PageRequest, RunQuery, repeat_briefly};
 
 use super::GuestState;
 use super::access::CallError;
@@ -40,6 +40,7 @@ impl Host for GuestState {
         self.gate.enter();
         self.may_record("metadata.set-tags")?;
         let tags = self.checked_entries("tags", tags)?;
+        self.gate.note_run_tags(&tags);
         self.record(Facts { tags, ..Facts::default() }).await
     }
 
@@ -72,6 +73,7 @@ impl Host for GuestState {
 
     async fn runs(&mut self, limit: u32) -> Result<Vec<PastRun>, CallError> {
         self.gate.enter();
+        self.gate.note_use(Influence::Run);
         let cpu = self.cpu.clone();
         cpu.host(self.past_runs(usize::try_from(limit.min(MAX_PAGE)).unwrap_or(0))).await
     }
@@ -157,11 +159,10 @@ impl GuestState {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let before_run = self.before_run();
-        let query = FactQuery { before_run, name: Some(name), succeeded_only: true, ..FactQuery::default() };
         let (cpu, store) = (self.cpu.clone(), self.services.store.clone());
-        let page = cpu.host(store.metrics(query, PageRequest { cursor: None, limit })).await?;
-        Ok(page.items.into_iter().map(past_metric).collect())
+        let found = cpu.host(earlier_metrics(&*store, self.before_run(), &name, limit)).await?;
+        self.gate.note_dependency(|| Dependency::Metrics { values: digest_of_metrics(&found), name, limit });
+        Ok(found.into_iter().map(past_metric).collect())
     }
 
     async fn past_runs(&mut self, limit: usize) -> Result<Vec<PastRun>, CallError> {
@@ -180,6 +181,25 @@ impl GuestState {
         }
         Ok(found)
     }
+}
+
+/// Returns the newest values of a metric from attempts that have succeeded, in runs before
+/// `before_run` if one is given.
+pub(in crate::sandbox) async fn earlier_metrics(
+    store: &dyn GuestRecords,
+    before_run: Option<u64>,
+    name: &str,
+    limit: u32,
+) -> store::Result<Vec<MetricRecord>> {
+    let query = FactQuery { before_run, name: Some(name.to_owned()), succeeded_only: true, ..FactQuery::default() };
+    Ok(store.metrics(query, PageRequest { cursor: None, limit }).await?.items)
+}
+
+/// Returns the digest over the actions, values and steps of metrics: what is the same if the same
+/// work was done in another run.
+pub(in crate::sandbox) fn digest_of_metrics(metrics: &[MetricRecord]) -> Digest {
+    let lines = metrics.iter().map(|it| format!("{} {:016x} {:?}\n", it.action, it.value.to_bits(), it.step));
+    Digest::of(lines.collect::<String>().as_bytes())
 }
 
 fn past_metric(record: MetricRecord) -> PastMetric {

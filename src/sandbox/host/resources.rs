@@ -6,7 +6,7 @@ use wasmtime::component::Resource as Handle;
 
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
-use crate::model::{Artifact, ArtifactState};
+use crate::model::{Artifact, ArtifactState, Dependency, Listing};
 use crate::resource::{Resource, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
@@ -17,7 +17,7 @@ use crate::store::{PageRequest, SnapshotQuery};
 use super::GuestState;
 use super::access::CallError;
 use super::entries::{ReaderEntry, WriterEntry};
-use super::inputs::{Inputs, MAX_LIST};
+use super::inputs::{Inputs, MAX_LIST, at_path, inputs_of, list, made_by_ancestors, snapshot_of};
 
 /// The maximum number of artifacts that one attempt writes. They are kept in memory until the
 /// attempt ends, and are published in one transaction.
@@ -32,6 +32,7 @@ impl Host for GuestState {
         self.known("resources.inputs", &resource, Self::may_read)?;
         let cpu = self.cpu.clone();
         cpu.host(async {
+            self.note_inputs(&resource).await?;
             let inputs = self.inputs_in(&resource).await?;
             if inputs.len() <= MAX_LIST {
                 return Ok(inputs.iter().map(record).collect());
@@ -54,6 +55,7 @@ impl Host for GuestState {
         let limit = usize::try_from(limit.unwrap_or(MAX_PAGE).min(MAX_PAGE)).unwrap_or(usize::MAX);
         let cpu = self.cpu.clone();
         cpu.host(async {
+            self.note_inputs(&resource).await?;
             let inputs = self.inputs_in(&resource).await?;
             let page = inputs.page(after, limit).map(|page| page.into_iter().map(record).collect());
             page.ok_or_else(|| {
@@ -70,9 +72,13 @@ impl Host for GuestState {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let query = SnapshotQuery { prefix: filter.prefix, after: filter.after, ..self.snapshot_of(resource) };
-        let (cpu, store) = (self.cpu.clone(), self.services.store.clone());
-        let page = cpu.host(store.snapshot(query, PageRequest { cursor: None, limit })).await?;
+        let Filter { prefix, after, .. } = filter;
+        let (cpu, services, order) = (self.cpu.clone(), self.services.clone(), Arc::clone(&self.order));
+        let page = cpu.host(list(&services, &order, &resource, prefix.as_deref(), after.as_deref(), limit)).await?;
+        self.gate.note_dependency(|| {
+            let listing = Listing::of(page.items.iter());
+            Dependency::List { resource, prefix, after, limit, listing }
+        });
         Ok(page.items.iter().map(record).collect())
     }
 
@@ -80,7 +86,7 @@ impl Host for GuestState {
         self.gate.enter();
         let cpu = self.cpu.clone();
         cpu.host(async {
-            let artifact = self.visible("resources.open", &artifact).await?;
+            let artifact = self.seen("resources.open", &artifact).await?;
             self.reader_handle(artifact).await
         })
         .await
@@ -92,7 +98,9 @@ impl Host for GuestState {
         check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
         let cpu = self.cpu.clone();
         cpu.host(async {
-            let Some(artifact) = self.at_path(&resource, &path).await? else {
+            let Some(artifact) = at_path(&self.services, &self.order, &resource, &path).await? else {
+                let of = || Dependency::Absent { resource: resource.clone(), path: path.clone() };
+                self.gate.note_dependency(of);
                 let message =
                     format!("there was nothing at `{}` in {resource} when the run started", escape(path.as_bytes()));
                 return Err(CallError::refused("not-found", message));
@@ -199,29 +207,33 @@ impl GuestState {
         self.gate.may_write(call, resource)
     }
 
-    fn snapshot_of(&self, resource: String) -> SnapshotQuery {
-        let order = &self.order;
-        let (run, actions) = (order.run_id, order.ancestors.clone());
-        SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None, artifact: None }
+    /// Notes that the result depends on the inputs in a resource, if the action is cached.
+    pub(super) async fn note_inputs(&mut self, resource: &str) -> Result<(), CallError> {
+        // Once for all pages, because each look takes time.
+        if !self.gate.wants_inputs(resource) {
+            return Ok(());
+        }
+        let listing = self.inputs_in(resource).await?.listing();
+        self.gate.note_dependency(|| Dependency::Inputs { resource: resource.to_owned(), listing });
+        Ok(())
     }
 
     /// Returns the inputs of this action in a resource. They do not change during the attempt, and
     /// the last ones are cached.
     pub(super) async fn inputs_in(&mut self, resource: &str) -> Result<&mut Inputs, CallError> {
         let kept = self.work.inputs.take().filter(|inputs| inputs.resource() == resource);
-        let inputs = if let Some(inputs) = kept {
-            inputs
-        } else {
-            let made = self.made_by_ancestors(resource).await?;
-            Inputs::new(resource, Arc::clone(&self.order.inputs), made)
-        };
+        let inputs =
+            if let Some(inputs) = kept { inputs } else { inputs_of(&self.services, &self.order, resource).await? };
         Ok(self.work.inputs.insert(inputs))
     }
 
-    async fn at_path(&mut self, resource: &str, path: &str) -> Result<Option<Artifact>, CallError> {
-        let query = SnapshotQuery { path: Some(path.to_owned()), ..self.snapshot_of(resource.to_owned()) };
-        let page = self.services.store.snapshot(query, PageRequest { cursor: None, limit: 1 }).await?;
-        Ok(page.items.into_iter().next())
+    /// Like [`Self::visible`]. What it may not see may be something that it may see in another run.
+    async fn seen(&mut self, call: &str, id: &str) -> Result<Artifact, CallError> {
+        let found = self.visible(call, id).await;
+        if found.is_err() {
+            self.gate.note_irregular(|| "it has asked for an artifact that it did not see".to_owned());
+        }
+        found
     }
 
     /// Returns the artifact with this id if `inputs` or `list` could return it.
@@ -239,10 +251,10 @@ impl GuestState {
         }
         let artifact = self.services.store.artifact(id).await?.ok_or_else(unknown)?;
         self.gate.may_read(call, &artifact.resource)?;
-        let query = SnapshotQuery { artifact: Some(id), ..self.snapshot_of(artifact.resource.clone()) };
+        let query = SnapshotQuery { artifact: Some(id), ..snapshot_of(&self.order, &artifact.resource) };
         let page = self.services.store.snapshot(query, PageRequest { cursor: None, limit: 1 }).await?;
         let seen = !page.items.is_empty()
-            || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
+            || made_by_ancestors(&self.services, &self.order, &artifact.resource).await?.iter().any(|it| it.id == id);
         if !seen {
             return Err(unknown());
         }
@@ -251,15 +263,6 @@ impl GuestState {
         }
         self.work.visible.insert(id, artifact.clone());
         Ok(artifact)
-    }
-
-    /// Returns the artifacts that the ancestors have published in a resource in this run.
-    async fn made_by_ancestors(&mut self, resource: &str) -> Result<Vec<Artifact>, CallError> {
-        let (store, order) = (self.services.store.clone(), Arc::clone(&self.order));
-        if order.ancestors.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
     /// Returns the stamp of what an earlier attempt of the action has published at a path in this
@@ -285,7 +288,9 @@ impl GuestState {
         {
             return Ok(id);
         }
-        Ok(self.visible(call, id).await?.id)
+        let artifact = self.seen(call, id).await?;
+        self.gate.note_opened(&artifact);
+        Ok(artifact.id)
     }
 
     async fn reader_handle(&mut self, artifact: Artifact) -> Result<Handle<ReaderEntry>, CallError> {
@@ -312,7 +317,10 @@ impl GuestState {
         self.gate.open_handle()?;
         let store = self.services.store.clone();
         match open_version(&*store, &*resource, &artifact).await {
-            Ok(content) => Ok(ReaderEntry { artifact, content }),
+            Ok(content) => {
+                self.gate.note_opened(&artifact);
+                Ok(ReaderEntry { artifact, content })
+            }
             Err(why) => {
                 self.gate.close_handle();
                 Err(self.gate.resource_failed(&why))

@@ -2,6 +2,7 @@
 //! are answered from memory, and their CPU time is charged to the guest.
 
 use crate::base::escape;
+use crate::model::Influence;
 use crate::sandbox::bindings::anacostia::pipeline::run_context::{Host, RunInfo};
 use crate::sandbox::order::{Progress, Stop};
 
@@ -13,6 +14,7 @@ const MAX_MESSAGE_CHARS: usize = 200;
 impl Host for GuestState {
     fn info(&mut self) -> wasmtime::Result<RunInfo> {
         self.gate.enter();
+        self.gate.note_use(Influence::Run);
         let order = &self.order;
         Ok(RunInfo {
             pipeline: order.pipeline.clone(),
@@ -44,6 +46,10 @@ impl Host for GuestState {
 
     fn cancelled(&mut self) -> wasmtime::Result<bool> {
         self.gate.enter();
-        Ok(*self.stop.borrow() == Stop::Cancel)
+        let is_cancelled = *self.stop.borrow() == Stop::Cancel;
+        if is_cancelled {
+            self.gate.note_irregular(|| "its run was being cancelled".to_owned());
+        }
+        Ok(is_cancelled)
     }
 }

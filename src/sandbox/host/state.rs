@@ -76,7 +76,7 @@ pub(in crate::sandbox) struct Work {
     /// Tags to put on artifacts, with whether each is unique.
     pub(in crate::sandbox) tags: BTreeMap<(ArtifactId, String), bool>,
     pub(super) metric_names: BTreeSet<String>,
-    pub(super) facts: u64,
+    pub(in crate::sandbox) facts: u64,
     pub(super) fact_bytes: u64,
 }
 

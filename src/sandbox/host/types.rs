@@ -8,6 +8,11 @@ use super::access::CallError;
 
 impl Host for GuestState {
     fn convert_error(&mut self, error: CallError) -> wasmtime::Result<types::Error> {
+        if let CallError::Refused(refused) = &error
+            && refused.retryable
+        {
+            self.gate.note_irregular(|| format!("a call has failed: {}", refused.message));
+        }
         self.wit_error(error)
     }
 }

@@ -11,10 +11,16 @@ use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::clocks::WasiClocksCtxView;
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
+use wasmtime_wasi::p2::bindings::random::{insecure, random};
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, Network};
 use wasmtime_wasi::p2::{TcpSocket, UdpSocket};
+use wasmtime_wasi::random::WasiRandomCtx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+
+use crate::model::Influence;
 
 use super::GuestState;
 use super::output::{Output, OutputLines};
@@ -53,8 +59,55 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             Ok((format!("{:#}", store.data_mut().table.get(&error)?),))
         },
     )?;
+    link_influences(linker)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Links clocks and random numbers with functions that note their use.
+fn link_influences(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    linker
+        .instance("wasi:clocks/wall-clock@0.2.12")?
+        .func_wrap("now", |mut store: StoreContextMut<'_, GuestState>, (): ()| {
+            Ok((wall_clock::Host::now(&mut clocks(&mut store))?,))
+        })?;
+    linker.instance("wasi:clocks/monotonic-clock@0.2.12")?.func_wrap(
+        "now",
+        |mut store: StoreContextMut<'_, GuestState>, (): ()| {
+            Ok((monotonic_clock::Host::now(&mut clocks(&mut store))?,))
+        },
+    )?;
+    let mut secure = linker.instance("wasi:random/random@0.2.12")?;
+    secure.func_wrap("get-random-bytes", |mut store: StoreContextMut<'_, GuestState>, (length,): (u64,)| {
+        Ok((random::Host::get_random_bytes(numbers(&mut store), length)?,))
+    })?;
+    secure.func_wrap("get-random-u64", |mut store: StoreContextMut<'_, GuestState>, (): ()| {
+        Ok((random::Host::get_random_u64(numbers(&mut store))?,))
+    })?;
+    let mut insecure = linker.instance("wasi:random/insecure@0.2.12")?;
+    insecure.func_wrap(
+        "get-insecure-random-bytes",
+        |mut store: StoreContextMut<'_, GuestState>, (length,): (u64,)| {
+            Ok((insecure::Host::get_insecure_random_bytes(numbers(&mut store), length)?,))
+        },
+    )?;
+    insecure.func_wrap("get-insecure-random-u64", |mut store: StoreContextMut<'_, GuestState>, (): ()| {
+        Ok((insecure::Host::get_insecure_random_u64(numbers(&mut store))?,))
+    })
+}
+
+/// Returns the clocks of a guest, which has asked for the time.
+fn clocks<'s>(store: &'s mut StoreContextMut<'_, GuestState>) -> WasiClocksCtxView<'s> {
+    let GuestState { gate, wasi, table, .. } = store.data_mut();
+    gate.note_use(Influence::Clock);
+    WasiClocksCtxView { ctx: wasi.clocks(), table }
+}
+
+/// Returns the random numbers of a guest, which has asked for some.
+fn numbers<'s>(store: &'s mut StoreContextMut<'_, GuestState>) -> &'s mut WasiRandomCtx {
+    let GuestState { gate, wasi, .. } = store.data_mut();
+    gate.note_use(Influence::Random);
+    wasi.random()
 }
 
 fn no_network<T>(state: &mut GuestState, call: &str, target: &str) -> Result<Resource<T>, ErrorCode> {
@@ -72,14 +125,19 @@ fn address(family: IpAddressFamily) -> &'static str {
     }
 }
 
-/// Returns a WASI context with this environment, these arguments, and these outputs.
+/// Returns a WASI context with this environment, these arguments, and these outputs. `hash_seed` is
+/// what `wasi:random/insecure-seed` returns; a random number if it is `None`.
 pub(in crate::sandbox) fn context<'a>(
     env: impl Iterator<Item = (&'a str, &'a str)>,
     args: &[&str],
     stdout: &Arc<OutputLines>,
     stderr: &Arc<OutputLines>,
+    hash_seed: Option<u128>,
 ) -> WasiCtx {
     let mut wasi = WasiCtxBuilder::new();
+    if let Some(seed) = hash_seed {
+        wasi.insecure_random_seed(seed);
+    }
     for (name, value) in env {
         wasi.env(name, value);
     }

@@ -2,6 +2,7 @@
 
 mod approval;
 mod hold;
+mod result;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,15 +224,9 @@ impl RunCore {
             action.crashes = 0;
         }
         match outcome {
-            Outcome::Done(message) => {
-                action.state = ActionState::Succeeded;
-                action.reason = message;
-            }
-            Outcome::Skip(reason) => {
-                action.state = ActionState::Succeeded;
-                action.reason = Some(reason);
-                action.skipped_rest = true;
-            }
+            Outcome::Done(message) => action.succeed(ActionState::Succeeded, message, false),
+            Outcome::Skip(reason) => action.succeed(ActionState::Succeeded, Some(reason), true),
+            Outcome::Cached { skip, message } => action.succeed(ActionState::Cached, message, skip),
             Outcome::Failed(error) | Outcome::TimedOut(error) => {
                 action.tries += 1;
                 let again = error.retryable && action.tries < rule.retry.max_attempts && !cancelling;
@@ -362,7 +357,7 @@ fn blocked_by(before: &RunAction) -> Option<String> {
         ActionState::Failed => Some(format!("{} failed", before.name)),
         ActionState::Skipped => Some(format!("{} was skipped", before.name)),
         ActionState::Cancelled => Some(format!("{} was cancelled", before.name)),
-        ActionState::Succeeded if before.skipped_rest => Some(format!(
+        ActionState::Succeeded | ActionState::Cached if before.skipped_rest => Some(format!(
             "{} skipped the rest: {}",
             before.name,
             before.reason.as_deref().unwrap_or("no reason was given")

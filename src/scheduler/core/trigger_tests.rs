@@ -469,7 +469,7 @@ fn incomplete_groups_are_counted_and_listed() {
     assert_eq!(fire.partition.as_deref(), Some("day=1"), "the oldest has waited long enough");
 }
 
-const RAW_IS_PAUSED: &str = "paused since 2026-03-02T00:00:00.000000Z: it moves";
+const RAW_IS_PAUSED: &str = "paused since 2026-03-02 00:00 UTC: it moves";
 
 fn pause(world: &mut World, resource: &str) {
     world.paused_resources.insert(resource.to_owned(), RAW_IS_PAUSED.to_owned());

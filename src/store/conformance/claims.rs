@@ -144,7 +144,7 @@ pub(super) async fn concurrent_runs_claim_each_artifact_once(world: &mut World) 
             }
         })
     };
-    let claimers: Vec<_> = (0..8)
+    let claimers: Vec<_> = (0..16)
         .map(|n| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {

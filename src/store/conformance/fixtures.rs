@@ -153,6 +153,7 @@ pub(in crate::store) fn end(state: AttemptState) -> AttemptEnd {
         denials: Vec::new(),
         requests: Vec::new(),
         tags: Vec::new(),
+        cache: None,
         log_to: LogPosition::from_parts((1, 200)),
     }
 }
@@ -172,7 +173,7 @@ pub(super) fn staged(resource: &str, path: &str, content: &str, overwrite: bool)
 }
 
 pub(in crate::store) fn intent(files: Vec<StagedFile>) -> Intent {
-    Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger: Vec::new(), synced: false }
+    Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger: Vec::new(), reuse: None, synced: false }
 }
 
 /// Publishes through both steps.

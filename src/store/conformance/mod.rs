@@ -8,6 +8,7 @@
 mod approvals;
 mod artifacts;
 mod attempts;
+pub(in crate::store) mod cache;
 mod claims;
 mod events;
 mod facts;
@@ -138,6 +139,10 @@ suite! {
         uses_of_an_artifact_are_listed,
         accesses_of_a_resource_are_summed_for_each_attempt,
         attempts_of_an_action_are_listed_newest_run_first;
+    cache:
+        attempts_that_have_succeeded_are_remembered,
+        an_attempt_takes_over_the_result_of_another,
+        a_result_whose_outputs_are_not_in_their_places_is_refused;
     lineage:
         lineage_leads_over_runs_in_both_directions;
     approvals:
@@ -188,6 +193,7 @@ suite! {
     retention:
         old_runs_are_removed_with_all_that_belongs_to_them,
         a_run_stays_without_details_while_its_lineage_is_needed,
+        a_result_that_was_taken_outlives_the_run_that_made_it,
         what_keeps_a_run_keeps_it,
         a_run_that_was_retried_since_it_was_listed_stays,
         many_details_are_removed_in_several_transactions;

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::World;
+use super::cache::{found, published, reuses};
 use super::fixtures::*;
 use crate::base::{ArtifactId, RunId};
 use crate::model::{
     Access, AccessKind, ArtifactTag, AttemptState, Denial, Entry, Facts, Fence, Metric, Page, RunState, StagedFile,
 };
 use crate::store::{
-    AttemptEnd, FactQuery, Intent, MetadataStore, NewRun, OldRun, Removal, RemovedRows, RunQuery, RunsToKeep, Visible,
+    AttemptEnd, FactQuery, Intent, MetadataStore, NewRun, OldRun, Removal, RemovedRows, Reuse, RunQuery, RunsToKeep,
+    StoreError, Visible,
 };
 
 /// A run that reads `read`, writes `file`, records facts, and succeeds.
@@ -214,6 +216,42 @@ pub(super) async fn a_run_stays_without_details_while_its_lineage_is_needed(worl
     assert_eq!(numbers(store).await, [6, 5, 4]);
     assert_eq!(store.writer(y_id).await.unwrap(), None);
     assert_eq!(rows(store, fourth).await, [0, 0, 1, 0, 1]);
+}
+
+pub(super) async fn a_result_that_was_taken_outlives_the_run_that_made_it(world: &mut World) {
+    let store = world.store().as_ref();
+    let (worker, _) = published(store).await;
+    let take = async || {
+        let (run, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+        store.publish_intent(fence, reuses(store).await, at(45)).await.unwrap();
+        store.published(fence, Visible::default(), run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
+        (run, fence.attempt_id)
+    };
+    let (second, _) = take().await;
+    assert_eq!(remove(store, &newest_runs(1)).await.0, [(1, Removal::Details)], "its output is in its place");
+    let (third, newest) = take().await;
+    assert_eq!(rows(store, third).await, [2, 1, 1, 0, 1], "the second has copies of all facts");
+    assert_eq!(remove(store, &newest_runs(1)).await.0, [(2, Removal::Whole)], "it has written nothing itself");
+    assert_eq!(store.run_summary(second).await.unwrap(), None);
+    assert_eq!(found(store, "f", "1", 8).await, [newest]);
+    let detail = store.run_progress(third).await.unwrap().unwrap();
+    assert_eq!(detail.attempts[0].cache.as_ref().and_then(|it| it.attempt_id), Some(worker.attempt_id));
+
+    // What is trimmed or removed after it was found is not taken, and it is forgotten.
+    let late = reuses(store).await;
+    let trimmed = Reuse { from: worker.attempt_id, ..late.reuse.clone().unwrap() };
+    let trimmed = Intent { reuse: Some(trimmed), ..late.clone() };
+    let refuses = async |fence, intent| {
+        let error = store.publish_intent(fence, intent, at(70)).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Conflict(why) if why.ends_with("no result that can be taken")), "{error}");
+    };
+    let (_, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+    refuses(fence, trimmed).await;
+    finish(store, fence, None, Some(staged("models", "model", "other weights", true)), Vec::new()).await;
+    let (_, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+    assert_eq!(remove(store, &newest_runs(1)).await.0.len(), 3);
+    assert_eq!(found(store, "f", "1", 8).await, []);
+    refuses(fence, late).await;
 }
 
 pub(super) async fn what_keeps_a_run_keeps_it(world: &mut World) {

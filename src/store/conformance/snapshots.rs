@@ -97,6 +97,11 @@ pub(super) async fn a_snapshot_includes_outputs_of_the_given_actions(world: &mut
     for limit in [1, 2, 10] {
         assert_eq!(seen(store, &of(run, &["first", "second"]), limit).await, both, "the last version written");
     }
+    let one = |path: &str| SnapshotQuery { path: Some(path.to_owned()), ..of(run, &["first", "second"]) };
+    assert_eq!(seen(store, &one("a"), 10).await, expect(&[("a", 2)]), "by its path");
+    assert_eq!(seen(store, &one("b"), 10).await, expect(&[("b", 2)]));
+    let after = SnapshotQuery { after: Some("a".to_owned()), ..of(run, &["first", "second"]) };
+    assert_eq!(seen(store, &after, 1).await, expect(&[("b", 2), ("c", 1)]));
     let only = store.outputs(run, "raw", &["first".to_owned(), "second".to_owned()]).await.unwrap();
     assert_eq!(only.iter().map(|it| (it.path.as_str(), it.version)).collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
     // What comes from outside, or from another run, changes nothing.

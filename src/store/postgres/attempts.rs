@@ -7,14 +7,15 @@ use super::advance;
 use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
 use super::db::Db;
 use super::events::{NewEvent, emit};
+use super::memories;
 use super::requests;
 use super::run_rows;
 use super::sql::{Fail, Json, Row, Work, params};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    AccessKind, Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run, RunState,
-    StagedFile,
+    AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run,
+    RunState, StagedFile,
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
@@ -65,6 +66,11 @@ pub(super) async fn at_work(db: &Db, fence: Fence) -> Work<Fenced> {
 }
 
 impl Fenced {
+    /// Returns what the cache needs of it.
+    pub(super) fn of(&self) -> memories::Of<'_> {
+        memories::Of { run: self.run, seq: self.seq, action: &self.action }
+    }
+
     /// Refuses a write that only an attempt whose guest is running may make.
     pub(super) fn must_be_at_work(&self) -> Work<()> {
         match self.state {
@@ -175,6 +181,7 @@ pub(super) fn note_end(
         tx.db.later(sql, &params![attempt.seq, denial.call, denial.target, denial.message]);
     }
     requests::note(&tx.db, attempt.seq, &end.requests);
+    memories::note(&tx.db, attempt.of(), end, &became)?;
     if end.state == AttemptState::Succeeded {
         for tag in &end.tags {
             put_tag(&tx.db, became(tag.artifact_id), &tag.tag, tag.unique);
@@ -197,7 +204,8 @@ fn put_tag(db: &Db, artifact: ArtifactId, tag: &str, unique: bool) {
 /// All attempts of a run, in the order in which they started.
 pub(super) async fn of_run(db: &Db, run: &Run) -> Work<Vec<Attempt>> {
     let sql = "SELECT seq, id, action, number, state, started_at, ended_at, component, grants, error, message, usage,
-        log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token FROM attempts WHERE run = $1";
+        log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token, cache, cached_from
+        FROM attempts WHERE run = $1";
     let rows = db.rows(sql, &params![run.number]).await?;
     let mut attempts: Vec<(u64, Attempt)> =
         rows.iter().map(|row| Ok((row.get(0)?, attempt(row, run.id)?))).collect::<Work<_>>()?;
@@ -217,13 +225,13 @@ pub(super) async fn of_action(db: &Db, action: &str, request: &PageRequest) -> W
     let oldest = newest.saturating_sub(i64::try_from(ATTEMPT_RUNS).unwrap_or(i64::MAX));
     let sql = "SELECT a.seq, a.id, a.action, a.number, a.state, a.started_at, a.ended_at, a.component, a.grants,
         a.error, a.message, a.usage, a.log_from_segment, a.log_from_offset, a.log_to_segment, a.log_to_offset,
-        a.epoch, a.token, r.number, r.id
+        a.epoch, a.token, a.cache, a.cached_from, r.number, r.id
         FROM runs r JOIN attempts a ON a.run = r.number AND a.action = $1
         WHERE r.number > $2 AND r.number <= $3 AND (r.number < $3 OR a.number < $4)
         ORDER BY r.number DESC, a.number DESC LIMIT $5";
     let item = |row: &Row| {
-        let found = ActionAttempt { run_number: row.get(18)?, attempt: attempt(row, row.get(19)?)? };
-        let run: i64 = row.get(18)?;
+        let found = ActionAttempt { run_number: row.get(20)?, attempt: attempt(row, row.get(21)?)? };
+        let run: i64 = row.get(20)?;
         Ok(((run << RUN_SHIFT) | i64::from(found.attempt.number), found))
     };
     let rows = db.rows(sql, &params![action, oldest, run, number, limit + 1]).await?;
@@ -248,6 +256,10 @@ fn attempt(row: &Row, run_id: RunId) -> Work<Attempt> {
         log_from: LogPosition::from_parts((row.get(12)?, row.get(13)?)),
         log_to: log_to(row, 14)?,
         fence: Some(Fence { attempt_id: id, epoch: row.get(16)?, token: row.get(17)? }),
+        cache: match row.get(18)? {
+            Some(reason) => Some(CacheUse { reason, attempt_id: row.get(19)? }),
+            None => None,
+        },
     })
 }
 

@@ -30,6 +30,7 @@ mod facts;
 mod holder;
 mod lease;
 mod marks;
+mod memories;
 mod migrations;
 mod needed;
 mod notifications;
@@ -66,9 +67,9 @@ use tokio::sync::watch;
 
 use self::connect::{Place, no_connection};
 use self::db::Db;
-use self::lease::Lease;
 use self::sql::{Fail, Work};
 use self::writer::{Tx, Writer};
+use super::keeper::Kept;
 use super::steps::{self, Step};
 use super::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
@@ -79,8 +80,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
-    RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
+    RunState, RunTag, Tick, TriggerMark,
 };
 
 pub(super) use copy::{PostgresCopy, PostgresRecords};
@@ -106,7 +107,7 @@ pub struct PostgresStore {
 #[derive(Debug)]
 struct Writing {
     writer: Writer,
-    lease: Lease,
+    lease: Kept,
     holder: Mutex<Holder>,
 }
 
@@ -198,7 +199,7 @@ impl HostLease for PostgresStore {
     async fn lost(&self) -> Loss {
         let Some(writing) = &self.writing else { return std::future::pending().await };
         tokio::select! {
-            lost = writing.lease.lost(&self.place) => lost,
+            lost = writing.lease.lost() => lost,
             () = writing.writer.forgets() => Loss::Forgotten(self.place.to_string()),
         }
     }
@@ -463,6 +464,21 @@ impl MetadataStore for PostgresStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         self.read("read what a run asked for over the network", work!(db => requests::of_run(db, run).await)).await
+    }
+
+    async fn remembered(
+        &self,
+        action: &str,
+        fingerprint: Digest,
+        inputs: Digest,
+        limit: u32,
+    ) -> Result<Vec<Remembered>> {
+        let action = action.to_owned();
+        self.read(
+            "read what is remembered of an action",
+            work!(db => memories::remembered(db, &action, fingerprint, inputs, limit).await),
+        )
+        .await
     }
 
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>> {

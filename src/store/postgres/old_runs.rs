@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::db::Db;
+use super::memories;
 use super::run_list;
 use super::run_rows::by_number;
 use super::sql::{Work, params};
@@ -103,6 +104,14 @@ async fn ended_after(db: &Db, number: u64, event: Option<u64>) -> Work<bool> {
     db.exists("SELECT 1 FROM runs WHERE number = $1 AND ended_seq > $2", &params![number, event]).await
 }
 
+/// The accesses of attempts that have done their work themselves: what a cached one has written was
+/// written by another run, which its lineage leads through.
+macro_rules! written {
+    () => {
+        "accesses x JOIN attempts w ON w.seq = x.attempt AND w.cached_from IS NULL"
+    };
+}
+
 /// Returns whether a run, or an artifact that it wrote, has one of these tags.
 async fn has_kept_tag(db: &Db, number: u64, tags: &[String]) -> Work<bool> {
     for tag in tags {
@@ -111,8 +120,12 @@ async fn has_kept_tag(db: &Db, number: u64, tags: &[String]) -> Work<bool> {
         if db.exists(sql, &params![number, name, value]).await? {
             return Ok(true);
         }
-        let sql = "SELECT 1 FROM accesses x JOIN artifact_tags t ON t.tag = $2 AND t.artifact = x.artifact
-            WHERE x.run = $1 AND x.kind = 'wrote' LIMIT 1";
+        let sql = concat!(
+            "SELECT 1 FROM ",
+            written!(),
+            " JOIN artifact_tags t ON t.tag = $2 AND t.artifact = x.artifact
+            WHERE x.run = $1 AND x.kind = 'wrote' LIMIT 1"
+        );
         if db.exists(sql, &params![number, tag]).await? {
             return Ok(true);
         }
@@ -123,14 +136,21 @@ async fn has_kept_tag(db: &Db, number: u64, tags: &[String]) -> Work<bool> {
 /// Returns whether something that a run wrote is at its path, may still be read by an unfinished
 /// run, or was read by another run that is on record.
 async fn leads_to_something(db: &Db, floor: i64, number: u64, gone: &Gone<'_>) -> Work<bool> {
-    let written = "FROM accesses x JOIN artifacts a ON a.seq = x.artifact
-        WHERE x.run = $1 AND x.kind = 'wrote' AND a.state <> $2";
-    let sql = format!("SELECT 1 {written} AND (a.ended IS NULL OR a.ended > $3) LIMIT 1");
-    if db.exists(&sql, &params![number, ArtifactState::NotTaken, floor]).await? {
+    let sql = concat!(
+        "SELECT 1 FROM ",
+        written!(),
+        " JOIN artifacts a ON a.seq = x.artifact WHERE x.run = $1 AND x.kind = 'wrote' AND a.state <> $2
+        AND (a.ended IS NULL OR a.ended > $3) LIMIT 1"
+    );
+    if db.exists(sql, &params![number, ArtifactState::NotTaken, floor]).await? {
         return Ok(true);
     }
-    let readers = "SELECT DISTINCT r.run FROM accesses x JOIN accesses r ON r.artifact = x.artifact AND r.kind = 'read'
-        WHERE x.run = $1 AND x.kind = 'wrote' AND r.run <> $1";
+    let readers = concat!(
+        "SELECT DISTINCT r.run FROM ",
+        written!(),
+        " JOIN accesses r ON r.artifact = x.artifact AND r.kind = 'read'
+        WHERE x.run = $1 AND x.kind = 'wrote' AND r.run <> $1"
+    );
     if gone.is_empty() {
         return db.exists(&format!("{readers} LIMIT 1"), &params![number]).await;
     }
@@ -170,6 +190,7 @@ pub(super) async fn remove(tx: &mut Tx, keep: &RunsToKeep, numbers: &[u64], now:
             // A run of which some details are gone says so.
             let sql = "UPDATE runs SET trimmed_at = $2 WHERE number = $1 AND trimmed_at IS NULL";
             tx.db.later(sql, &params![number, now]);
+            memories::forget(&tx.db, *number);
             let gone = remove_details(&tx.db, *number, left).await?;
             removed.rows += gone;
             left -= gone.details();

@@ -8,13 +8,14 @@ use tokio::sync::watch;
 use super::connect::{Place, Use};
 use super::db::Db;
 use super::holder;
-use super::lease::{self, Lease};
+use super::lease::{self, Renewal};
 use super::migrations::{self, Standing};
 use super::writer::Writer;
 use super::{PostgresStore, Writing};
 use crate::base::Timestamp;
 use crate::manifest::SecretSource;
 use crate::model::Durability;
+use crate::store::keeper::Kept;
 use crate::store::{Holder, Result};
 
 impl PostgresStore {
@@ -36,9 +37,9 @@ impl PostgresStore {
         let client = place.first(&pool).await?;
         migrations::migrate(&client, &place).await?;
         drop(client);
-        let holder = holder::this_host(now);
+        let holder = Holder::this_host(now);
         let (epoch, counters) = lease::take(&pool, &place, &holder, now).await?;
-        let lease = Lease::keep(place.clone(), epoch)?;
+        let lease = Kept::keep(Renewal::of(place.clone(), epoch))?;
         let (newest, told) = watch::channel(counters.event);
         let readers = place.pool(Use::Read)?;
         let confirmed = Arc::new(Mutex::new(counters));

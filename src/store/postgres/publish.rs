@@ -9,6 +9,7 @@ use super::artifacts::{self, Change, CurrentVersion, NOT_VISIBLE, NewVersion, Pa
 use super::attempts::{self, Fenced};
 use super::db::Db;
 use super::events::{NewEvent, emit};
+use super::memories;
 use super::record;
 use super::sql::{Fail, Json, Row, Work, params};
 use super::writer::Tx;
@@ -38,11 +39,15 @@ pub(super) async fn intent(tx: &mut Tx, fence: Fence, intent: &Intent, now: Time
         change_waiting(tx, resource, place.change);
     }
     let became = |id| became.get(&id).copied().unwrap_or(id);
+    if let Some(reuse) = &intent.reuse {
+        memories::reuse(tx, attempt.of(), reuse, now).await?;
+    }
     attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, None, became)?;
     if intent.skip {
         tx.db.later("UPDATE attempts SET skip = true WHERE seq = $1", &params![attempt.seq]);
     }
-    let event = NewEvent::of(EventKind::AttemptPublishing, json!({ "outputs": intent.files.len() }));
+    let outputs = intent.reuse.as_ref().map_or(intent.files.len(), |reuse| reuse.outputs.len());
+    let event = NewEvent::of(EventKind::AttemptPublishing, json!({ "outputs": outputs }));
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id));
     Ok(())
 }
@@ -74,7 +79,8 @@ async fn committed_before(db: &Db, attempt: &Fenced, intent: &Intent) -> Work<bo
     let sql = "SELECT file FROM intents WHERE attempt = $1 ORDER BY position";
     let rows = db.rows(sql, &params![attempt.seq]).await?;
     let files: Vec<StagedFile> = rows.iter().map(|row| Ok(row.get::<Json<_>>(0)?.0)).collect::<Work<_>>()?;
-    Ok(files == intent.files && attempt.ended_before(db, &intent.end, AttemptState::Publishing).await?)
+    let is_same = files == intent.files && memories::is_reused(db, attempt.seq).await? == intent.reuse.is_some();
+    Ok(is_same && attempt.ended_before(db, &intent.end, AttemptState::Publishing).await?)
 }
 
 /// Records one output: as the next version at its path, or as the present one, if that is the same.
@@ -182,7 +188,8 @@ pub(super) async fn published(
     for output in retriggering(&tx.db, attempt.seq).await? {
         retrigger(tx, &output, now);
     }
-    if refusal.is_none() {
+    // What a cached action has taken over is in no intent.
+    if refusal.is_none() && (attempt.number == 1 || !memories::is_reused(&tx.db, attempt.seq).await?) {
         attempts::forget_earlier_outputs(tx, &attempt);
     }
     tx.db.later("DELETE FROM intents WHERE attempt = $1", &params![attempt.seq]);

@@ -45,13 +45,16 @@ pub(super) async fn unfinished(db: &Db, id: RunId) -> Work<Option<UnfinishedRun>
         let Some(fence) = attempt.fence else { continue };
         let publishing = attempt.state == AttemptState::Publishing;
         let (files, artifacts) = intent(db, attempt.id).await?.into_iter().unzip();
-        let row = db.one("SELECT stopped, skip FROM attempts WHERE id = $1", &params![attempt.id]).await?;
+        let row = db
+            .one("SELECT stopped, skip, cached_from IS NOT NULL FROM attempts WHERE id = $1", &params![attempt.id])
+            .await?;
         attempts.push(UnfinishedAttempt {
             fence,
             action: attempt.action.clone(),
             files: publishing.then_some(files),
             stopped: row.get(0)?,
             skip: publishing && row.get(1)?,
+            cached: row.get(2)?,
             message: attempt.message.clone(),
             artifacts,
         });

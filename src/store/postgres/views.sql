@@ -36,6 +36,8 @@ CREATE TEMP VIEW attempts AS SELECT
     t.error::json ->> 'code' AS error_code,
     t.error::json ->> 'message' AS error,
     t.message,
+    t.cache,
+    t.cached_from::text AS cached_from,
     (t.usage::json ->> 'cpu_time_us')::double precision / 1e6 AS cpu_seconds,
     (t.usage::json ->> 'peak_memory_bytes')::bigint AS peak_memory_bytes,
     (t.usage::json ->> 'bytes_read')::bigint AS bytes_read,

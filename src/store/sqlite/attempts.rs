@@ -7,14 +7,15 @@ use serde_json::json;
 use super::advance;
 use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
+use super::memories;
 use super::requests;
 use super::run_rows;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    AccessKind, Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run, RunState,
-    StagedFile,
+    AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run,
+    RunState, StagedFile,
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
@@ -66,6 +67,11 @@ pub(super) fn at_work(db: &Connection, fence: Fence) -> Work<Fenced> {
 }
 
 impl Fenced {
+    /// Returns what the cache needs of it.
+    pub(super) fn of(&self) -> memories::Of<'_> {
+        memories::Of { run: self.run, seq: self.seq, action: &self.action }
+    }
+
     /// Refuses a write that only an attempt whose guest is running may make.
     pub(super) fn must_be_at_work(&self) -> Work<()> {
         match self.state {
@@ -183,6 +189,7 @@ pub(super) fn note_end(
         execute(tx.db, sql, params![attempt.seq, denial.call, denial.target, denial.message])?;
     }
     requests::note(tx.db, attempt.seq, &end.requests)?;
+    memories::note(tx.db, attempt.of(), end, &became)?;
     if end.state == AttemptState::Succeeded {
         for tag in &end.tags {
             put_tag(tx.db, became(tag.artifact_id), &tag.tag, tag.unique)?;
@@ -207,7 +214,7 @@ fn put_tag(db: &Connection, artifact: ArtifactId, tag: &str, unique: bool) -> Wo
 /// All attempts of a run, in the order in which they started.
 pub(super) fn of_run(db: &Connection, run: &Run) -> Work<Vec<Attempt>> {
     let sql = "SELECT seq, id, action, number, state, started_at, ended_at, component, grants, error, message, usage,
-        log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token
+        log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token, cache, cached_from
         FROM attempts INDEXED BY attempts_run WHERE run = ?1";
     let mut statement = prepare(db, sql)?;
     let rows = statement.query_map([run.number], |row| Ok((row.get::<_, u64>(0)?, attempt(row, run.id)?)))?;
@@ -228,14 +235,14 @@ pub(super) fn of_action(db: &Connection, action: &str, request: &PageRequest) ->
     let oldest = newest.saturating_sub(i64::try_from(ATTEMPT_RUNS).unwrap_or(i64::MAX));
     let sql = "SELECT a.seq, a.id, a.action, a.number, a.state, a.started_at, a.ended_at, a.component, a.grants,
         a.error, a.message, a.usage, a.log_from_segment, a.log_from_offset, a.log_to_segment, a.log_to_offset,
-        a.epoch, a.token, r.number, r.id
+        a.epoch, a.token, a.cache, a.cached_from, r.number, r.id
         FROM runs r CROSS JOIN attempts a INDEXED BY attempts_run ON a.run = r.number AND a.action = ?1
         WHERE r.number > ?2 AND r.number <= ?3 AND (r.number < ?3 OR a.number < ?4)
         ORDER BY r.number DESC, a.number DESC LIMIT ?5";
     let mut statement = prepare(db, sql)?;
     let rows = statement.query_map(params![action, oldest, run, number, limit + 1], |row| {
-        let found = ActionAttempt { run_number: row.get(18)?, attempt: attempt(row, row.get(19)?)? };
-        let run: i64 = row.get(18)?;
+        let found = ActionAttempt { run_number: row.get(20)?, attempt: attempt(row, row.get(21)?)? };
+        let run: i64 = row.get(20)?;
         Ok(((run << RUN_SHIFT) | i64::from(found.attempt.number), found))
     })?;
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
@@ -259,6 +266,10 @@ fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
         log_from: LogPosition::from_parts((row.get(12)?, row.get(13)?)),
         log_to: log_to(row, 14)?,
         fence: Some(Fence { attempt_id: id, epoch: row.get(16)?, token: row.get(17)? }),
+        cache: match row.get(18)? {
+            Some(reason) => Some(CacheUse { reason, attempt_id: row.get(19)? }),
+            None => None,
+        },
     })
 }
 

@@ -22,6 +22,7 @@ mod copy;
 mod events;
 mod facts;
 mod marks;
+mod memories;
 mod migrations;
 mod needed;
 mod notifications;
@@ -74,8 +75,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
-    RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
+    RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use super::steps::FAULT_POINTS;
@@ -461,6 +462,20 @@ impl MetadataStore for SqliteStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         self.read("read what a run asked for over the network", move |db| requests::of_run(db, run)).await
+    }
+
+    async fn remembered(
+        &self,
+        action: &str,
+        fingerprint: Digest,
+        inputs: Digest,
+        limit: u32,
+    ) -> Result<Vec<Remembered>> {
+        let action = action.to_owned();
+        self.read("read what is remembered of an action", move |db| {
+            memories::remembered(db, &action, fingerprint, inputs, limit)
+        })
+        .await
     }
 
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>> {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::memories;
 use super::run_list;
 use super::run_rows::by_number;
 use super::sql::{Work, execute, prepare};
@@ -114,6 +115,14 @@ fn ended_after(db: &Connection, number: u64, event: Option<u64>) -> Work<bool> {
     Ok(prepare(db, sql)?.exists(params![number, i64::try_from(event).unwrap_or(i64::MAX)])?)
 }
 
+/// The accesses of attempts that have done their work themselves: what a cached one has written was
+/// written by another run, which its lineage leads through.
+macro_rules! written {
+    () => {
+        "accesses x INDEXED BY accesses_run CROSS JOIN attempts w ON w.seq = x.attempt AND w.cached_from IS NULL"
+    };
+}
+
 /// Returns whether a run, or an artifact that it wrote, has one of these tags.
 fn has_kept_tag(db: &Connection, number: u64, tags: &[String]) -> Work<bool> {
     for tag in tags {
@@ -123,8 +132,11 @@ fn has_kept_tag(db: &Connection, number: u64, tags: &[String]) -> Work<bool> {
         if prepare(db, sql)?.exists(params![number, name, value])? {
             return Ok(true);
         }
-        let sql = "SELECT 1 FROM accesses x INDEXED BY accesses_run
-            CROSS JOIN artifact_tags t ON t.tag = ?2 AND t.artifact = x.artifact WHERE x.run = ?1 AND x.kind = 'wrote'";
+        let sql = concat!(
+            "SELECT 1 FROM ",
+            written!(),
+            " CROSS JOIN artifact_tags t ON t.tag = ?2 AND t.artifact = x.artifact WHERE x.run = ?1 AND x.kind = 'wrote'"
+        );
         if prepare(db, sql)?.exists(params![number, tag])? {
             return Ok(true);
         }
@@ -135,8 +147,11 @@ fn has_kept_tag(db: &Connection, number: u64, tags: &[String]) -> Work<bool> {
 /// Returns whether something that a run wrote is at its path, may still be read by an unfinished
 /// run, or was read by another run that is on record.
 fn leads_to_something(db: &Connection, floor: i64, number: u64, gone: &Gone<'_>) -> Work<bool> {
-    let sql = "SELECT x.artifact, a.ended FROM accesses x INDEXED BY accesses_run
-        CROSS JOIN artifacts a ON a.seq = x.artifact WHERE x.run = ?1 AND x.kind = 'wrote' AND a.state <> ?2";
+    let sql = concat!(
+        "SELECT x.artifact, a.ended FROM ",
+        written!(),
+        " CROSS JOIN artifacts a ON a.seq = x.artifact WHERE x.run = ?1 AND x.kind = 'wrote' AND a.state <> ?2"
+    );
     let mut written = prepare(db, sql)?;
     let mut rows = written.query(params![number, ArtifactState::NotTaken])?;
     let sql = "SELECT run FROM accesses INDEXED BY accesses_artifact WHERE artifact = ?1 AND kind = 'read'";
@@ -191,6 +206,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, keep: &RunsToKeep, numbers: &[u64], now: T
             // A run of which some details are gone says so.
             let sql = "UPDATE runs SET trimmed_at = ?2 WHERE number = ?1 AND trimmed_at IS NULL";
             execute(tx.db, sql, params![number, now])?;
+            memories::forget(tx.db, *number)?;
             let details = remove_details(tx.db, *number, left)?;
             removed.rows += details;
             left -= details.details();

@@ -9,6 +9,7 @@ use super::advance;
 use super::artifacts::{self, Change, NOT_VISIBLE, NewVersion, change_waiting, current_version};
 use super::attempts::{self, Fenced};
 use super::events::{NewEvent, emit};
+use super::memories;
 use super::record;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
@@ -38,11 +39,15 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
         change_waiting(tx, resource, change)?;
     }
     let became = |id| became.get(&id).copied().unwrap_or(id);
+    if let Some(reuse) = &intent.reuse {
+        memories::reuse(tx, attempt.of(), reuse, now)?;
+    }
     attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, None, became)?;
     if intent.skip {
         execute(tx.db, "UPDATE attempts SET skip = 1 WHERE seq = ?1", [attempt.seq])?;
     }
-    let event = NewEvent::of(EventKind::AttemptPublishing, json!({ "outputs": intent.files.len() }));
+    let outputs = intent.reuse.as_ref().map_or(intent.files.len(), |reuse| reuse.outputs.len());
+    let event = NewEvent::of(EventKind::AttemptPublishing, json!({ "outputs": outputs }));
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }
 
@@ -52,7 +57,8 @@ fn committed_before(db: &Connection, attempt: &Fenced, intent: &Intent) -> Work<
     let mut statement = prepare(db, sql)?;
     let files = statement.query_map([attempt.seq], |row| Ok(row.get::<_, Json<StagedFile>>(0)?.0))?;
     let files: Vec<StagedFile> = files.collect::<Result<_, _>>()?;
-    Ok(files == intent.files && attempt.ended_before(db, &intent.end, AttemptState::Publishing)?)
+    let is_same = files == intent.files && memories::is_reused(db, attempt.seq)? == intent.reuse.is_some();
+    Ok(is_same && attempt.ended_before(db, &intent.end, AttemptState::Publishing)?)
 }
 
 /// Records one output: as the next version at its path, or as the present one, if that is the same.
@@ -151,7 +157,8 @@ pub(super) fn published(
     for output in retriggering(tx.db, attempt.seq)? {
         retrigger(tx, &output, now)?;
     }
-    if refusal.is_none() {
+    // What a cached action has taken over is in no intent.
+    if refusal.is_none() && (attempt.number == 1 || !memories::is_reused(tx.db, attempt.seq)?) {
         attempts::forget_earlier_outputs(tx, &attempt)?;
     }
     execute(tx.db, "DELETE FROM intents WHERE attempt = ?1", [attempt.seq])?;

@@ -12,11 +12,12 @@ use super::writer::{Call, Counters, Job, Tx, Writer};
 use super::{FAULT_POINTS, SqliteStore, read_holder, wal};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
+use crate::store::conformance::cache::{ends, memory};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
 use crate::store::{
-    Batch, GuestRecords as _, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError, TickQuery, Visible,
-    steps,
+    Batch, GuestRecords as _, HostLease as _, MAX_MEMORIES, MetadataStore, PageRequest, RunStep, StoreError, TickQuery,
+    Visible, steps,
 };
 
 struct Folder(tempfile::TempDir);
@@ -401,4 +402,20 @@ fn a_commit_that_has_to_survive_a_power_cut_is_synced_with_every_durability() {
         queue.close();
         thread.join().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_number_of_remembered_attempts_is_bounded() {
+    let folder = Folder::new();
+    let store = folder.host();
+    let count = usize::try_from(MAX_MEMORIES).unwrap();
+    let mut oldest = None;
+    for number in 0..=count {
+        let attempt = ends(store.as_ref(), AttemptState::Succeeded, memory("f", &number.to_string())).await;
+        oldest.get_or_insert(attempt);
+    }
+    let newest = ends(store.as_ref(), AttemptState::Succeeded, memory("g", "g")).await;
+    let left = store.remembered("first", Digest::of(b"f"), Digest::of(b"0"), 5_000).await.unwrap();
+    assert_eq!((left.len(), left[0].attempt_id), (count, newest));
+    assert!(left.iter().all(|it| Some(it.attempt_id) != oldest));
 }

@@ -61,6 +61,7 @@ pub(super) fn unfinished(db: &Connection, id: RunId) -> Work<Option<UnfinishedRu
             files: publishing.then_some(files),
             stopped: was_stopped(db, attempt.id)?,
             skip: publishing && said_skip(db, attempt.id)?,
+            cached: publishing && attempt.is_cached(),
             message: attempt.message.clone(),
             artifacts,
         });

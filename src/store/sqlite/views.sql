@@ -31,6 +31,8 @@ CREATE TEMP VIEW attempts AS SELECT
     t.error ->> 'code' AS error_code,
     t.error ->> 'message' AS error,
     t.message,
+    t.cache,
+    uuid(t.cached_from) AS cached_from,
     (t.usage ->> 'cpu_time_us') / 1e6 AS cpu_seconds,
     t.usage ->> 'peak_memory_bytes' AS peak_memory_bytes,
     t.usage ->> 'bytes_read' AS bytes_read,

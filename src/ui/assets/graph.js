@@ -114,7 +114,10 @@ for (const frame of document.querySelectorAll('[data-graph]')) {
     scroll.addEventListener(off, () => light());
   }
 
-  addEventListener('refreshed', apply);
+  addEventListener('refreshed', () => {
+    apply();
+    light(scroll.querySelector('.node:hover') ?? scroll.querySelector('.node:focus'));
+  });
   addEventListener('resize', apply);
   apply();
   // What needs a look first is in sight first, or else the store, at the beginning of the drawing.

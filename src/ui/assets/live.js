@@ -12,26 +12,40 @@
 // that goes by, up to `saved`, and what a refresh takes is taken from it. So the end of a short run
 // follows its beginning at once, and while much happens, actions on the same machine keep most of
 // its processors. Between two refreshes are at least `shortest` ms, and at most `longest`, however
-// slow the page is.
-const share = 0.25, saved = 40, shortest = 25, longest = 1000;
+// slow the page is. After more than `many` events at once, a refresh waits `calm` ms: nobody can
+// read a page that changes so often.
+const share = 0.25, saved = 40, shortest = 25, longest = 1000, many = 40, calm = 250;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
-let source, timer, retry, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
+const patience = 15000; // ms until a page that does not come is asked for again
+// The numbers of the newest event, and of the newest when the page was last fetched.
+let newest, shown;
+let source, timer, retry, asking, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
   clearTimeout(timer);
+  if (newest - shown > many) {
+    await new Promise((resolve) => { setTimeout(resolve, calm); });
+    again = false;
+  }
+  shown = newest;
   const began = performance.now();
   budget = Math.min(budget + share * (began - counted), saved);
+  const { signal } = asking = new AbortController();
+  const late = setTimeout(() => { say('lost', 'no answer, trying again'); asking.abort(); }, patience);
   try {
-    const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' } });
+    const answer = await fetch(from, { cache: 'no-store', headers: { accept: 'text/html' }, signal });
     if (answer.status === 401) askToLogIn();
-    else if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    else if (answer.status < 500) show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+    if (live.dataset.state === 'lost' && source?.readyState === EventSource.OPEN) say('live', 'live');
   } catch {
-    // The host is gone for now; the stream says when it is back.
+    // If the host is gone for now, the stream says when it is back.
+    again ||= signal.aborted;
   }
+  clearTimeout(late);
   counted = performance.now();
   // One answer that takes very long makes the page wait once.
   budget = Math.max(budget - (counted - began), -share * longest);
@@ -42,7 +56,7 @@ function next() {
   waiting = false;
   if (!again) { poll(); return; }
   again = false;
-  refresh();
+  if (!document.hidden) refresh();
 }
 
 function poll() {
@@ -52,6 +66,10 @@ function poll() {
 }
 
 function show(page) {
+  // The address leads to another page now: what it was about is gone or has come to be, or another
+  // pipeline is served there. What is no page of ours, such as the answer of a proxy, is not shown.
+  if (!page.body.dataset.page) return;
+  if (page.body.dataset.page !== document.body.dataset.page) { load(); return; }
   const focused = document.activeElement;
   const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
   for (const part of document.querySelectorAll('[data-live]')) {
@@ -71,6 +89,12 @@ function show(page) {
   for (const box of ends) box.scrollTop = box.scrollHeight;
   explain();
   dispatchEvent(new CustomEvent('refreshed'));
+}
+
+// Loads the page whole, instead of what a form that was refused has led to.
+function load() {
+  if (document.body.dataset.source) location.replace(from);
+  else location.reload();
 }
 
 function isAtEnd(box) {
@@ -151,7 +175,8 @@ function follow() {
     // is over.
     refresh();
   };
-  stream.onmessage = refresh;
+  // The id of a message is the epoch and the number of its event.
+  stream.onmessage = ({ lastEventId }) => { newest = Number(lastEventId.split('-')[1]); refresh(); };
   stream.addEventListener('reset', refresh);
 }
 
@@ -166,7 +191,7 @@ function askToLogIn() {
   link.href = pathname + search + hash;
   link.textContent = 'log in again';
   // A browser does not load the page for a link to a place in it.
-  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
+  if (hash) link.addEventListener('click', (event) => { event.preventDefault(); load(); });
   say('lost', 'logged out: ');
   live.append(link);
 }
@@ -176,8 +201,13 @@ function leave() {
   clearTimeout(retry);
   source?.close();
   source = undefined;
+  asking?.abort();
 }
 
+// What a button opens is in sight, also near the end of the window.
+document.addEventListener('toggle', ({ target }) => {
+  if (target.open && target.matches('.confirm')) target.querySelector('.confirm-panel').scrollIntoView({ block: 'nearest' });
+}, true);
 // Escape closes what asks whether to do something.
 document.addEventListener('keydown', (event) => {
   const panel = event.key === 'Escape' && document.querySelector('.confirm[open]');

@@ -237,6 +237,7 @@ mod tests {
             log_from: LogPosition::from_parts((1, 0)),
             log_to: None,
             fence: None,
+            cache: None,
         };
         ActionAttempt { run_number, attempt }
     }

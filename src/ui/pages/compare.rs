@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::bounds::cut;
 use crate::base::double::{self, Number};
 use crate::base::{ByteSize, Digest, RunId};
 use crate::model::{
@@ -25,6 +26,8 @@ const NOTHING: &str = "–";
 const LEFT_OUT: &str = "not shown";
 /// Characters of a digest that are shown.
 const DIGEST_CHARS: usize = 12;
+/// Most bytes of a value that are displayed.
+const MOST_SHOWN: usize = 400;
 /// How many runs are compared at once.
 const RUNS: RangeInclusive<usize> = 2..=6;
 
@@ -107,7 +110,14 @@ async fn gather(view: &View, uri: &Uri) -> Result<Content> {
     }
     let mut runs = Vec::new();
     for number in chosen {
-        runs.push(find(view, number).await?);
+        let run = find(view, number).await?;
+        if runs.contains(&run) {
+            let why = format!(
+                "Run {number} was chosen twice, and is compared with others only. Go back, and choose another."
+            );
+            return Err(Refusal::Invalid(why));
+        }
+        runs.push(run);
     }
     let mut diffs = Vec::new();
     if let Some((first, others)) = runs.split_first() {
@@ -241,9 +251,9 @@ fn took(record: Option<&ActionRecord>) -> String {
     ran.map_or_else(|| NOTHING.to_owned(), |record| text::span(Duration::from_micros(record.took_us)))
 }
 
-/// A text that is displayed in full.
+/// A text that is displayed in full, unless it is very long.
 fn whole(text: String) -> text::Numeral {
-    (text.clone(), text)
+    (cut(&text, MOST_SHOWN).into_owned(), text)
 }
 
 fn value(value: Option<&Value>) -> String {

@@ -26,6 +26,8 @@ use crate::ui::{Pages, look, text};
 
 /// Most runs in the table.
 const RUNS: usize = 10;
+/// How many triggers the page shows with what they wait for.
+const TRIGGERS: usize = 8;
 
 #[derive(Debug, Serialize)]
 struct Home {
@@ -34,7 +36,9 @@ struct Home {
     /// Whether the pipeline is paused.
     is_paused: bool,
     actions: usize,
+    /// The first ones.
     triggers: Vec<TriggerCard>,
+    more_triggers: usize,
     bars: RunBars,
     metrics: Vec<Headline>,
     runs: Vec<RunRow>,
@@ -109,7 +113,12 @@ async fn gather(pages: &Pages, sent: &Sent) -> Result<Home> {
         graph: graph::whole(pages, &pipeline, &now).await,
         is_paused: view.store.paused().await?,
         actions: pipeline.actions.len(),
-        triggers: previews.into_iter().map(|preview| TriggerCard::of(&pipeline, &now, preview, at)).collect(),
+        more_triggers: previews.len().saturating_sub(TRIGGERS),
+        triggers: previews
+            .into_iter()
+            .take(TRIGGERS)
+            .map(|preview| TriggerCard::of(&pipeline, &now, preview, at))
+            .collect(),
         bars: headline::bars(&page.items, at),
         metrics: headline::metrics(view).await?,
         more_runs: page.items.len() > RUNS,
@@ -132,7 +141,7 @@ async fn run_rows(view: &View, runs: Vec<Run>, now: Timestamp) -> Result<Vec<Run
 }
 
 fn run_row(run: Run, next: Option<String>, now: Timestamp) -> RunRow {
-    let reason: Vec<String> = run.reason.into_iter().chain(next).collect();
+    let reason: Vec<String> = run.reason.as_deref().map(text::in_list).into_iter().chain(next).collect();
     let duration = run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started)));
     RunRow {
         number: run.number,

@@ -34,6 +34,8 @@ const VALUES_OF_ACTION: u32 = 200;
 
 #[derive(Debug, Serialize)]
 struct Content {
+    /// Why what is written in the fields is no filter.
+    wrong: Option<String>,
     /// Whether any metric is on record.
     is_any: bool,
     /// The names to choose from, and whether they are chosen.
@@ -81,22 +83,21 @@ struct Last<'a> {
 /// `GET /runs/metrics`
 pub(in crate::ui) async fn show(State(pages): State<Pages>, uri: Uri) -> Response {
     let content = gather(&pages.view, &uri).await;
-    let head = Head::of(Section::Metrics, "metrics.html", "Metrics");
-    page::answer(&pages, content.map(|content| (head, content))).await
+    let head = |wrong| Head::of(Section::Metrics, "metrics.html", "Metrics").wrong(wrong);
+    page::answer(&pages, content.map(|content| (head(content.wrong.is_some()), content))).await
 }
 
 async fn gather(view: &View, uri: &Uri) -> Result<Content> {
     let (params, now) = (Params::of(uri)?, SystemClock.now());
     let known = metric_names::recent(view).await?;
-    let time = |name| Ok::<_, page::Refusal>(params.parsed::<When>(name)?.map(|when| when.at(now)));
-    let query = RunQuery { since: time("since")?, until: time("until")?, ..RunQuery::default() };
-    let limit = params.parsed::<u32>("runs")?.unwrap_or(RUNS[0]).clamp(1, 100);
+    let (query, wrong) = page::or_wrong(query(&params, now))?;
+    let limit = params.parsed::<u32>("runs", "Runs")?.unwrap_or(RUNS[0]).clamp(1, 100);
     let page = view.store.runs(query, params.page(limit)).await?;
     let action = params.text("action");
     let names = chosen(&params, &known);
     let is_log = params.text("scale") == Some("log");
     let mut panels = Vec::new();
-    for name in names.iter().take(METRICS) {
+    for name in names.iter().take(if wrong.is_some() { 0 } else { METRICS }) {
         panels.push(panel(name, is_log, &lasts(view, &page.items, name, action).await?));
     }
     let field = |name| params.text(name).unwrap_or_default().to_owned();
@@ -108,11 +109,19 @@ async fn gather(view: &View, uri: &Uri) -> Result<Content> {
         since: field("since"),
         until: field("until"),
         is_log,
-        left_out: names.len() - panels.len(),
+        left_out: if wrong.is_some() { 0 } else { names.len() - panels.len() },
+        wrong,
         panels,
         first: params.text("cursor").map(|_| params.link(PATH, &["cursor"], &[])),
         next: page.next_cursor.map(|cursor| params.link(PATH, &["cursor"], &[("cursor", &cursor)])),
     })
+}
+
+/// Reads which runs the address asks for.
+fn query(params: &Params, now: Timestamp) -> Result<RunQuery> {
+    let time = |name, label| Ok::<_, page::Refusal>(params.parsed::<When>(name, label)?.map(|when| when.at(now)));
+    let (since, until) = (time("since", "Created since")?, time("until", "Created before")?);
+    Ok(RunQuery { since, until, ..RunQuery::default() })
 }
 
 /// Returns the names that the address asks for, or the first ones.

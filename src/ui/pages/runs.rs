@@ -26,6 +26,8 @@ const VALUE_CHARS: usize = 40;
 
 #[derive(Debug, Serialize)]
 struct Content {
+    /// Why what is written in the fields is no filter.
+    wrong: Option<String>,
     states: Vec<Choice>,
     /// The triggers of the manifest, and the one that is asked for.
     triggers: Vec<(String, bool)>,
@@ -80,25 +82,29 @@ struct Row {
 /// `GET /runs`
 pub(in crate::ui) async fn show(State(pages): State<Pages>, uri: Uri) -> Response {
     let content = gather(&pages.view, &uri).await;
-    page::answer(&pages, content.map(|content| (Head::of(Section::Runs, "runs.html", "Runs"), content))).await
+    let head = |wrong| Head::of(Section::Runs, "runs.html", "Runs").wrong(wrong);
+    page::answer(&pages, content.map(|content| (head(content.wrong.is_some()), content))).await
 }
 
 async fn gather(view: &View, uri: &Uri) -> Result<Content> {
     let (params, now) = (Params::of(uri)?, SystemClock.now());
-    let query = query(&params, now)?;
+    let (query, wrong) = page::or_wrong(query(&params, now))?;
     let field = |name| params.text(name).unwrap_or_default().to_owned();
     let states = RunState::ALL.iter().map(|state| {
         let (kind, word) = look::run(*state);
-        Choice { kind, word, chosen: query.states.contains(state) }
+        let chosen = params.all("state").iter().any(|text| text.split(',').any(|it| it == state.as_str()));
+        Choice { kind, word, chosen }
     });
     let states = states.collect();
     let filtered = query != RunQuery::default();
     let page = view.store.runs(query.clone(), params.page(RUNS)).await?;
-    let longest = page.items.iter().filter_map(|run| duration(run, now)).max().unwrap_or_default();
-    let took: Vec<Took> = page.items.iter().filter_map(|run| point(run, now)).collect();
+    let runs = if wrong.is_some() { Vec::new() } else { page.items };
+    let longest = runs.iter().filter_map(|run| duration(run, now)).max().unwrap_or_default();
+    let took: Vec<Took> = runs.iter().filter_map(|run| point(run, now)).collect();
     Ok(Content {
+        wrong,
         scatter: scatter::draw(&took),
-        triggers: triggers(view, query.trigger.as_deref()),
+        triggers: triggers(view, params.text("trigger")),
         sorts: sorts(query.sort),
         since: field("since"),
         until: field("until"),
@@ -106,7 +112,7 @@ async fn gather(view: &View, uri: &Uri) -> Result<Content> {
         tag: field("tag"),
         states,
         filtered,
-        rows: page.items.into_iter().map(|run| row(run, longest, now)).collect(),
+        rows: runs.into_iter().map(|run| row(run, longest, now)).collect(),
         first: params.text("cursor").map(|_| params.link(PATH, &["cursor"], &[])),
         next: page.next_cursor.map(|cursor| params.link(PATH, &["cursor"], &[("cursor", &cursor)])),
     })
@@ -117,16 +123,16 @@ fn query(params: &Params, now: Timestamp) -> Result<RunQuery> {
     let words = params.all("state").into_iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty());
     let states: std::result::Result<Vec<RunState>, _> = words.map(str::parse::<RunState>).collect();
     let states = states.map_err(|error| Refusal::Invalid(format!("The state of a run is not valid: {error}.")))?;
-    let time = |name| Ok::<_, Refusal>(params.parsed::<When>(name)?.map(|when| when.at(now)));
+    let time = |name, label| Ok::<_, Refusal>(params.parsed::<When>(name, label)?.map(|when| when.at(now)));
     Ok(RunQuery {
         states,
         trigger: params.text("trigger").map(str::to_owned),
-        since: time("since")?,
-        until: time("until")?,
-        param: params.parsed("param")?,
-        tag: params.parsed("tag")?,
+        since: time("since", "Created since")?,
+        until: time("until", "Created before")?,
+        param: params.parsed("param", "Param")?,
+        tag: params.parsed("tag", "Tag")?,
         before_run: None,
-        sort: params.parsed("sort")?.unwrap_or_default(),
+        sort: params.parsed("sort", "Order")?.unwrap_or_default(),
     })
 }
 
@@ -167,7 +173,7 @@ fn row(run: Run, longest: Duration, now: Timestamp) -> Row {
         number: run.number,
         kind,
         state,
-        reason: run.reason.filter(|reason| !reason.is_empty()),
+        reason: run.reason.filter(|reason| !reason.is_empty()).as_deref().map(text::in_list),
         trigger: run.trigger,
         partition: run.partition,
         more_params: params.len().saturating_sub(PARAMS),

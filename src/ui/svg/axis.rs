@@ -94,9 +94,14 @@ impl Axis {
         marks.map(|at| Tick::at(ratio(at, self.micros), offset(at))).collect()
     }
 
-    /// Returns marks at round times, `most` and one more of them at most.
+    /// Returns marks at round times, `most` and one more of them at most, and half as many if their
+    /// labels have parts of a second.
     pub(in crate::ui) fn moments(self, most: u64) -> Vec<Tick> {
-        let step = step(self.micros, most.max(1));
+        let step = match step(self.micros, most.max(1)) {
+            // Labels with parts of a second are twice as wide.
+            ..SECOND => step(self.micros, most.div_ceil(2).max(1)),
+            step => step,
+        };
         let from = self.from.as_micros();
         let distance = i64::try_from(step).unwrap_or(i64::MAX);
         let marks = (0..=most).filter_map(|number| {
@@ -212,7 +217,8 @@ mod tests {
         let years = moments(minutes(0), Duration::from_hours(24 * 700));
         assert_eq!(years, ["2026-05-27", "2026-12-13", "2027-07-01", "2028-01-17"]);
         assert_eq!(moments(minutes(1), Duration::from_secs(7)), ["12:01:00", "12:01:02", "12:01:04", "12:01:06"]);
-        assert_eq!(moments(minutes(0), Duration::from_millis(5))[..2], ["12:00:00.000", "12:00:00.001"]);
+        let short = moments(minutes(0), Duration::from_millis(5));
+        assert_eq!(short, ["12:00:00.000", "12:00:00.002", "12:00:00.004"]);
         assert!(
             Axis::new(Timestamp::from_micros(i64::MAX - 5), Timestamp::from_micros(i64::MAX)).moments(5).len() <= 6
         );

@@ -283,6 +283,7 @@ mod tests {
             log_from: LogPosition::default(),
             log_to: None,
             fence: None,
+            cache: None,
         }
     }
 
@@ -351,7 +352,7 @@ mod tests {
         let detail = RunDetail { run: run(RunState::Cancelled, Some(100)), actions, attempts };
         let all = [
             held("train", 10, 20, Some("waits for gpu (1 of 1 in use)")),
-            held("train", 20, 30, Some("paused since 2026-03-01T12:00:00.000000Z: no GPU")),
+            held("train", 20, 30, Some("paused since 2026-03-01 12:00 UTC: no GPU")),
             held("train", 30, 40, None),
             held("publish", 90, 100, Some("waits for gpu")),
         ];
@@ -362,7 +363,7 @@ mod tests {
             waits,
             [
                 ("10.000%", "10.000%", "waited 10.0 s for gpu (1 of 1 in use)"),
-                ("20.000%", "10.000%", "waited 10.0 s: paused since 2026-03-01T12:00:00.000000Z: no GPU"),
+                ("20.000%", "10.000%", "waited 10.0 s: paused since 2026-03-01 12:00 UTC: no GPU"),
                 ("30.000%", "10.000%", "waited 10.0 s for a free slot"),
             ]
         );

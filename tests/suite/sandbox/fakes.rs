@@ -96,6 +96,7 @@ pub fn order(store: &FakeStore, component: Digest) -> AttemptOrder {
         http: Vec::new(),
         header_secrets: Vec::new(),
         limits: Limits::default(),
+        cache: None,
     }
 }
 
@@ -223,7 +224,7 @@ impl Resource for FakeResource {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: false, write: true, ranges: true, synced: false }
+        Capabilities { watch: false, write: true, ranges: true, synced: false, keeps: true }
     }
 
     async fn watch(

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 
-use anacostia::store::sqlite::read_holder;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::any_store::Place;
 use super::guests::{example, guest};
 use super::wait::{DEADLINE, wait_for, wait_until};
 
@@ -39,6 +39,8 @@ pub(crate) fn anacostia() -> Command {
 /// is killed and the folder removed; if the test panics, the end of the host's output is printed.
 pub(crate) struct TestApp {
     folder: PathBuf,
+    /// Where its records are.
+    place: Place,
     /// Removes the folder at the end, if it is a temporary one.
     _temporary: Option<TempDir>,
     env: Vec<(String, String)>,
@@ -59,15 +61,34 @@ impl TestApp {
     /// Creates a pipeline with this manifest, without a host. The manifest should have no
     /// `[server]`, because the port is picked.
     pub(crate) fn new(manifest: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
+        let (folder, place) = (tempfile::tempdir().unwrap(), Place::of(manifest));
         let path = folder.path().to_owned();
-        Self { folder: path, _temporary: Some(folder), env: Vec::new(), listen: ANY_PORT.to_owned(), host: None }
+        let mut app = Self::at(&path);
+        (app.place, app._temporary) = (place, Some(folder));
+        app.write_manifest(manifest);
+        app
     }
 
     /// Uses the pipeline in this folder, which is not removed.
     pub(crate) fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), _temporary: None, env: Vec::new(), listen: ANY_PORT.to_owned(), host: None }
+        Self {
+            folder: folder.to_owned(),
+            place: Place::Manifest,
+            _temporary: None,
+            env: Vec::new(),
+            listen: ANY_PORT.to_owned(),
+            host: None,
+        }
+    }
+
+    /// Replaces the manifest, whose records stay where they are.
+    pub(crate) fn write_manifest(&self, manifest: &str) {
+        self.drop_file("anacostia.toml", self.place.written(manifest).as_bytes());
+    }
+
+    /// Returns where the records are.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The same, with a guest's component in the pipeline's folder, under the guest's name.
@@ -255,12 +276,11 @@ impl TestApp {
             .stderr(stderr)
             .spawn()
             .unwrap();
-        let store = self.path("state/metadata.db");
         let address = wait_for("the host to serve", || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the host ended with {status} instead of starting");
             }
-            read_holder(&store).ok().flatten()?.listen
+            self.place.listening(&self.folder)
         });
         self.host = Some(Host { child, url: format!("http://{address}") });
     }

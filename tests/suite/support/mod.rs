@@ -1,5 +1,6 @@
 //! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
+pub(crate) mod any_store;
 pub(crate) mod app;
 pub(crate) mod browser;
 pub(crate) mod child;
@@ -13,6 +14,8 @@ pub(crate) mod preload;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod records;
+pub(crate) mod redis_server;
 pub(crate) mod s3;
 pub(crate) mod schema;
 pub(crate) mod server;

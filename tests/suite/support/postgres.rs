@@ -104,7 +104,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(port: u16, database: &str) -> Self {
+    /// Connects to a database of the server at this port.
+    pub(crate) fn new(port: u16, database: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut url = String::new();
         write!(url, "postgres://postgres@127.0.0.1:{port}/{database}").unwrap();

@@ -44,7 +44,7 @@ fn by_name(limits: &str) -> TestApp {
     app(&component, "")
 }
 
-pub(super) fn ticks(app: &TestApp, trigger: &str) -> Vec<Value> {
+pub(crate) fn ticks(app: &TestApp, trigger: &str) -> Vec<Value> {
     app.get_all(&format!("/api/v1/triggers?trigger={trigger}"))
 }
 
@@ -56,7 +56,7 @@ fn condition(tick: &Value, name: &str) -> Value {
 }
 
 /// Returns the condition of the component in a tick, as [`condition`] does.
-pub(super) fn component(tick: &Value) -> Value {
+pub(crate) fn component(tick: &Value) -> Value {
     condition(tick, "component")
 }
 

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::records::Records;
 use crate::support::wait::{wait_for, wait_until};
 
 /// A pipeline with a resource whose own trigger never fires, these triggers, and an action with
@@ -48,18 +49,12 @@ pub(super) fn down_for(app: &mut TestApp, hours: i64) {
     age(app, hours);
 }
 
-pub(super) fn database(app: &TestApp) -> rusqlite::Connection {
-    rusqlite::Connection::open(app.path("state/metadata.db")).unwrap()
-}
-
 fn marks(app: &TestApp) -> Vec<(String, i64)> {
-    let db = database(app);
-    let mut statement = db.prepare("SELECT condition, at FROM trigger_marks ORDER BY condition").unwrap();
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    Records::of(app).marks()
 }
 
 pub(super) fn age(app: &TestApp, hours: i64) {
-    database(app).execute("UPDATE trigger_marks SET at = at - ?1", [hours * 3_600_000_000]).unwrap();
+    Records::of(app).age_marks(hours * 60);
 }
 
 /// Starts a run by hand, which the host handles after it has looked at its triggers. Returns all

@@ -4,8 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::events::{DONE, after_one_by_hand, age, app, database, down_for, reasons};
+use super::events::{DONE, after_one_by_hand, age, app, down_for, reasons};
 use crate::support::app::TestApp;
+use crate::support::records::Records;
 use crate::support::wait::wait_for;
 
 /// Runs the action once, which records this value.
@@ -102,7 +103,7 @@ fn a_metric_that_is_not_updated_starts_a_run_also_after_time_without_a_host() {
     app.start();
     assert_eq!(reasons(&after_one_by_hand(&app)), ["started by hand", "started by hand"]);
     app.kill();
-    database(&app).execute("UPDATE metrics SET recorded_at = recorded_at - ?1", [2 * 3_600_000_000_i64]).unwrap();
+    Records::of(&app).age_metrics(120);
     app.start();
     let runs = app.wait_for_runs(3);
     let at = recorded_at(&app).strftime("%F %T UTC");

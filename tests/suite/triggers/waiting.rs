@@ -4,9 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::events::database;
 use super::manifest;
 use crate::support::app::TestApp;
+use crate::support::records::Records;
 use crate::support::wait::wait_for;
 
 /// The host reads the two clocks one after the other.
@@ -45,7 +45,7 @@ fn fired(app: &TestApp, run: &Value) -> (Value, [SignedDuration; 2]) {
 /// Kills the host, makes all that it has recorded older, and starts the next one.
 fn resume_later(app: &mut TestApp, minutes: i64) {
     app.kill();
-    database(app).execute("UPDATE artifacts SET created_at = created_at - ?1", [minutes * 60_000_000]).unwrap();
+    Records::of(app).age_artifacts(minutes);
     app.start();
 }
 
@@ -87,7 +87,7 @@ fn a_run_starts_with_too_few_once_the_oldest_has_waited_for_max_wait() {
     assert_eq!(*patience, waited);
     // A long wait goes on while no host runs.
     let text = manifest(1, "{ min_artifacts = 3, max_wait = \"1h\" }");
-    std::fs::write(app.path("anacostia.toml"), text).unwrap();
+    app.write_manifest(&text);
     app.restart();
     app.drop_file("raw/c.csv", b"c");
     wait_for_reason(&app, "1 of 3 artifacts");

@@ -71,8 +71,8 @@ class ActionRecord(TypedDict):
 #: - `retrying`: The last attempt failed; the next one follows at `retry_at`.
 #: - `awaiting_approval`: It waits until a person approves or rejects it.
 #: - `succeeded`: It has succeeded.
-#: - `cached`: It succeeded before with the same inputs, and is not run again. Reserved: no action
-#:   is in this state yet.
+#: - `cached`: It has succeeded without running: its result is that of an earlier attempt, because
+#:   nothing that it depends on has changed.
 #: - `failed`: It failed permanently.
 #: - `skipped`: It is not run, for the given reason.
 #: - `cancelled`: It was stopped or never started, because the run was cancelled.
@@ -217,6 +217,10 @@ class _Attempt(TypedDict):
     #: The message that the action returned on success.
     message: str | None
 
+    #: Why its result was, or was not, taken from an earlier attempt; `null` for an action that the
+    #: manifest does not cache, and while it is not known.
+    cache: CacheUse | None
+
     #: What it used.
     usage: Usage
 
@@ -276,6 +280,16 @@ class AwaitingApproval(TypedDict):
 
     #: What it asks for.
     approval: Approval
+
+
+class CacheUse(TypedDict):
+    """Why the result of an attempt was, or was not, taken from an earlier one."""
+
+    #: The reason, for people.
+    reason: str
+
+    #: The earlier attempt, which has done the work. It may have been removed since.
+    attempt_id: AttemptId | None
 
 
 class _Component(TypedDict):

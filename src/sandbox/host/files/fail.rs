@@ -35,6 +35,9 @@ impl GuestState {
         match error {
             CallError::Refused(error) => {
                 let code = number_of(&error.code);
+                if error.retryable {
+                    self.gate.note_irregular(|| format!("a call has failed: {}", error.message));
+                }
                 if code != ErrorCode::NoEntry {
                     self.gate.note_refusal(&error);
                 }

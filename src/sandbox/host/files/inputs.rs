@@ -18,6 +18,7 @@ impl GuestState {
     /// Adds the inputs of one resource. If a path has several versions, the newest is visible.
     pub(super) async fn add_inputs(&mut self, resource: &str) -> Result<(), CallError> {
         let cpu = self.cpu.clone();
+        cpu.host(self.note_inputs(resource)).await?;
         let inputs: Vec<Artifact> = cpu.host(self.inputs_in(resource)).await?.iter().cloned().collect();
         self.files.inputs.make_folder(resource);
         for artifact in inputs {

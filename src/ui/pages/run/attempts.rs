@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS};
+use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS, cut};
 use crate::base::{AttemptId, ByteSize, Timestamp};
 use crate::graph::Graph;
 use crate::model::{Attempt, RunAction, RunDetail, Usage};
@@ -17,6 +17,8 @@ use super::top::Retry;
 
 /// Most attempts of an action that are listed, the last ones.
 const ATTEMPTS: usize = 20;
+/// Most bytes of an error that are shown before the whole error is opened.
+const MOST_OF_LINE: usize = 400;
 
 /// An action of the run.
 #[derive(Debug, Serialize)]
@@ -55,6 +57,8 @@ struct AttemptRow {
     started: text::Moment,
     took: String,
     message: Option<String>,
+    /// Why its result was, or was not, taken from an earlier attempt.
+    cache: Option<String>,
     /// The first line of its error, and the whole error if it has more.
     error: Option<(String, Option<String>)>,
     code: Option<String>,
@@ -119,7 +123,7 @@ fn attempt_row(attempt: &Attempt, live: &Live, now: Timestamp) -> AttemptRow {
     let (kind, state) = look::attempt(attempt.state);
     let error = attempt.error.as_ref().map(|error| {
         let whole = error.message.trim();
-        let first = whole.lines().next().unwrap_or_default().to_owned();
+        let first = cut(whole.lines().next().unwrap_or_default(), MOST_OF_LINE).into_owned();
         let more = (first.len() < whole.len()).then(|| whole.to_owned());
         (first, more)
     });
@@ -131,6 +135,7 @@ fn attempt_row(attempt: &Attempt, live: &Live, now: Timestamp) -> AttemptRow {
         started: text::both(attempt.started_at),
         took: text::span(attempt.ended_at.unwrap_or(now).since(attempt.started_at)),
         message: attempt.message.clone().filter(|message| !message.is_empty()),
+        cache: attempt.cache.as_ref().map(|cache| cache.reason.clone()),
         error,
         code: attempt.error.as_ref().map(|error| error.code.clone()),
         progress: live.progress.get(&attempt.id).map(|progress| Reported {
@@ -138,7 +143,7 @@ fn attempt_row(attempt: &Attempt, live: &Live, now: Timestamp) -> AttemptRow {
             message: progress.message.clone(),
         }),
         outage: live.outages.get(&attempt.id).map(ToString::to_string),
-        usage: if attempt.ended_at.is_some() { used(&attempt.usage) } else { Vec::new() },
+        usage: if attempt.ended_at.is_some() && !attempt.is_cached() { used(&attempt.usage) } else { Vec::new() },
         component: attempt.component_digest.hex().chars().take(12).collect(),
     }
 }

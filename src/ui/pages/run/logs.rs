@@ -253,6 +253,7 @@ impl Reading {
         let rank = |level| LogLevel::ALL.iter().position(|other| *other == level);
         let has = |text: &str| text.to_lowercase().contains(&self.find);
         rank(line.level) >= rank(self.level)
-            && (has(&ansi::plain(&line.text)) || line.fields.iter().any(|(name, value)| has(name) || has(value)))
+            && (has(&ansi::plain(&line.text))
+                || line.fields.iter().any(|(name, value)| has(&format!("{name}={value}"))))
     }
 }

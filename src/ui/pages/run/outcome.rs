@@ -1,11 +1,14 @@
 //! The one sentence that says why a run is in its state.
 
 use crate::base::Timestamp;
-use crate::model::{ActionState, Attempt, Pause, RunAction, RunDetail, RunState};
+use crate::base::bounds::cut;
+use crate::model::{ActionState, Attempt, Pause, Run, RunAction, RunDetail, RunState};
 use crate::ui::text;
 
 /// Most actions that wait for something which the sentence names.
 const MOST_HELD: usize = 2;
+/// Most bytes of a reason that are said; its attempt and the log have all of it.
+const MOST_SAID: usize = 1_000;
 
 /// Returns the attempt whose log says more than the sentence: the last one of the first action that
 /// the sentence says has failed. `None` if that action has failed without an error of an attempt,
@@ -43,6 +46,12 @@ pub(super) fn sentence(detail: &RunDetail, now: Timestamp) -> String {
             format!("It was cancelled{after}{why}.")
         }
     }
+}
+
+/// Returns the lines that the sentence of a failed run announces with a colon.
+pub(super) fn remedy(run: &Run) -> Option<String> {
+    let (first, rest) = run.reason.as_deref().filter(|_| run.state == RunState::Failed)?.trim().split_once('\n')?;
+    first.trim_end().ends_with(':').then(|| cut(rest.trim_matches('\n'), MOST_SAID).into_owned())
 }
 
 fn running(detail: &RunDetail) -> String {
@@ -90,8 +99,14 @@ fn held(detail: &RunDetail) -> Vec<String> {
 
 fn succeeded(detail: &RunDetail, took: Option<String>) -> String {
     let count = |state| detail.actions.iter().filter(|action| action.state == state).count();
-    let (all, done, skipped) = (detail.actions.len(), count(ActionState::Succeeded), count(ActionState::Skipped));
-    let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
+    let (all, cached, skipped) = (detail.actions.len(), count(ActionState::Cached), count(ActionState::Skipped));
+    let done = cached + count(ActionState::Succeeded);
+    let without = match cached {
+        0 => String::new(),
+        _ if all == 1 => ", without running".to_owned(),
+        cached => format!(", {cached} of them without running"),
+    };
+    let took = took.map(|took| format!(" in {took}")).unwrap_or_default() + &without;
     let actions = text::count(all as u64, "action", "actions");
     match (all, skipped) {
         (1, 0) => format!("Its action succeeded{took}."),
@@ -134,14 +149,15 @@ fn sentence_of(detail: &RunDetail, reason: &str) -> String {
         let mut letters = reason.chars();
         letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
     };
-    if text.ends_with(['.', '!', '?']) { text } else { format!("{text}.") }
+    let text = cut(&text, MOST_SAID).into_owned();
+    if text.ends_with(['.', '!', '?', ':', '…']) { text } else { format!("{text}.") }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{culprit, sentence};
+    use super::{culprit, remedy, sentence};
     use crate::base::{AttemptId, Digest, RunId, Timestamp};
     use crate::model::{
         ActionState, Attempt, AttemptState, ErrorInfo, LogPosition, Run, RunAction, RunDetail, RunState, Usage,
@@ -194,6 +210,7 @@ mod tests {
             log_from: LogPosition::default(),
             log_to: None,
             fence: None,
+            cache: None,
         }
     }
 
@@ -226,8 +243,8 @@ mod tests {
         let now = detail.run.created_at;
         assert_eq!(sentence(&detail, now), "`a` has failed; `b` runs. 1 of 6 actions done.");
         detail.actions[2].reason = Some("waits for gpu (1 of 1 in use)".to_owned());
-        detail.actions[3].reason = Some("paused since 2026-03-01T12:00:00.000000Z: no GPU".to_owned());
-        let waits = "`c` waits for gpu (1 of 1 in use); `d` is paused since 2026-03-01T12:00:00.000000Z: no GPU";
+        detail.actions[3].reason = Some("paused since 2026-03-01 12:00 UTC: no GPU".to_owned());
+        let waits = "`c` waits for gpu (1 of 1 in use); `d` is paused since 2026-03-01 12:00 UTC: no GPU";
         assert_eq!(sentence(&detail, now), format!("`a` has failed; `b` runs; {waits}. 1 of 6 actions done."));
         detail.actions[4].reason = Some("waits for api".to_owned());
         assert!(sentence(&detail, now).contains("no GPU; 1 other waits. "));
@@ -246,6 +263,8 @@ mod tests {
         assert_eq!(said(RunState::Failed, why, &[a, ("b", Failed)]), "`b` failed: no rows.");
         assert_eq!(said(RunState::Failed, Some("b failed: x!"), &[("b", Failed)]), "`b` failed: x!");
         assert_eq!(said(RunState::Failed, Some("bad luck"), &[("b", Failed)]), "Bad luck.");
+        let long = said(RunState::Failed, Some(&"bad luck ".repeat(1_000)), &[("b", Failed)]);
+        assert!(long.len() <= 1_000 && long.starts_with("Bad") && long.ends_with('…'), "{long}");
         assert_eq!(said(RunState::Failed, None, &[("b", Failed)]), "It failed.");
         let busy = [a, ("b", Running), ("c", AwaitingApproval), ("d", Pending)];
         assert_eq!(said(RunState::Running, None, &busy), "`b` runs; `c` waits for approval. 1 of 4 actions done.");
@@ -255,5 +274,18 @@ mod tests {
         let gone = Some("cancelled on request; its manifest could not be used any more");
         let wanted = "It was cancelled after 4.2 s: its manifest could not be used any more.";
         assert_eq!(said(RunState::Cancelled, gone, &[a]), wanted);
+    }
+
+    #[test]
+    fn lines_that_a_sentence_announces_follow_it() {
+        let why = "`b` may not write; to grant it, write:\n[actions.b]\nwrites = [\"out\"]\n";
+        let mut run = detail(RunState::Failed, Some(why), &[("b", ActionState::Failed)]).run;
+        assert_eq!(remedy(&run).unwrap(), "[actions.b]\nwrites = [\"out\"]");
+        assert_eq!(
+            said(RunState::Failed, Some(why), &[("b", ActionState::Failed)]),
+            "`b` may not write; to grant it, write:"
+        );
+        run.reason = Some("no rows\nin 3 of 10 files".to_owned());
+        assert_eq!(remedy(&run), None);
     }
 }

@@ -11,6 +11,7 @@ use super::attempts::{self, ActionRow, Live};
 use super::held;
 use super::lines::{Line, telling};
 use super::top::{self, Tab, Top};
+use crate::base::bounds::cut;
 use crate::base::{ByteSize, Clock as _, SystemClock};
 use crate::graph::Graph;
 use crate::model::{AccessKind, Artifact, ArtifactState, Attempt, LogRange, MetricRecord, ParamRecord, Run, RunDetail};
@@ -26,6 +27,8 @@ const EDGES: u32 = 200;
 const EVENTS: u32 = 500;
 /// Most inputs, outputs, metrics and tags that are shown; other pages have them all.
 const SHOWN: u32 = 12;
+/// Most bytes of a param that are shown.
+const MOST_SHOWN: usize = 1_000;
 /// Facts that are looked at for the last one of each name.
 const FACTS: u32 = 300;
 /// Log lines of a failed attempt that are shown.
@@ -112,7 +115,7 @@ async fn gather(view: &View, name: &str) -> Result<(RunDetail, Content)> {
     let (more_metrics, values) = (metrics.next_cursor.is_some(), last_values(metrics.items));
     let live = Live { progress: view.control.progress(), outages: view.control.outages() };
     let graph = graph_if_ended(view, &detail.run).await;
-    let params = detail.run.params.as_object().map(|params| params.iter().map(whole).collect());
+    let params = detail.run.params.as_object().map(|params| params.iter().map(shown).collect());
     let content = Content {
         top: Top::gather(view, &detail, Tab::Overview).await?,
         timeline: timeline::draw(&detail, &written.iter().map(output).collect::<Vec<_>>(), &held, now),
@@ -155,8 +158,10 @@ fn last_params(params: Vec<ParamRecord>) -> Vec<(String, String)> {
     last.map(|it| (it.name, it.value)).take(SHOWN as usize).collect()
 }
 
-fn whole((name, value): (&String, &serde_json::Value)) -> (String, String) {
-    (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+/// Returns a param as it is shown; the JSON of the run has all of a long one.
+fn shown((name, value): (&String, &serde_json::Value)) -> (String, String) {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    (name.clone(), cut(&text, MOST_SHOWN).into_owned())
 }
 
 fn output(edge: &LineageEdge) -> Output {

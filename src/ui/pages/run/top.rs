@@ -40,6 +40,8 @@ pub(super) struct Top {
     state: &'static str,
     /// The sentence that explains the state.
     sentence: String,
+    /// What the sentence ends with after a colon, such as lines for the manifest.
+    remedy: Option<String>,
     trigger: String,
     partition: Option<String>,
     created: text::Moment,
@@ -121,6 +123,7 @@ impl Top {
             kind,
             state,
             sentence: outcome::sentence(detail, now),
+            remedy: outcome::remedy(&detail.run),
             trigger: run.trigger.clone(),
             partition: run.partition.clone(),
             created: text::both(run.created_at),
@@ -150,7 +153,7 @@ fn retry(detail: &RunDetail) -> Option<Retry> {
 
 impl Retry {
     fn of(detail: &RunDetail, again: &[String]) -> Self {
-        let done = |action: &RunAction| matches!(action.state, ActionState::Succeeded | ActionState::Cached);
+        let done = |action: &RunAction| action.state.succeeded();
         let stays = |action: &&RunAction| done(action) && !again.contains(&action.name);
         let kept = detail.actions.iter().filter(stays).count();
         let again = detail.actions.iter().filter(|it| !stays(it) && !it.not_triggered());
@@ -160,7 +163,7 @@ impl Retry {
     /// Returns what a retry from an action on runs again. `None` if the run has not ended, or the
     /// action has not succeeded, so that every retry runs it again.
     pub(super) fn from(detail: &RunDetail, graph: Option<&Graph>, action: &RunAction) -> Option<Self> {
-        let graph = graph.filter(|_| detail.run.state.ended() && action.state == ActionState::Succeeded)?;
+        let graph = graph.filter(|_| detail.run.state.ended() && action.state.succeeded())?;
         Some(Self::of(detail, &graph.and_after(graph.place(&action.name)?)))
     }
 }

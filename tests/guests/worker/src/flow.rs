@@ -5,7 +5,8 @@ use std::hint::black_box;
 use anacostia_guest::log::Level;
 use anacostia_guest::{Error, Outcome, Result, log, run_context};
 use serde::Deserialize;
-use wasip2::clocks::monotonic_clock;
+use wasip2::clocks::{monotonic_clock, wall_clock};
+use wasip2::random::random;
 
 use crate::text::fill;
 use crate::{Step, perform};
@@ -99,6 +100,28 @@ fn lot(parts: &[&[u8]]) -> u64 {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
     hash ^ (hash >> 32)
+}
+
+/// Reads the clock, and logs `it is SECONDS`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {}
+
+impl Clock {
+    pub fn perform(&self) {
+        log::info(&format!("it is {}", wall_clock::now().seconds), &[]);
+    }
+}
+
+/// Asks for a random number, and logs `drawn NUMBER`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Random {}
+
+impl Random {
+    pub fn perform(&self) {
+        log::info(&format!("drawn {}", random::get_random_u64()), &[]);
+    }
 }
 
 /// Panics on the first `attempts` attempts (by default on all).

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::components::{component, ticks};
 use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
+use crate::triggers::components::{component, ticks};
 
 /// The languages, and the error of a guest that has no idea, with its location in the source where
 /// the language has one.

@@ -1,0 +1,49 @@
+//! The scripts. Each is a file with the names that it needs before it, so that every method is one
+//! script, which is executed as a whole or not at all.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! script {
+    ($($file:literal),+) => {
+        LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+)))
+    };
+}
+
+/// The methods that write.
+pub(super) static WRITE: LazyLock<Script> = script!(
+    "work",
+    "artifacts",
+    "record",
+    "runs",
+    "ticks",
+    "create",
+    "memories",
+    "attempts",
+    "facts",
+    "reuse",
+    "publish",
+    "others",
+    "old_runs",
+    "remove_runs",
+    "write"
+);
+
+/// The methods that read.
+pub(super) static READ: LazyLock<Script> = script!(
+    "work",
+    "artifacts",
+    "runs",
+    "memories",
+    "attempts",
+    "old_runs",
+    "lists",
+    "run_lists",
+    "other_lists",
+    "check",
+    "read"
+);
+
+/// The lease.
+pub(super) static LEASE: LazyLock<Script> = script!("work", "lease");
