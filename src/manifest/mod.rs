@@ -160,7 +160,8 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
 }
 
 /// Returns the store that a command names: by the file of a database, or by a URL such as
-/// `postgres://anna@db.example.com/lab?schema=penguins`, whose password is in `PGPASSWORD`.
+/// `postgres://anna@db.example.com/lab?schema=penguins`, whose password is in `PGPASSWORD`, or
+/// `redis://cache.example.com?prefix=penguins`, whose password is in `REDIS_PASSWORD`.
 ///
 /// # Errors
 /// Returns what is wrong with it, and what to do about it.

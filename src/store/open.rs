@@ -9,7 +9,7 @@ use super::copy::{self, CopiedRecords, CopyProgress, RecordSource, RecordTarget}
 use super::lock::HostLock;
 use super::logs;
 use super::postgres::{self, PostgresCopy, PostgresRecords, PostgresStore, PostgresUpkeep, PostgresViews};
-use super::redis::{self, NO_SQL, RedisStore, RedisUpkeep};
+use super::redis::{self, NO_SQL, RedisCopy, RedisRecords, RedisStore, RedisUpkeep};
 use super::sqlite::{self, SqliteCopy, SqliteRecords, SqliteStore, SqliteUpkeep, SqliteViews};
 use super::upkeep::Upkeep;
 use super::views::Views;
@@ -157,7 +157,8 @@ pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
 /// can be made again, and begins anew.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] if `to` has records; [`StoreError::InUse`] if another process has it;
+/// [`StoreError::Invalid`] if `to` has records, or a host has `from` and that kind of store cannot
+/// be copied meanwhile; [`StoreError::InUse`] if another process has `to`;
 /// [`StoreError::Conflict`] if other records are read back from it than were written.
 pub fn copy_store(
     from: &StoreSpec,
@@ -172,7 +173,10 @@ pub fn copy_store(
             let Some(records) = PostgresRecords::open(url, password.as_ref(), schema)? else { return Ok(None) };
             Box::new(records)
         }
-        StoreSpec::Redis { .. } => return Err(not_copied(from)),
+        StoreSpec::Redis { url, password, prefix } => {
+            let Some(records) = RedisRecords::open(url, password.as_ref(), prefix)? else { return Ok(None) };
+            Box::new(records)
+        }
     };
     let name = from.location();
     let target: Box<dyn RecordTarget> = match to {
@@ -180,13 +184,11 @@ pub fn copy_store(
         StoreSpec::Postgres { url, password, schema } => {
             Box::new(PostgresCopy::begin(url, password.as_ref(), schema, &name)?)
         }
-        StoreSpec::Redis { .. } => return Err(not_copied(to)),
+        StoreSpec::Redis { url, password, prefix } => {
+            Box::new(RedisCopy::begin(url, password.as_ref(), prefix, &name, now)?)
+        }
     };
     copy::copy(source.as_mut(), target, tell).map(Some)
-}
-
-fn not_copied(store: &StoreSpec) -> StoreError {
-    StoreError::Invalid(format!("{} can neither be copied nor become a copy yet", store.location()))
 }
 
 /// Makes an empty store in `folder`, for questions about a pipeline that has not been started.

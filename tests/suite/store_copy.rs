@@ -1,13 +1,17 @@
 //! `anacostia store copy`: a history goes on in another kind of store.
 
+mod kinds;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::postgres::Database;
+use crate::support::redis_server;
 
 /// Its action reads, writes, logs and records facts.
 const PIPELINE: &str = r#"
@@ -44,6 +48,23 @@ fn with_history() -> TestApp {
     app.wait_for_runs(2);
     stop(&mut app);
     app
+}
+
+/// The URL of the Redis server, and a prefix of keys that no other test has.
+fn keys() -> (String, String) {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let prefix = format!("copy-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    (format!("redis://127.0.0.1:{}", redis_server::server().port), prefix)
+}
+
+/// Lines of a manifest that name keys as the store.
+fn in_redis((url, prefix): &(String, String)) -> String {
+    format!("kind = \"redis\"\nurl = \"{url}\"\nprefix = \"{prefix}\"")
+}
+
+/// How messages name keys.
+fn keys_place((url, prefix): &(String, String)) -> String {
+    format!("the keys `{{{prefix}}}:*` in {url}")
 }
 
 fn stop(app: &mut TestApp) {
@@ -152,6 +173,25 @@ fn a_copy_beside_a_host_is_of_one_moment_and_says_what_it_lacks() {
 }
 
 #[test]
+fn redis_shows_no_moment_while_a_host_writes() {
+    let mut app = with_history();
+    let keys = keys();
+    let there = manifest(&app, "there.toml", &in_redis(&keys));
+    assert_eq!(copy(&app, &["PATH", &there]).0, Some(0));
+    fs::copy(&there, app.path("anacostia.toml")).unwrap();
+    app.start();
+    let file = app.path("copy.db");
+    let (code, _, then) = copy(&app, &["PATH", file.to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{then}");
+    let why = then.lines().last().unwrap();
+    assert!(why.starts_with(&format!("error: {} is in use by process {} on ", keys_place(&keys), app.pid())), "{why}");
+    assert!(why.ends_with("stop that host, and copy them then"), "{why}");
+    assert!(!file.exists());
+    stop(&mut app);
+    assert_eq!(copy(&app, &["PATH", file.to_str().unwrap()]).0, Some(0));
+}
+
+#[test]
 fn a_store_with_records_takes_no_copy_and_one_without_gives_none() {
     let mut app = with_history();
     let data = Database::new();
@@ -168,6 +208,9 @@ fn a_store_with_records_takes_no_copy_and_one_without_gives_none() {
     assert_eq!(last_line(copy(&app, &[none, "PATH"])), nothing(none));
     let place = format!("the schema `anacostia` in {}", data.url());
     assert_eq!(last_line(copy(&app, &[&server, none])), nothing(&place));
+    let keys = keys();
+    let redis = format!("{}?prefix={}", keys.0, keys.1);
+    assert_eq!(last_line(copy(&app, &[&redis, none])), nothing(&keys_place(&keys)));
     assert!(!app.path("none.db").exists());
 
     let full = |place: &str| {
@@ -177,6 +220,8 @@ fn a_store_with_records_takes_no_copy_and_one_without_gives_none() {
     };
     assert_eq!(copy(&app, &[old, &server]).0, Some(0));
     assert_eq!(last_line(copy(&app, &[old, &server])), full(&place));
+    assert_eq!(copy(&app, &[old, &redis]).0, Some(0));
+    assert_eq!(last_line(copy(&app, &[&server, &redis])), full(&keys_place(&keys)));
     assert_eq!(last_line(copy(&app, &[old, old])), full(old));
     assert_eq!(last_line(copy(&app, &[&server, "PATH"])), full(&format!("{}/metadata.db", state.display())));
     app.start();
@@ -196,6 +241,24 @@ fn a_store_with_records_takes_no_copy_and_one_without_gives_none() {
     assert_eq!(code, Some(2));
     let sent = "error: the password in `PGPASSWORD` would be sent without TLS to another machine; end the URL with";
     assert!(why.starts_with(sent), "{why}");
+    for (named, why) in [
+        (
+            "redis://anna:secret@127.0.0.1",
+            "the URL must not have a password in it; remove it, and set the variable `REDIS_PASSWORD`",
+        ),
+        ("redis://127.0.0.1?database=1", "the URL of a Redis server has no option but `prefix` here"),
+        ("redis://127.0.0.1?prefix=a:b", "`a:b` is not a prefix of keys; "),
+        (
+            "redis://cache.example.com",
+            "the password in `REDIS_PASSWORD` would be sent without TLS to another machine; begin the URL with `rediss://`",
+        ),
+    ] {
+        app.set_env("REDIS_PASSWORD", "secret");
+        let (code, _, said) = copy(&app, &[named, none]);
+        assert_eq!(code, Some(2));
+        assert!(said.starts_with(&format!("error: {why}")), "{said}");
+        app.unset_env("REDIS_PASSWORD");
+    }
     let other = "error: this is not the URL of a PostgreSQL database; write \"postgres://anna@db.example.com/lab\"\n";
     assert_eq!(copy(&app, &["mysql://lab", none]), (Some(2), String::new(), other.to_owned()));
 }
@@ -209,7 +272,9 @@ fn a_copy_that_was_killed_is_refused_by_a_host_and_made_anew() {
     let server = |schema: &str| format!("kind = \"postgres\"\nurl = \"{}\"\nschema = \"{schema}\"", data.url());
     let expected = history(&app, "PATH");
     for (nth, point) in ["copy.written:1", "copy.written:9", "copy.verified"].into_iter().enumerate() {
+        let keys = keys();
         let stores = [
+            (in_redis(&keys), keys_place(&keys)),
             (server(&format!("killed_{nth}")), format!("the schema `killed_{nth}` in {}", data.url())),
             (format!("path = \"killed_{nth}.db\""), app.path(&format!("killed_{nth}.db")).display().to_string()),
         ];

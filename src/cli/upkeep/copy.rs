@@ -16,7 +16,8 @@ use crate::store::{self, CopiedRecords, CopyProgress};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The store to copy: a manifest or a folder with one, the file of a SQLite database, or a URL
-    /// such as postgres://anna@db.example.com/lab?schema=penguins
+    /// such as postgres://anna@db.example.com/lab?schema=penguins or
+    /// redis://cache.example.com?prefix=penguins
     from: String,
     /// The store to make, named in the same way. Nothing may be on record there
     to: String,

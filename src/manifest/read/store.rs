@@ -94,12 +94,16 @@ fn server(reader: &mut Reader<'_>, table: &Table<'_>, store: &mut Store) {
     });
 }
 
-/// Reads the store that a command names: by a file, or by a URL with the schema as an option
-/// `schema`, and the password in `PGPASSWORD`. Returns what is wrong, and what to do about it.
+/// Reads the store that a command names: by a file, or by a URL, with the schema or the prefix as
+/// an option, and the password in `PGPASSWORD` or `REDIS_PASSWORD`. Returns what is wrong, and what
+/// to do about it.
 pub(in crate::manifest) fn at(text: &str, env: Env<'_>) -> Result<StoreSpec, String> {
     if !text.contains("://") {
         let path = std::path::absolute(text).map_err(|why| format!("`{text}` is no path of a file: {why}"))?;
         return Ok(StoreSpec::Sqlite { path });
+    }
+    if text.starts_with("redis") {
+        return redis::at(text, env);
     }
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
     let (schemas, rest): (Vec<&str>, Vec<&str>) =

@@ -21,8 +21,7 @@ pub(in crate::store) enum FieldKind {
 pub(in crate::store) struct RecordKind {
     /// Its name, which is that of the table.
     pub(in crate::store) name: &'static str,
-    /// How many of the fields, from the first on, tell a record from the others. Records are
-    /// ordered by them.
+    /// How many of the fields, from the first on, tell a record from the others.
     pub(in crate::store) key: usize,
     /// The names of the fields, and what they can have.
     pub(in crate::store) fields: &'static [(&'static str, FieldKind)],
@@ -88,8 +87,9 @@ kinds! {
         seq: Int, id: Bytes, run: Int, action: Text, number: Int, state: Text, started_at: Int, ended_at: Int,
         component: Bytes, grants: Text, error: Text, message: Text, skip: Bool, usage: Text, log_from_segment: Int,
         log_from_offset: Int, log_to_segment: Int, log_to_offset: Int, epoch: Int, token: Int, facts: Bytes,
-        stopped: Bool,
+        stopped: Bool, cache: Text, cached_from: Bytes,
     }
+    memories by 1 { attempt: Int, action: Text, fingerprint: Bytes, inputs: Bytes, memory: Text }
     intents by 2 { attempt: Int, position: Int, file: Text, became: Bytes, retrigger: Bool }
     outputs by 5 { run: Int, resource: Text, path: Text, artifact: Int, action: Text }
     accesses by 1 { seq: Int, run: Int, attempt: Int, artifact: Int, kind: Text, bytes: Int, calls: Int }
@@ -122,4 +122,18 @@ kinds! {
         seq: Int, run: Int, action: Text, who: Text, since: Int, until: Int, open: Bool, verdict: Text,
         decided_by: Text, note: Text, decided_at: Int, write: Bytes,
     }
+}
+
+/// Asserts that the fields of all kinds are the columns, with their tables, that a store has.
+#[cfg(test)]
+pub(in crate::store) fn assert_copied(columns: &std::collections::BTreeSet<(String, String)>) {
+    let fields = KINDS.iter().flat_map(|kind| kind.fields.iter().map(|(field, _)| (kind.name, *field)));
+    let fields = fields.map(|(kind, field)| (kind.to_owned(), field.to_owned())).collect();
+    let missing: Vec<_> = columns.difference(&fields).collect();
+    let gone: Vec<_> = fields.difference(columns).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "`anacostia store copy` loses what is not in `kinds!` of src/store/copy/kinds.rs: add these columns there (and to \
+         `stored!` of src/store/redis/copied.rs): {missing:?}; and remove these, which no table has: {gone:?}"
+    );
 }

@@ -1,13 +1,15 @@
 //! Copies all records of a store to another store, which may be of another kind.
 //!
-//! Records go as they are, one kind after the other, in the order of their keys. Before the copy
-//! counts, all of them are read back from it, and compared by a digest of each kind. Until then
-//! nothing can open it: a host would begin an empty history there.
+//! Records go as they are, one kind after the other. Before the copy counts, all of them are read
+//! back from it, and compared by a digest of each kind. Until then nothing can open it: a host
+//! would begin an empty history there.
 
 mod kinds;
 
 use super::{Result, StoreError};
 use crate::base::{Digest, Hasher, fault};
+#[cfg(test)]
+pub(super) use kinds::assert_copied;
 pub(super) use kinds::{COUNTERS, FieldKind, KINDS, RecordKind};
 
 /// How many records are read and written at once.
@@ -43,8 +45,9 @@ pub(super) trait RecordSource: std::fmt::Debug {
     /// When they cannot be read.
     fn begin(&mut self, kind: &'static RecordKind) -> Result<()>;
 
-    /// Returns the next records of this kind, at most [`PAGE`], in the order of their keys; none
-    /// after the last. All that is read from a source is of one moment.
+    /// Returns the next records of this kind, about [`PAGE`]; none after the last. Those whose key
+    /// begins with a number come in its order, and others in any. All that is read from a source is
+    /// of one moment.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -77,7 +80,7 @@ pub struct CopiedRecords {
     pub kind: &'static str,
     /// How many there are.
     pub count: u64,
-    /// The digest of all their fields.
+    /// The digest of all their fields, whatever their order.
     pub digest: Digest,
 }
 
@@ -135,16 +138,43 @@ fn each_page(
     kind: &'static RecordKind,
     mut use_page: impl FnMut(&[Record]) -> Result<()>,
 ) -> Result<CopiedRecords> {
-    let (mut count, mut hasher) = (0, Hasher::default());
+    let (mut count, mut sum) = (0, Sum::default());
     store.begin(kind)?;
     loop {
         let page = store.next()?;
         if page.is_empty() {
-            return Ok(CopiedRecords { kind: kind.name, count, digest: hasher.finish() });
+            return Ok(CopiedRecords { kind: kind.name, count, digest: sum.digest() });
         }
         count += page.len() as u64;
-        page.iter().flatten().for_each(|field| field.add_to(&mut hasher));
+        page.iter().for_each(|record| sum.add(digest(record)));
         use_page(&page)?;
+    }
+}
+
+/// The digest of a record.
+fn digest(record: &Record) -> Digest {
+    let mut hasher = Hasher::default();
+    record.iter().for_each(|field| field.add_to(&mut hasher));
+    hasher.finish()
+}
+
+/// The sum of the digests of records, as numbers of 256 bits: kinds of stores have them in orders
+/// of their own. With records that someone chooses, two sums can be made equal; with those that a
+/// store has lost or changed, they never are.
+#[derive(Debug, Default)]
+struct Sum([u8; 32]);
+
+impl Sum {
+    fn add(&mut self, digest: Digest) {
+        let mut carry = 0;
+        for (byte, more) in self.0.iter_mut().zip(digest.as_bytes()).rev() {
+            let [high, low] = (u16::from(*byte) + u16::from(*more) + carry).to_be_bytes();
+            (*byte, carry) = (low, u16::from(high));
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(&self.0)
     }
 }
 
@@ -198,116 +228,4 @@ pub(super) fn not_empty(place: &str) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::{Field, KINDS, PAGE, Record, RecordKind, RecordSource, RecordTarget, copy};
-    use crate::store::{Result, StoreError};
-
-    /// The records of some kinds.
-    type Held = Vec<(&'static RecordKind, Vec<Record>)>;
-
-    #[derive(Debug, Default)]
-    struct Memory {
-        held: Held,
-        reading: Vec<Record>,
-        /// Whether a value is lost on the way.
-        loses: bool,
-        completed: Arc<Mutex<Option<Held>>>,
-    }
-
-    impl RecordSource for Memory {
-        fn count(&mut self) -> Result<u64> {
-            Ok(self.held.iter().map(|(_, records)| records.len() as u64).sum())
-        }
-
-        fn begin(&mut self, kind: &'static RecordKind) -> Result<()> {
-            let of_kind = self.held.iter().filter(|(held, _)| *held == kind);
-            self.reading = of_kind.flat_map(|(_, records)| records.clone()).collect();
-            Ok(())
-        }
-
-        fn next(&mut self) -> Result<Vec<Record>> {
-            let most = PAGE.min(self.reading.len());
-            Ok(self.reading.drain(..most).collect())
-        }
-    }
-
-    impl RecordTarget for Memory {
-        fn records(&mut self) -> &mut dyn RecordSource {
-            self
-        }
-
-        fn write(&mut self, kind: &'static RecordKind, records: &[Record]) -> Result<()> {
-            let mut records = records.to_vec();
-            if self.loses {
-                *records.last_mut().unwrap().last_mut().unwrap() = Field::None;
-            }
-            self.held.push((kind, records));
-            Ok(())
-        }
-
-        fn complete(self: Box<Self>) -> Result<()> {
-            *self.completed.lock().unwrap() = Some(self.held);
-            Ok(())
-        }
-    }
-
-    fn held() -> Held {
-        let kind = KINDS.iter().find(|kind| kind.name == "claims").unwrap();
-        vec![(kind, (0..1_500).map(|at| vec![Field::Bytes(vec![7; 16]), Field::Int(at)]).collect())]
-    }
-
-    #[test]
-    fn a_copy_has_every_record_and_tells_how_far_it_is() {
-        let completed = Arc::default();
-        let target = Memory { completed: Arc::clone(&completed), ..Memory::default() };
-        let mut source = Memory { held: held(), ..Memory::default() };
-        let mut told = Vec::new();
-        let copied =
-            copy(&mut source, Box::new(target), &mut |at| told.push((at.written, at.verified, at.all))).unwrap();
-        let found = completed.lock().unwrap().take().unwrap();
-        assert_eq!(found.iter().flat_map(|(_, records)| records.clone()).collect::<Vec<_>>(), held()[0].1);
-        assert_eq!(told, [(1_000, 0, 1_500), (1_500, 0, 1_500), (1_500, 1_000, 1_500), (1_500, 1_500, 1_500)]);
-        let counts: Vec<_> = copied.iter().filter(|of| of.count > 0).map(|of| (of.kind, of.count)).collect();
-        assert_eq!(counts, [("claims", 1_500)]);
-        assert_eq!(copied.len(), KINDS.len());
-    }
-
-    #[test]
-    fn a_copy_with_other_records_than_it_was_given_is_not_used() {
-        let completed = Arc::default();
-        let target = Memory { loses: true, completed: Arc::clone(&completed), ..Memory::default() };
-        let mut source = Memory { held: held(), ..Memory::default() };
-        let Err(StoreError::Conflict(why)) = copy(&mut source, Box::new(target), &mut |_| {}) else {
-            panic!("it was not noticed")
-        };
-        assert!(why.starts_with("the copy has other records than it was given: of `claims`, 1500 records"), "{why}");
-        assert_eq!(*completed.lock().unwrap(), None);
-    }
-
-    #[test]
-    fn the_form_of_a_digest_tells_values_apart() {
-        let digest = |fields: &[Field]| {
-            let mut hasher = super::Hasher::default();
-            for field in fields {
-                field.add_to(&mut hasher);
-            }
-            hasher.finish()
-        };
-        let text = |text: &str| Field::Text(text.to_owned());
-        let all = [
-            vec![text("ab"), text("c")],
-            vec![text("a"), text("bc")],
-            vec![Field::Bytes(b"ab".to_vec()), text("c")],
-            vec![Field::None, text("")],
-            vec![text(""), Field::None],
-            vec![Field::Int(1)],
-            vec![Field::Bool(true)],
-        ];
-        let digests: std::collections::BTreeSet<_> = all.iter().map(|fields| digest(fields)).collect();
-        assert_eq!(digests.len(), all.len());
-        assert_eq!(digest(&[Field::real(-0.0)]), digest(&[Field::real(0.0)]));
-        assert_eq!(digest(&[Field::real(-f64::NAN)]), digest(&[Field::real(f64::NAN)]));
-    }
-}
+mod tests;

@@ -309,7 +309,6 @@ mod tests {
         for own in ["one", "token"] {
             assert!(columns.remove(&(COUNTERS.to_owned(), own.to_owned())));
         }
-        let fields = KINDS.iter().flat_map(|kind| kind.fields.iter().map(|(field, _)| (kind.name, *field)));
-        assert_eq!(columns, fields.map(|(kind, field)| (kind.to_owned(), field.to_owned())).collect());
+        copy::assert_copied(&columns);
     }
 }
