@@ -159,6 +159,16 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
     }
 }
 
+/// Returns the store that a command names: by the file of a database, or by a URL such as
+/// `postgres://anna@db.example.com/lab?schema=penguins`, whose password is in `PGPASSWORD`, or
+/// `redis://cache.example.com?prefix=penguins`, whose password is in `REDIS_PASSWORD`.
+///
+/// # Errors
+/// Returns what is wrong with it, and what to do about it.
+pub fn store_at(text: &str, env: Env<'_>) -> Result<StoreSpec, String> {
+    read::store_at(text, env)
+}
+
 /// Parses the recorded text of a manifest again, for a run that continues after a restart. The text
 /// was checked when it was recorded. The disk is not checked, because the files there may belong to
 /// a later manifest.

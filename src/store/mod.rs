@@ -37,6 +37,7 @@ mod again;
 pub mod components;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod decision;
 mod error;
 mod keeper;
@@ -75,10 +76,11 @@ use crate::model::{
 };
 
 pub use again::{named_inputs, what_next};
+pub use copy::{CopiedRecords, CopyProgress};
 pub use error::StoreError;
 pub use lease::{Holder, HostLease, Loss, Process};
 pub use lineage::{LineageSide, MAX_LINEAGE_DEPTH, walk_lineage};
-pub use open::{HostStore, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
+pub use open::{HostStore, copy_store, empty, holder, open, open_host, open_read_only, open_upkeep, open_views};
 pub use query::{
     ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactQuery, ArtifactUse, AwaitingApproval,
     FactQuery, FilterError, LineageEdge, NotificationQuery, PageRequest, ParamFilter, PublishedOutput, ResourceAccess,

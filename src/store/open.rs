@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::copy::{self, CopiedRecords, CopyProgress, RecordSource, RecordTarget};
 use super::lock::HostLock;
 use super::logs;
-use super::postgres::{self, PostgresStore, PostgresUpkeep, PostgresViews};
-use super::redis::{self, NO_SQL, RedisStore, RedisUpkeep};
-use super::sqlite::{self, SqliteStore, SqliteUpkeep, SqliteViews};
+use super::postgres::{self, PostgresCopy, PostgresRecords, PostgresStore, PostgresUpkeep, PostgresViews};
+use super::redis::{self, NO_SQL, RedisCopy, RedisRecords, RedisStore, RedisUpkeep};
+use super::sqlite::{self, SqliteCopy, SqliteRecords, SqliteStore, SqliteUpkeep, SqliteViews};
 use super::upkeep::Upkeep;
 use super::views::Views;
 use super::writable;
@@ -146,6 +147,48 @@ pub fn open_upkeep(spec: &StoreSpec) -> Result<Option<Box<dyn Upkeep>>> {
             Ok(upkeep.map(|upkeep| Box::new(upkeep) as _))
         }
     }
+}
+
+/// Copies all records of a store, as they are at one moment, to a store in which nothing is on
+/// record yet. `None` if nothing was ever recorded in `from`. Calls `tell` now and then. Blocks,
+/// and is not for work on a runtime.
+///
+/// Until this has returned, `to` cannot be opened, also if this process dies: then the same copy
+/// can be made again, and begins anew.
+///
+/// # Errors
+/// [`StoreError::Invalid`] if `to` has records, or a host has `from` and that kind of store cannot
+/// be copied meanwhile; [`StoreError::InUse`] if another process has `to`;
+/// [`StoreError::Conflict`] if other records are read back from it than were written.
+pub fn copy_store(
+    from: &StoreSpec,
+    to: &StoreSpec,
+    now: Timestamp,
+    tell: &mut dyn FnMut(CopyProgress),
+) -> Result<Option<Vec<CopiedRecords>>> {
+    let mut source: Box<dyn RecordSource> = match from {
+        StoreSpec::Sqlite { path } if !path.exists() => return Ok(None),
+        StoreSpec::Sqlite { path } => Box::new(SqliteRecords::open(path)?),
+        StoreSpec::Postgres { url, password, schema } => {
+            let Some(records) = PostgresRecords::open(url, password.as_ref(), schema)? else { return Ok(None) };
+            Box::new(records)
+        }
+        StoreSpec::Redis { url, password, prefix } => {
+            let Some(records) = RedisRecords::open(url, password.as_ref(), prefix)? else { return Ok(None) };
+            Box::new(records)
+        }
+    };
+    let name = from.location();
+    let target: Box<dyn RecordTarget> = match to {
+        StoreSpec::Sqlite { path } => Box::new(SqliteCopy::begin(path, &name, now)?),
+        StoreSpec::Postgres { url, password, schema } => {
+            Box::new(PostgresCopy::begin(url, password.as_ref(), schema, &name)?)
+        }
+        StoreSpec::Redis { url, password, prefix } => {
+            Box::new(RedisCopy::begin(url, password.as_ref(), prefix, &name, now)?)
+        }
+    };
+    copy::copy(source.as_mut(), target, tell).map(Some)
 }
 
 /// Makes an empty store in `folder`, for questions about a pipeline that has not been started.

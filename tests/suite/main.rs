@@ -102,6 +102,7 @@ mod simplest;
 mod space;
 mod sql;
 mod sql_views;
+mod store_copy;
 mod store_upkeep;
 mod streams;
 mod support;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod copy;
 mod stats;
 
 use super::{End, Failure};
@@ -14,6 +15,8 @@ pub(crate) enum Verb {
     Check(check::Args),
     /// Copy records, logs and components to a new folder, also while a host is running
     Backup(backup::Args),
+    /// Copy all records to another store, which may be of another kind
+    Copy(copy::Args),
 }
 
 pub(crate) fn upkeep(verb: &Verb) -> Result<End, Failure> {
@@ -21,5 +24,6 @@ pub(crate) fn upkeep(verb: &Verb) -> Result<End, Failure> {
         Verb::Stats(args) => stats::stats(args),
         Verb::Check(args) => check::check(args),
         Verb::Backup(args) => backup::backup(args),
+        Verb::Copy(args) => copy::copy(args),
     }
 }

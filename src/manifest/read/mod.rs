@@ -45,6 +45,7 @@ use crate::base::{Digest, bounds, check_name};
 use crate::model::NotifyCause;
 pub(super) use late::Depends;
 use late::LateProblem;
+pub(super) use store::at as store_at;
 use top::Top;
 
 /// The name of the node that every pipeline has.

@@ -49,7 +49,18 @@ fn prefers_tls(url: &str) -> bool {
 /// Refuses a password that would be sent to another machine without TLS, unless the URL says so.
 /// The server chooses how it asks for the password, and may ask for the text itself.
 pub(super) fn refuse_open_password(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
-    let Ok(config) = SqlDatabase::server(url) else { return };
+    let Some(help) = check_secrecy(url) else { return };
+    reader.complain(
+        Problem::new(format!("the password of {} would be sent without TLS", table.name))
+            .at(&table.key_span("url"), "to another machine")
+            .help(help),
+    );
+}
+
+/// Returns what to do about a URL that would send a password to another machine without TLS. `None`
+/// for one that would not, or says that it may.
+pub(super) fn check_secrecy(url: &str) -> Option<String> {
+    let config = SqlDatabase::server(url).ok()?;
     let is_here = |host: &Host| match host {
         Host::Tcp(name) => name.parse::<IpAddr>().map_or(name == "localhost", |address| address.is_loopback()),
         Host::Unix(_) => true,
@@ -60,12 +71,5 @@ pub(super) fn refuse_open_password(reader: &mut Reader<'_>, table: &Table<'_>, u
     } else {
         addresses.iter().all(IpAddr::is_loopback)
     };
-    if all_here || config.get_ssl_mode() != SslMode::Prefer {
-        return;
-    }
-    reader.complain(
-        Problem::new(format!("the password of {} would be sent without TLS", table.name))
-            .at(&table.key_span("url"), "to another machine")
-            .help(TLS),
-    );
+    (!all_here && config.get_ssl_mode() == SslMode::Prefer).then(|| TLS.to_owned())
 }

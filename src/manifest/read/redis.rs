@@ -10,10 +10,15 @@ use super::super::store::StoreSpec;
 use super::super::tree::{Reader, Table};
 use super::secrets;
 use crate::base::check_name;
+use crate::manifest::expand::Env;
+use crate::manifest::secret::SecretSource;
 
 const URL: &str = "\"redis://cache.example.com\"";
 const FORMS: &str = "write \"redis://cache.example.com\", or \"rediss://anna@cache.example.com:6380/2\" with TLS, a user, a port \
                      and the number of a database";
+
+/// The variable with the password of a server that a command names by its URL.
+const PASSWORD: &str = "REDIS_PASSWORD";
 
 /// Reads where the records are. The second value says whether that is reliable.
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (StoreSpec, bool) {
@@ -57,10 +62,38 @@ fn check(url: &str) -> Result<ConnectionAddr, (String, String)> {
     Ok(info.addr().clone())
 }
 
+/// Reads the store that a command names by a URL, with the prefix as an option `prefix`, and the
+/// password in `REDIS_PASSWORD`. Returns what is wrong, and what to do about it.
+pub(super) fn at(text: &str, env: Env<'_>) -> Result<StoreSpec, String> {
+    // No error has the text: there may be a password in it.
+    let (url, options) = text.split_once('?').unwrap_or((text, ""));
+    if url.into_connection_info().is_ok_and(|info| info.redis_settings().password().is_some()) {
+        return Err(format!("the URL must not have a password in it; remove it, and set the variable `{PASSWORD}`"));
+    }
+    let address = check(url).map_err(|(wrong, help)| format!("{wrong}; {help}"))?;
+    let mut prefix = settings::DEFAULT_PREFIX;
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        prefix = option.strip_prefix("prefix=").ok_or("the URL of a Redis server has no option but `prefix` here")?;
+    }
+    check_name(prefix).map_err(|error| format!("{} is not a prefix of keys; {error}", quoted(prefix)))?;
+    let password = env(PASSWORD).map(|_| SecretSource::Env(PASSWORD.to_owned()));
+    if password.is_some() && is_open(&address) {
+        return Err(format!(
+            "the password in `{PASSWORD}` would be sent without TLS to another machine; begin the URL with `rediss://`"
+        ));
+    }
+    Ok(StoreSpec::Redis { url: url.to_owned(), password, prefix: prefix.to_owned() })
+}
+
+/// Whether others may read what is sent to an address.
+fn is_open(address: &ConnectionAddr) -> bool {
+    let ConnectionAddr::Tcp(host, _) = address else { return false };
+    !host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback())
+}
+
 /// Refuses a password that would be sent to another machine without TLS.
 fn refuse_open_password(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
-    let Ok(ConnectionAddr::Tcp(host, _)) = check(url) else { return };
-    if host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback()) {
+    if !check(url).is_ok_and(|address| is_open(&address)) {
         return;
     }
     reader.complain(

@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Ends the host, and starts another.
-    async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.store = None;
         self.store = Some(self.factory.open().await);
     }

@@ -23,6 +23,7 @@ mod approvals;
 mod artifacts;
 mod attempts;
 mod connect;
+mod copy;
 mod db;
 mod events;
 mod facts;
@@ -83,6 +84,7 @@ use crate::model::{
     RunState, RunTag, Tick, TriggerMark,
 };
 
+pub(super) use copy::{PostgresCopy, PostgresRecords};
 pub use open::read_holder;
 pub(super) use upkeep::PostgresUpkeep;
 pub(super) use views::PostgresViews;

@@ -283,6 +283,7 @@ column! {
     u32 => |bytes| integer(bytes);
     u16 => |bytes| integer(bytes);
     f64 => |bytes| fixed(bytes).map(f64::from_be_bytes);
+    Vec<u8> => |bytes| present(bytes).map(<[u8]>::to_vec);
     String => |bytes| text(bytes);
     Timestamp => |bytes| integer(bytes).map(Self::from_micros);
 }

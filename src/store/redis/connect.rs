@@ -24,6 +24,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
 /// After this time without an answer of its machine, the server counts as gone.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How many keys one call looks at.
+const KEYS: usize = 1_000;
 /// How long a caller waits after a failed attempt to connect. It bounds how often this is tried.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -173,6 +175,16 @@ impl Link {
         let (_, mut connection) =
             self.connection().await.map_err(|fail| RedisError::from(std::io::Error::other(fail)))?;
         command.query_async(&mut connection).await
+    }
+
+    /// Returns some of the keys of the place: those from a cursor on, the first ones if there is
+    /// none, and the cursor of the next call, if there is one more. A key that is there all the
+    /// time comes at least once.
+    pub(super) async fn keys(&self, cursor: Option<String>) -> Work<(Option<String>, Vec<String>)> {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor.as_deref().unwrap_or("0")).arg("MATCH").arg(self.place.all_keys()).arg("COUNT").arg(KEYS);
+        let [next, keys] = Reply::of(self.command(&scan).await?)?.parts()?;
+        Ok((Some(next.text()?).filter(|next| next != "0"), keys.each(Reply::text)?))
     }
 
     async fn connection(&self) -> Work<(u64, MultiplexedConnection)> {

@@ -17,7 +17,7 @@ use super::scripts::LEASE;
 use crate::base::Timestamp;
 use crate::store::keeper::Renew;
 use crate::store::rival::Rival;
-use crate::store::{Holder, Loss, Result, StoreError};
+use crate::store::{Holder, Loss, Result, StoreError, copy};
 
 /// The version of the records. Another one is refused.
 pub(super) const SCHEMA: usize = 1;
@@ -42,6 +42,7 @@ pub(super) async fn take(link: &Link, place: &Place, holder: &Holder, now: Times
         match attempt.map_err(|fail| place.name(fail.into_store("raise the epoch")))? {
             Attempt::Taken(taken) => return Ok(taken),
             Attempt::Schema(found) => return Err(place.name(other_schema(&found))),
+            Attempt::Copy(from) => return Err(place.name(copy::incomplete(&from))),
             Attempt::Held { lease, holder } => {
                 if rival.is_running(lease, Some(&holder)).await {
                     let holder = Holder::describe(Some(&holder));
@@ -54,22 +55,31 @@ pub(super) async fn take(link: &Link, place: &Place, holder: &Holder, now: Times
 
 /// Returns the error for records of another version, or of another program.
 fn other_schema(found: &str) -> StoreError {
-    StoreError::Corrupt(match found.parse::<usize>() {
-        Ok(version) => format!(
+    match found.parse::<usize>() {
+        Ok(version) => StoreError::Corrupt(format!(
             "the records have version {version}, and this anacostia knows up to {SCHEMA}; use the newer anacostia that wrote \
              them"
-        ),
-        Err(_) => {
-            "they belong to another program; set `metadata_store.prefix` to a name that is not in use yet".to_owned()
-        }
-    })
+        )),
+        Err(_) => other_program(),
+    }
+}
+
+/// Returns the error for keys of another program.
+pub(super) fn other_program() -> StoreError {
+    let why = "they belong to another program; set `metadata_store.prefix` to a name that is not in use yet";
+    StoreError::Corrupt(why.to_owned())
 }
 
 /// The result of an attempt to take the lease.
 enum Attempt {
     Taken(Taken),
-    Held { lease: String, holder: String },
+    Held {
+        lease: String,
+        holder: String,
+    },
     Schema(String),
+    /// The keys are to become a copy of this store.
+    Copy(String),
 }
 
 /// Takes the lease if it is free, has ended, or is `stale`.
@@ -85,6 +95,7 @@ async fn try_take(link: &Link, holder: &Holder, stale: Option<&str>, now: Timest
             Ok(Attempt::Taken(Taken { epoch: next().value()?, writes: next().value()?, event: next().value()? }))
         }
         "held" => Ok(Attempt::Held { lease: next().text()?, holder: next().text()? }),
+        "copy" => Ok(Attempt::Copy(next().text()?)),
         _ => Ok(Attempt::Schema(next().text()?)),
     }
 }
@@ -98,6 +109,8 @@ pub(super) async fn announce(link: &Link, epoch: u64, holder: &Holder) -> Work<(
 /// What the records say before a host has them.
 pub(super) struct Standing {
     pub(super) epoch: u64,
+    /// How many writes there were.
+    pub(super) writes: u64,
     pub(super) event: u64,
     /// The host that has the lease now.
     pub(super) holder: Option<Holder>,
@@ -109,13 +122,16 @@ pub(super) async fn look(link: &Link) -> Work<Option<Standing>> {
     if answer == Reply::List(Vec::new()) {
         return Ok(None);
     }
-    let [schema, epoch, event, holder] = answer.parts()?;
-    let schema = schema.text()?;
+    let [from, schema, epoch, writes, event, holder] = answer.parts()?;
+    let (from, schema) = (from.text()?, schema.text()?);
+    if !from.is_empty() {
+        return Err(copy::incomplete(&from).into());
+    }
     if schema != SCHEMA.to_string() {
         return Err(other_schema(&schema).into());
     }
     let holder = serde_json::from_str(&holder.text()?).ok();
-    Ok(Some(Standing { epoch: epoch.value()?, event: event.value()?, holder }))
+    Ok(Some(Standing { epoch: epoch.value()?, writes: writes.value()?, event: event.value()?, holder }))
 }
 
 /// Renews the lease of an epoch.

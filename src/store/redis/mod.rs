@@ -18,6 +18,8 @@ mod arguments;
 mod artifacts;
 mod attempts;
 mod connect;
+mod copied;
+mod copy;
 mod facts;
 mod fitness;
 mod lease;
@@ -66,6 +68,7 @@ use crate::model::{
     RunState, RunTag, Tick, TriggerMark,
 };
 
+pub(super) use copy::{RedisCopy, RedisRecords};
 pub use open::read_holder;
 pub(super) use upkeep::RedisUpkeep;
 

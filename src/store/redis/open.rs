@@ -27,10 +27,7 @@ impl RedisStore {
     pub async fn open(url: &str, password: Option<&SecretSource>, prefix: &str, now: Timestamp) -> Result<Arc<Self>> {
         let place = Place::of(url, password, prefix)?;
         let link = Link::open(place.clone()).await?;
-        link.check_server().await.map_err(|unfit| match unfit {
-            Unfit::Unreachable(error) => place.unreachable(reason(&error)),
-            Unfit::Because(why) => StoreError::Invalid(format!("{place} cannot be the metadata store, because {why}")),
-        })?;
+        check_server(&link, &place).await?;
         let holder = Holder::this_host(now);
         let Taken { epoch, writes, event } = lease::take(&link, &place, &holder, now).await?;
         link.keep_for(epoch);
@@ -62,6 +59,14 @@ impl RedisStore {
         let (_, newest) = watch::channel(standing.event);
         Ok(Some(Arc::new(Self { place, link, epoch: standing.epoch, newest, writing: None })))
     }
+}
+
+/// Refuses a server that may lose what it has confirmed.
+pub(super) async fn check_server(link: &Link, place: &Place) -> Result<()> {
+    link.check_server().await.map_err(|unfit| match unfit {
+        Unfit::Unreachable(error) => place.unreachable(reason(&error)),
+        Unfit::Because(why) => StoreError::Invalid(format!("{place} cannot be the metadata store, because {why}")),
+    })
 }
 
 /// The host that has the store with the prefix `prefix` in the database at `url` open for writing;

@@ -1,6 +1,6 @@
 //! Runs, their actions and approvals: how they are read, and the arguments of what changes them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -197,10 +197,12 @@ pub(super) fn new_run(new: &NewRun, now: Timestamp) -> Work<Value> {
     let actions: Vec<Value> =
         new.actions.iter().enumerate().map(|(position, action)| first(position, action)).collect();
     let ticks = new.ticks.iter().map(|tick| ticks::arguments(tick, Some(new.id))).collect::<Work<Vec<_>>>()?;
+    // A repeat may name them in another order.
+    let given: BTreeSet<ArtifactId> = new.given.iter().copied().collect();
     let indexed: Vec<Value> = new.params.as_object().into_iter().flatten().filter_map(|it| param(it.0, it.1)).collect();
     Ok(json!({
         "id": new.id, "cause": new.trigger, "params": new.params.to_string(), "revision": new.revision, "claims": claims,
-        "given": new.given, "rerun_of": new.rerun_of, "actions": actions, "ticks": ticks, "fired_by": new.fired_by,
+        "given": given, "rerun_of": new.rerun_of, "actions": actions, "ticks": ticks, "fired_by": new.fired_by,
         "fired_by_text": serde_json::to_string(&new.fired_by)?, "partition": new.partition, "indexed": indexed,
         "marks": ticks::marks(&new.marks)?, "step": step::arguments(&new.step)?, "now": time(now),
     }))

@@ -45,5 +45,20 @@ pub(super) static READ: LazyLock<Script> = script!(
     "read"
 );
 
+/// The methods of a copy.
+pub(super) static COPY: LazyLock<Script> = script!(
+    "work",
+    "artifacts",
+    "runs",
+    "ticks",
+    "memories",
+    "attempts",
+    "facts",
+    "others",
+    "copy_read",
+    "copy_write",
+    "copy"
+);
+
 /// The lease.
 pub(super) static LEASE: LazyLock<Script> = script!("work", "lease");

@@ -25,13 +25,13 @@ use redis_server::Server;
 
 /// Keys of their own for one test. The server, and with it the keys, is removed when the process
 /// ends.
-struct Keys {
+pub(super) struct Keys {
     port: u16,
-    prefix: String,
+    pub(super) prefix: String,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::on(redis_server::server())
     }
 
@@ -40,20 +40,20 @@ impl Keys {
         Self { port: server.port, prefix: format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed)) }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// How errors name them.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         format!("the keys `{{{}}}:*` in {}", self.prefix, self.url())
     }
 
-    async fn try_host(&self) -> Result<Arc<RedisStore>> {
+    pub(super) async fn try_host(&self) -> Result<Arc<RedisStore>> {
         RedisStore::open(&self.url(), None, &self.prefix, now()).await
     }
 
-    async fn host(&self) -> Arc<RedisStore> {
+    pub(super) async fn host(&self) -> Arc<RedisStore> {
         self.try_host().await.unwrap()
     }
 
@@ -71,7 +71,7 @@ impl Keys {
     }
 
     /// Sends a command beside the store. `{}` stands for the prefix with its braces.
-    async fn command(&self, command: &str) -> redis::Value {
+    pub(super) async fn command(&self, command: &str) -> redis::Value {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut words = command.split(' ').map(|word| word.replace("{}", &format!("{{{}}}", self.prefix)));
@@ -90,7 +90,7 @@ impl StoreFactory for Keys {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_micros(1_772_366_400_000_000)
 }
 

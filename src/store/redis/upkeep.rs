@@ -12,21 +12,19 @@ use tokio::runtime::Runtime;
 
 use super::connect::{Link, Place};
 use super::lease;
-use super::reply::{Fail, Reply, Work};
+use super::reply::{Fail, Work};
 use super::scripts::READ;
 use crate::manifest::SecretSource;
 use crate::store::upkeep::{StorePart, Upkeep, counted, divided};
 use crate::store::{Result, StoreError};
 
-/// How many keys one call asks the sizes of.
-const KEYS: usize = 1_000;
-
 /// The first words of keys, and the part of the records that they belong to, by the table that it
 /// has in other stores. All others are of no part.
-const KINDS: [(&str, &[&str]); 11] = [
-    ("runs", &["run", "runs", "run_ids", "revision", "approval", "approvals"]),
+const KINDS: [(&str, &[&str]); 12] = [
+    ("runs", &["run", "runs", "run_ids", "revision", "revisions", "approval", "approvals"]),
     ("attempts", &["attempt", "attempt_ids", "intents"]),
     ("denials", &["denials"]),
+    ("requests", &["requests"]),
     (
         "artifacts",
         &[
@@ -110,19 +108,17 @@ impl RedisUpkeep {
     /// The bytes of all keys, by table.
     async fn sizes(&self) -> Work<BTreeMap<String, u64>> {
         let mut sizes = BTreeMap::new();
-        let mut cursor = "0".to_owned();
+        let mut cursor = None;
         loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(&cursor).arg("MATCH").arg(self.place.all_keys()).arg("COUNT").arg(KEYS);
-            let [next, keys] = Reply::of(self.link.command(&scan).await?)?.parts()?;
-            for key in keys.each(Reply::text)? {
+            let (next, keys) = self.link.keys(cursor).await?;
+            for key in keys {
                 let size = self.link.command(redis::cmd("MEMORY").arg("USAGE").arg(&key)).await?;
                 if let Value::Int(size) = size {
                     *sizes.entry(self.table(&key).to_owned()).or_default() += size.unsigned_abs();
                 }
             }
-            cursor = next.text()?;
-            if cursor == "0" {
+            cursor = next;
+            if cursor.is_none() {
                 return Ok(sizes);
             }
         }

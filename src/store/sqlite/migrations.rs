@@ -3,10 +3,12 @@
 //! Migrations are numbered scripts, one transaction each; `user_version` is the number of the last
 //! one that was applied. A released script is never changed.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::sql::from_sqlite;
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, copy};
 
 /// `anac` in ASCII, which marks a database as ours.
 pub(super) const APPLICATION_ID: i32 = 0x616e_6163;
@@ -41,15 +43,21 @@ pub(super) enum Standing {
     Ours(usize),
 }
 
-/// Checks a database, and refuses one that is not ours, or was written by a newer version.
+/// Checks a database, and refuses one that is not ours, was written by a newer version, or is not a
+/// whole copy.
 pub(super) fn look(db: &Connection) -> Result<Standing> {
+    standing(db)?.map_err(|from| copy::incomplete(&from))
+}
+
+/// Does the same, and returns the other store if the database is to become a copy of it.
+fn standing(db: &Connection) -> Result<std::result::Result<Standing, String>> {
     let read = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let failed = |error| from_sqlite(&error, "read the schema");
     let version = read("PRAGMA user_version").map_err(failed)?;
     let application = read("PRAGMA application_id").map_err(failed)?;
     let tables = read("SELECT count(*) FROM sqlite_schema").map_err(failed)?;
     if version == 0 && tables == 0 {
-        return Ok(Standing::Empty);
+        return Ok(Ok(Standing::Empty));
     }
     if application != i64::from(APPLICATION_ID) {
         return Err(StoreError::Corrupt(
@@ -57,13 +65,32 @@ pub(super) fn look(db: &Connection) -> Result<Standing> {
                 .to_owned(),
         ));
     }
+    if version == 0 {
+        let from = db.query_row("SELECT store FROM copy_of", [], |row| row.get(0)).map_err(failed)?;
+        return Ok(Err(from));
+    }
     match usize::try_from(version) {
-        Ok(version @ 1..) if version <= SCRIPTS.len() => Ok(Standing::Ours(version)),
+        Ok(version @ 1..) if version <= SCRIPTS.len() => Ok(Ok(Standing::Ours(version))),
         _ => Err(StoreError::Corrupt(format!(
             "it has version {version} of the schema, and this anacostia knows up to {}; use the newer anacostia that wrote it",
             SCRIPTS.len()
         ))),
     }
+}
+
+/// Makes an empty database, or one that is not a whole copy, the place of a copy of the store
+/// `from`. Another version of this program refuses it too. No log stays beside it, because SQLite
+/// would take it for that of the copy.
+pub(super) fn reserve(db: &Connection, path: &Path, from: &str) -> Result<()> {
+    if let Ok(Standing::Ours(_)) = standing(db)? {
+        return Err(copy::not_empty(&path.display().to_string()));
+    }
+    let text = format!(
+        "PRAGMA journal_mode = DELETE; BEGIN IMMEDIATE; DROP TABLE IF EXISTS copy_of; CREATE TABLE copy_of (store TEXT NOT NULL) STRICT;
+         PRAGMA application_id = {APPLICATION_ID};"
+    );
+    let reserved = db.execute_batch(&text).and_then(|()| db.execute("INSERT INTO copy_of VALUES (?1)", [from]));
+    reserved.and_then(|_| db.execute_batch("COMMIT")).map_err(|error| from_sqlite(&error, copy::DOING))
 }
 
 /// Brings a database to the newest version.

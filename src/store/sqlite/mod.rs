@@ -18,6 +18,7 @@ mod advance;
 mod approvals;
 mod artifacts;
 mod attempts;
+mod copy;
 mod events;
 mod facts;
 mod marks;
@@ -79,6 +80,7 @@ use crate::model::{
 };
 
 pub use super::steps::FAULT_POINTS;
+pub(super) use copy::{SqliteCopy, SqliteRecords};
 pub use open::read_holder;
 pub(super) use upkeep::SqliteUpkeep;
 pub(super) use views::SqliteViews;

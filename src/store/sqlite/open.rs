@@ -195,12 +195,12 @@ pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
     lock::read_holder(&lock_path(path))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Returns the path of the lock of the store at `path`.
-fn lock_path(path: &Path) -> PathBuf {
+pub(super) fn lock_path(path: &Path) -> PathBuf {
     beside(path, ".lock")
 }
 
@@ -209,7 +209,7 @@ fn files(path: &Path) -> [PathBuf; 4] {
     [".lock", "", "-wal", "-shm"].map(|end| beside(path, end))
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
@@ -223,7 +223,7 @@ fn presence(path: &Path) -> Result<Presence> {
     })
 }
 
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|error| name(from_sqlite(&error, "open"), path))?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -236,7 +236,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 }
 
 /// Adds the file's name to an error of opening it.
-fn name(error: StoreError, path: &Path) -> StoreError {
+pub(super) fn name(error: StoreError, path: &Path) -> StoreError {
     match error {
         StoreError::Corrupt(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
         StoreError::Unavailable { doing, why } => {
@@ -287,7 +287,7 @@ fn raise_epoch(db: &Connection, now: Timestamp) -> Work<(u64, Counters)> {
 }
 
 /// Syncs the folder of a new database, so that its name survives a power cut.
-fn sync_folder(path: &Path) -> Result<()> {
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     std::fs::File::open(folder).and_then(|it| it.sync_all()).map_err(|error| StoreError::Unavailable {
         doing: format!("sync {}", folder.display()),

@@ -76,7 +76,9 @@ end
 -- Changes the counters of pending artifacts of a resource.
 function artifacts.wait(resource, count, bytes)
   local name = key('waiting', resource)
-  local waiting = get(name) or {}
+  local waiting = get(name)
+  if not waiting then note('SADD', key('resources'), resource) end
+  waiting = waiting or {}
   set(name, {count = tonumber(waiting.count or 0) + count, bytes = tonumber(waiting.bytes or 0) + bytes})
 end
 

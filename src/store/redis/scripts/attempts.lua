@@ -91,11 +91,6 @@ local function put_tag(seq, tag, unique)
   note('ZADD', everywhere, seq, seq)
 end
 
--- Changes how many network requests are on record.
-function attempts.count_requests(by)
-  if by ~= 0 then set(meta, {requests = tonumber(newest_number('requests')) + by}) end
-end
-
 -- Writes the record of an attempt: its fields, accesses, denials, requests, and the tags if it
 -- succeeded. `became` maps artifacts to their ids on record. Artifacts that are not on record
 -- (staged files that were not published) are left out.
@@ -125,9 +120,10 @@ function attempts.note_end(attempt, ended, state, ended_at, became)
     note('RPUSH', key('attempt', attempt.seq, 'denials'), seq)
   end
   for _, request in ipairs(ended.requests) do
-    note('RPUSH', key('attempt', attempt.seq, 'requests'), request)
+    local seq = next_number('request')
+    note('HSET', key('requests'), seq, request)
+    note('RPUSH', key('attempt', attempt.seq, 'requests'), seq)
   end
-  attempts.count_requests(#ended.requests)
   memories.note(attempt, ended, became)
   if ended.state == 'succeeded' then
     for _, it in ipairs(ended.tags) do

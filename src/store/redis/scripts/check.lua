@@ -108,7 +108,7 @@ function methods.counts()
     'artifacts', int(redis.call('ZCARD', key('artifacts'))), 'accesses', int(redis.call('HLEN', key('accesses'))),
     'metrics', int(redis.call('HLEN', key('metrics'))), 'params', int(redis.call('HLEN', key('params'))),
     'tags', int(redis.call('HLEN', key('tags'))), 'ticks', int(redis.call('ZCARD', key('ticks', 'all'))),
-    'memories', int(redis.call('ZCARD', key('memories'))), 'denials', int(redis.call('HLEN', key('denials'))), 'requests', newest_number('requests'),
+    'memories', int(redis.call('ZCARD', key('memories'))), 'denials', int(redis.call('HLEN', key('denials'))), 'requests', int(redis.call('HLEN', key('requests'))),
     'events', int(redis.call('XLEN', key('events'))), 'notifications', int(redis.call('ZCARD', key('notifications'))),
   }
 end

@@ -5,6 +5,7 @@ function methods.register_revision(args)
   local name = key('revision', args.digest)
   if get(name) then return {} end
   set(name, {manifest = args.manifest, components = args.components, registered = args.now})
+  note('SADD', key('revisions'), args.digest)
   emit('revision_registered', args.now, json('revision', text(args.digest)))
   return {}
 end

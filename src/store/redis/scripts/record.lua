@@ -109,7 +109,10 @@ function methods.record(args)
   else
     artifacts.wait(resource, 0, 0)
     set(name, {batch = args.id, batch_new = made.new})
-    if args.cursor then note('HSET', key('cursors'), resource, args.cursor) end
+    if args.cursor then
+      note('HSET', key('cursors'), resource, args.cursor)
+      note('HSET', key('cursors', 'updated'), resource, args.now)
+    end
   end
   return function()
     return {int(made.new), outdated, artifacts.pending(resource)}

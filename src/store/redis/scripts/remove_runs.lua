@@ -25,20 +25,16 @@ local function remove_details(number, limit)
     end
   end
   for _, attempt in ipairs(redis.call('ZRANGE', key('run', number, 'attempts'), 0, -1)) do
-    local denials, requests = key('attempt', attempt, 'denials'), key('attempt', attempt, 'requests')
-    if left() > 0 then
-      local seqs = redis.call('LRANGE', denials, 0, left() - 1)
+    for _, kind in ipairs({'denials', 'requests'}) do
+      local list = key('attempt', attempt, kind)
+      local seqs = left() > 0 and redis.call('LRANGE', list, 0, left() - 1) or {}
       for _, seq in ipairs(seqs) do
-        note('HDEL', key('denials'), seq)
+        note('HDEL', key(kind), seq)
       end
-      note('LTRIM', denials, #seqs, -1)
-      removed.denials = removed.denials + #seqs
+      note('LTRIM', list, #seqs, -1)
+      removed[kind] = removed[kind] + #seqs
     end
-    local count = math.min(left(), redis.call('LLEN', requests))
-    note('LTRIM', requests, int(count), -1)
-    removed.requests = removed.requests + count
   end
-  attempts.count_requests(-removed.requests)
   return removed
 end
 

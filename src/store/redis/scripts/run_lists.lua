@@ -314,9 +314,8 @@ function methods.of_attempts(args)
     return tonumber(one.number) < tonumber(other.number)
   end)
   for _, attempt in ipairs(attempts_of) do
-    for _, item in ipairs(redis.call('LRANGE', key('attempt', attempt.seq, args.what), 0, -1)) do
-      if args.what == 'denials' then item = redis.call('HGET', key('denials'), item) end
-      found[#found + 1] = {attempt.id, item}
+    for _, seq in ipairs(redis.call('LRANGE', key('attempt', attempt.seq, args.what), 0, -1)) do
+      found[#found + 1] = {attempt.id, redis.call('HGET', key(args.what), seq)}
     end
   end
   return found
