@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 use crate::support::postgres::Database;
+use crate::support::redis_server;
 use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
 
 const COMPONENTS: [(&str, &str); 4] = [
@@ -222,6 +223,39 @@ fn the_same_files_in_another_folder_give_the_same_models() {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
     assert_eq!(Results::of(&app), *UNINTERRUPTED);
+}
+
+/// Starts a host whose records are in another store, which these keys describe.
+fn start_over(store: &str) -> TestApp {
+    let sqlite = "[metadata_store]\nkind = \"sqlite\"\npath = \"state/metadata.db\"\n";
+    let mut app = TestApp::example_with("penguins", &COMPONENTS, "anacostia.toml", |text| {
+        assert!(text.contains(sqlite), "{text}");
+        text.replace(sqlite, &format!("[metadata_store]\n{store}\n"))
+    });
+    app.start();
+    app
+}
+
+#[test]
+fn records_in_postgres_give_the_same_models_and_are_cached() {
+    let records = Database::new();
+    let app = start_over(&format!("kind = \"postgres\"\nurl = \"{}\"", records.url()));
+    check_the_same_over(&app);
+}
+
+#[test]
+fn records_in_redis_give_the_same_models_and_are_cached() {
+    let port = redis_server::server().port;
+    let app = start_over(&format!("kind = \"redis\"\nurl = \"redis://127.0.0.1:{port}\"\nprefix = \"penguins\""));
+    check_the_same_over(&app);
+}
+
+fn check_the_same_over(app: &TestApp) {
+    drop_days(app, 0, EVENTFUL_DAY);
+    assert_eq!(Results::of(app), *UNINTERRUPTED);
+    // The first run promotes its model, and so changes what `evaluate` reads.
+    assert_eq!(run_again(app, EVENTFUL_DAY, EVENTFUL_DAY + 1), ["cached", "cached", "succeeded", "succeeded"]);
+    assert_eq!(run_again(app, EVENTFUL_DAY, EVENTFUL_DAY + 2), ["cached"; 4]);
 }
 
 /// The same components and graph, with every folder in a bucket.
