@@ -24,6 +24,7 @@ mod pause;
 mod progress;
 mod records;
 mod remote;
+mod replay;
 mod run;
 mod runs;
 mod runtime;
@@ -79,6 +80,8 @@ enum Verb {
     Resume(pause::ResumeArgs),
     /// Show what each trigger would do now, why, and when it could fire next
     Triggers(triggers::Args),
+    /// Do the work of a run again in a scratch folder, and compare the outputs
+    Replay(replay::Args),
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
@@ -141,6 +144,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Pause(args) => pause::pause(&args),
         Verb::Resume(args) => pause::resume(&args),
         Verb::Triggers(args) => triggers::triggers(args),
+        Verb::Replay(args) => replay::replay(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Notifications(args) => notifications::notifications(args),

@@ -9,7 +9,7 @@ use super::remote::Remote;
 use super::runtime::runtime;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
-use crate::sandbox::default_cache_folder;
+use crate::sandbox::{DECIDING_AT_ONCE, Sandbox, SandboxConfig, default_cache_folder, this_program};
 use crate::store::{self, Holder, HostStore, MetadataStore, Upkeep, Views};
 
 /// Opens the store and the state folder for a host. Fails, with the name of the holder, if another
@@ -52,6 +52,19 @@ fn nothing_yet(pipeline: &Pipeline, path: &str) -> Failure {
 /// Returns the folders of compiled code: the user's, and the fallback if that is not writable.
 pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
     [default_cache_folder(), pipeline.state.join("compiled")]
+}
+
+/// Creates the sandbox for the actions of a pipeline.
+pub(crate) fn sandbox(pipeline: &Pipeline) -> Result<Sandbox, Failure> {
+    let [cache_folder, fallback] = compiled_code(pipeline);
+    let config = SandboxConfig {
+        cache_folder,
+        fallback_cache_folder: Some(fallback),
+        max_instances: pipeline.max_concurrent_actions + DECIDING_AT_ONCE,
+        compiler: this_program(),
+        ..SandboxConfig::default()
+    };
+    Ok(Sandbox::new(config)?)
 }
 
 /// Returns the host that has the store open, if there is one. Not for work on a runtime.

@@ -33,7 +33,7 @@ use crate::base::{ArtifactId, AttemptId, Clock as _, Digest, SystemClock, Timest
 use crate::model::{KnownPath, Observation, Page, StagedFile};
 
 pub use error::{NotTaken, ResourceError};
-pub use open::open;
+pub use open::{open, open_scratch};
 pub use outage::{Outage, Outages};
 pub use statement::{Bytes, Database, Double, SqlGrant, SqlRows, SqlStatement, SqlTables, SqlValue};
 

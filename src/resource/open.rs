@@ -11,6 +11,14 @@ use super::{Resource, Result};
 use crate::manifest::{ResourceKind, ResourceSpec};
 use crate::model::Durability;
 
+/// Creates a resource for files that are written and never published, below the folder `at`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_scratch(name: &str, at: &Path) -> Result<Arc<dyn Resource>> {
+    Ok(Arc::new(Folder::spool(name, at)?))
+}
+
 /// Creates the resource that `spec` describes. Does not check whether its data exists. `state` is
 /// the state folder of the pipeline, for kinds that keep content or outputs there.
 ///

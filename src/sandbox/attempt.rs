@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::fault;
-use crate::model::{ArtifactTag, Denial, ErrorInfo, Influence, LogLevel, Outcome, Usage};
+use crate::model::{ArtifactTag, Denial, ErrorInfo, Influence, LogLevel, Outcome, Recording, Usage};
 
 use super::Services;
 use super::hooks::Calls;
@@ -67,6 +67,7 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
         requests: Vec::new(),
         tags: Vec::new(),
         trace: None,
+        recording: Recording::default(),
         staged: Vec::new(),
         log_to: services.logs.end(),
         log_lost: None,
@@ -74,7 +75,7 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
 }
 
 async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptReport {
-    let GuestState { order, services, memory, cpu, mut gate, http, log, table, mut work, .. } = state;
+    let GuestState { order, services, memory, cpu, mut gate, http, log, table, tape, mut work, .. } = state;
     let Requests { recorded: requests, totals, denials } = http.close();
     for Denial { call, target, message } in denials {
         gate.deny(&call, &target, message);
@@ -129,7 +130,19 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     };
     let tags = work.tags.into_iter().map(|((artifact_id, tag), unique)| ArtifactTag { artifact_id, tag, unique });
     let (tags, (accesses, denials)) = (tags.collect(), gate.into_records());
-    AttemptReport { outcome, usage, accesses, denials, requests, tags, trace, staged, log_to: log.end(), log_lost }
+    AttemptReport {
+        outcome,
+        usage,
+        accesses,
+        denials,
+        requests,
+        tags,
+        trace,
+        recording: tape.recording(),
+        staged,
+        log_to: log.end(),
+        log_lost,
+    }
 }
 
 /// Removes the staged files of an attempt. Files that cannot be removed now are removed at the next

@@ -100,6 +100,7 @@ impl DecisionOrder {
             header_secrets: Vec::new(),
             limits: self.limits.clone(),
             cache: None,
+            replay: None,
         }
     }
 }

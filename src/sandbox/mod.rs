@@ -43,6 +43,7 @@ mod ready;
 mod recheck;
 mod services;
 mod setup;
+mod tape;
 mod version;
 mod watch;
 
@@ -285,6 +286,7 @@ impl Sandbox {
             engine: self.shared.engine.clone(),
             ticker: Arc::clone(&self.shared.ticker),
             component,
+            tape: setup::tape(&order),
             order: Arc::clone(&order),
             services: services.clone(),
             outbound: Arc::clone(&self.shared.outbound),
@@ -318,14 +320,15 @@ impl Sandbox {
             let message = format!("the component {} is not loaded", order.component);
             return DecisionReport::not_asked(ErrorInfo::permanent("failed", message));
         };
-        let lines = Arc::new(Lines::default());
+        let (asked, lines) = (Arc::new(order.attempt()), Arc::new(Lines::default()));
         let gone = CancellationToken::new();
         let _gone_when_dropped = gone.clone().drop_guard();
         let attempt = Attempt {
             engine: self.shared.engine.clone(),
             ticker: Arc::clone(&self.shared.ticker),
             component,
-            order: Arc::new(order.attempt()),
+            tape: setup::tape(&asked),
+            order: asked,
             services: Services { logs: Arc::clone(&lines) as Arc<dyn LogStore>, ..services.clone() },
             outbound: Arc::clone(&self.shared.outbound),
             // Nobody asks it to stop: the caller drops the future instead.

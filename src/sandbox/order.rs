@@ -10,7 +10,7 @@ use crate::base::{Digest, Endpoint, RunId};
 use crate::manifest::Limits;
 use crate::model::{
     Access, Artifact, ArtifactTag, Denial, Dependency, Entry, Fence, HttpRequest, Influence, LogPosition, Outcome,
-    StagedFile, Usage,
+    Recording, StagedFile, Usage,
 };
 use crate::resource::SqlGrant;
 
@@ -70,6 +70,9 @@ pub struct AttemptOrder {
     /// what the result depends on.
     #[serde(default)]
     pub cache: Option<Vec<Influence>>,
+    /// What an earlier attempt was told, if this is its replay.
+    #[serde(default)]
+    pub replay: Option<Recording>,
 }
 
 /// Serializes artifacts with their stamps. An executor needs the stamp to recognize the content;
@@ -121,6 +124,8 @@ pub struct AttemptReport {
     pub tags: Vec<ArtifactTag>,
     /// What the result depends on, if the action is cached.
     pub trace: Option<Trace>,
+    /// What the attempt was told by its clocks, and the seed of its random numbers.
+    pub recording: Recording,
     /// Finished staged files. Empty unless `outcome` is `Done` or `Skip`.
     pub staged: Vec<StagedFile>,
     /// The end position of the attempt's log.
@@ -235,6 +240,7 @@ pub(super) mod tests {
             http: vec![secret.endpoint.clone()],
             header_secrets: vec![secret],
             cache: Some(vec![Influence::Clock]),
+            replay: Some(Recording { seed: Some([1, u64::MAX]), ..Recording::default() }),
             ..order()
         };
         let sent = serde_json::to_string(&order).unwrap();
@@ -268,6 +274,7 @@ pub(super) mod tests {
             header_secrets: Vec::new(),
             limits: Limits::default(),
             cache: None,
+            replay: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Builds the state of an attempt and the stores for its calls.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use super::mask::Masker;
 use super::order::{AttemptOrder, StopSignal};
 use super::progress::ProgressTap;
 use super::ready::ReadyComponent;
+use super::tape::Tape;
 
 /// WASI handles (streams, pollables) that a guest may hold in addition to its readers and writers.
 const WASI_HANDLES: usize = 1_000;
@@ -39,6 +41,7 @@ pub(super) struct Attempt {
     pub(super) ticker: Arc<Ticker>,
     pub(super) component: ReadyComponent,
     pub(super) order: Arc<AttemptOrder>,
+    pub(super) tape: Arc<Tape>,
     pub(super) outbound: Arc<Outbound>,
     pub(super) services: Services,
     pub(super) stop: StopSignal,
@@ -63,11 +66,13 @@ impl Attempt {
             Arc::clone(&masker),
             order.limits.log_bytes,
         ));
+        let began = self.tape.began(services.clock.now());
         let outputs = [LogStream::Stdout, LogStream::Stderr].map(|stream| OutputLines::new(&log, stream));
         let state = GuestState {
             order: Arc::clone(order),
             services: services.clone(),
-            deadline: services.clock.now().after(order.limits.wall),
+            began,
+            tape: Arc::clone(&self.tape),
             stop: self.stop.clone(),
             started: false,
             memory: MemoryMeter::new(order.limits.memory_bytes),
@@ -93,7 +98,7 @@ impl Attempt {
         let env = order.env.iter().chain(secrets.iter().map(|(name, value)| (name, value)));
         let env = env.map(|(name, value)| (name.as_str(), value.as_str()));
         if !self.component.is_command() {
-            return wasi::context(env, &[], &outputs[0], &outputs[1], hash_seed(order));
+            return wasi::context(env, &[], outputs, &self.tape);
         }
         // Components that export `action` read params through `run-context`, so only commands get
         // the variable. A variable of the manifest with the same name takes precedence.
@@ -101,7 +106,7 @@ impl Attempt {
         let params = (!own).then_some((PARAMS_VARIABLE, order.params.as_str()));
         let args: Vec<&str> =
             [order.action.as_str()].into_iter().chain(order.args.iter().map(String::as_str)).collect();
-        wasi::context(env.chain(params), &args, &outputs[0], &outputs[1], hash_seed(order))
+        wasi::context(env.chain(params), &args, outputs, &self.tape)
     }
 
     /// Returns an empty handle table for one instance.
@@ -125,6 +130,19 @@ impl Attempt {
         });
         store
     }
+}
+
+/// Returns what the clocks and the insecure random numbers of an attempt answer.
+pub(super) fn tape(order: &AttemptOrder) -> Arc<Tape> {
+    let seed = hash_seed(order).unwrap_or_else(fresh_seed);
+    Arc::new(Tape::new(seed, order.replay.as_ref()))
+}
+
+/// Returns a seed that nobody can guess, so that nobody can craft keys that all meet in one place
+/// of a hash table. The keys of the standard library's hashes come from the system.
+fn fresh_seed() -> u128 {
+    let [low, high] = [(); 2].map(|()| u128::from(RandomState::new().hash_one(())));
+    low | (high << 64)
 }
 
 /// Returns the seed for the hash tables of a cached action: always the same for the same component

@@ -119,6 +119,7 @@ impl Definition {
             header_secrets: action.header_secrets.iter().map(|(name, spec)| header_secret(name, spec)).collect(),
             limits: action.limits.clone(),
             cache: action.cache.as_ref().map(|cache| cache.ignore.clone()),
+            replay: None,
         })
     }
 

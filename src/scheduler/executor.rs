@@ -13,7 +13,7 @@ use super::cache::{self, Key, Look};
 use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
 use crate::base::{AttemptId, TimeSpan, Timestamp, fault};
-use crate::model::{AttemptState, ErrorInfo, Fence, LogPosition, Outcome, StagedFile};
+use crate::model::{AttemptState, ErrorInfo, Fence, LogPosition, Outcome, Recording, StagedFile};
 use crate::resource::{NotTaken, Prepared, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, Stop, StopSignal};
 use crate::store::{self, AttemptEnd, CacheNote, Intent, Refusal, RunStep, StartedAttempt, StoreError};
@@ -428,6 +428,7 @@ fn end_of(report: &AttemptReport, note: Option<CacheNote>) -> AttemptEnd {
         requests: report.requests.clone(),
         tags: report.tags.clone(),
         cache: note,
+        recording: report.recording.clone(),
         log_to: report.log_to,
     }
 }
@@ -465,6 +466,7 @@ fn unreported_end(state: AttemptState, error: ErrorInfo, log_to: LogPosition) ->
         requests: Vec::new(),
         tags: Vec::new(),
         cache: None,
+        recording: Recording::default(),
         log_to,
     }
 }

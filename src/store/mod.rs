@@ -71,8 +71,8 @@ use tokio::sync::watch;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
+    RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use again::{named_inputs, what_next};
@@ -446,6 +446,10 @@ pub trait MetadataStore: GuestRecords {
 
     /// Lists the network requests of a run, attempt by attempt, in the order of the calls.
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>>;
+
+    /// Returns what an attempt was told, if it has succeeded. `None` if it has not, or was told
+    /// nothing that is not on record elsewhere.
+    async fn recording(&self, attempt: AttemptId) -> Result<Option<Recording>>;
 
     /// Returns what is remembered of attempts of an action that have succeeded ([`CacheNote`]):
     /// first the one with this fingerprint and these inputs, if there is one, then the newest, at

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Access, ActionState, Artifact, ArtifactTag, AttemptState, Denial, Entry, ErrorInfo, Fence, HttpRequest,
-    LogPosition, Memory, Observation, Page, Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark,
-    Usage,
+    LogPosition, Memory, Observation, Page, Pending, Recording, RunAction, RunDetail, RunState, StagedFile, Tick,
+    TriggerMark, Usage,
 };
 
 /// The most ticks that a store retains; older ones are dropped.
@@ -219,6 +219,9 @@ pub struct AttemptEnd {
     /// What the cache has to say about it, if its action is cached.
     #[serde(default)]
     pub cache: Option<CacheNote>,
+    /// What it was told, so that it can be replayed; recorded only if it succeeded.
+    #[serde(default)]
+    pub recording: Recording,
     /// The end of its log.
     pub log_to: LogPosition,
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
+    RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
@@ -223,6 +223,9 @@ impl MetadataStore for FakeStore {
     }
     async fn denials(&self, _run: RunId) -> Stored<Vec<(AttemptId, Denial)>> {
         Ok(Vec::new())
+    }
+    async fn recording(&self, _: AttemptId) -> Stored<Option<Recording>> {
+        Ok(None)
     }
     async fn remembered(&self, _: &str, _: Digest, _: Digest, _: u32) -> Stored<Vec<Remembered>> {
         Ok(Vec::new())

@@ -147,6 +147,7 @@ impl Fixture {
             requests: vec![],
             tags: vec![],
             cache: None,
+            recording: anacostia::model::Recording::default(),
             log_to: self.logs.end(),
         };
         let run = last.then_some(RunChange { state: RunState::Succeeded, reason: None });

@@ -155,6 +155,12 @@ fn every_language_gives_the_same_results() {
     }
     let reports = app.get_all("/api/v1/artifacts?resource=reports&tag=report");
     assert_eq!(reports.len(), LANGUAGES.len(), "{reports:#?}");
+    // Each of them does the same again.
+    let output = app.cli(&["replay", "1", "PATH", "--json"]);
+    let replayed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = replayed["actions"].as_array().unwrap();
+    assert_eq!(all.len(), LANGUAGES.len() * ACTIONS.len());
+    assert!(all.iter().all(|it| it["result"] == "identical") && output.status.success(), "{replayed:#}");
 }
 
 /// The report, and the mean of all values, computed as one sum in the order of the files.

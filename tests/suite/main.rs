@@ -88,6 +88,7 @@ mod python;
 mod python_client;
 mod redis_store;
 mod renaming;
+mod replay;
 mod restart;
 mod retention;
 mod retry_from;

@@ -399,3 +399,15 @@ fn a_second_run_on_the_same_data_is_cached() {
     assert_eq!(run_again(&app, eventful, 14), ["cached", "cached", "succeeded", "succeeded"]);
     assert_eq!(run_again(&app, eventful, 15), ["cached"; 4]);
 }
+
+/// `evaluate` of the eventful day has read the model in use, which is no longer the one with the tag
+/// `production`.
+#[test]
+fn replays_of_the_first_model_and_of_a_promotion_are_identical() {
+    let app = start();
+    drop_days(&app, 0, EVENTFUL_DAY);
+    for run in [1, 8, EVENTFUL_DAY] {
+        let output = app.cli(&["replay", &run.to_string(), "PATH"]);
+        assert!(output.status.success(), "run {run}: {output:?}");
+    }
+}

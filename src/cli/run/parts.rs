@@ -9,7 +9,6 @@ use crate::base::SystemClock;
 use crate::cli::Failure;
 use crate::cli::open;
 use crate::manifest::Pipeline;
-use crate::sandbox::{DECIDING_AT_ONCE, Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
 use crate::store::{HostStore, components, logs, make_folder};
 
@@ -24,15 +23,7 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let HostStore { store, lease } = Handle::current().block_on(opening)?;
     let logs = logs::open(state, pipeline.max_log_bytes)?;
     let components = components::open(state);
-    let [cache_folder, fallback] = open::compiled_code(&pipeline);
-    let compiled = vec![cache_folder.clone(), fallback.clone()];
-    let sandbox = SandboxConfig {
-        cache_folder,
-        fallback_cache_folder: Some(fallback),
-        max_instances: pipeline.max_concurrent_actions + DECIDING_AT_ONCE,
-        compiler: this_program(),
-        ..SandboxConfig::default()
-    };
-    let executor = Arc::new(Sandbox::new(sandbox)?);
+    let compiled = open::compiled_code(&pipeline).to_vec();
+    let executor = Arc::new(open::sandbox(&pipeline)?);
     Ok(Parts { pipeline, store, lease, logs, components, compiled, executor, clock: Arc::new(SystemClock) })
 }

@@ -11,6 +11,7 @@ use crate::resource::{Resource, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
 use crate::sandbox::limits;
+use crate::sandbox::tape::Tape;
 use crate::sandbox::version::open_version;
 use crate::store::{PageRequest, SnapshotQuery};
 
@@ -33,9 +34,10 @@ impl Host for GuestState {
         let cpu = self.cpu.clone();
         cpu.host(async {
             self.note_inputs(&resource).await?;
+            let tape = Arc::clone(&self.tape);
             let inputs = self.inputs_in(&resource).await?;
             if inputs.len() <= MAX_LIST {
-                return Ok(inputs.iter().map(record).collect());
+                return Ok(inputs.iter().map(|it| shown(&tape, it)).collect());
             }
             let what = "100,000 artifacts in the list of `inputs`; `inputs-page` has no such bound, but";
             Err(self.gate.limit_reached(limits::fixed("inputs_limit", what)))
@@ -56,8 +58,9 @@ impl Host for GuestState {
         let cpu = self.cpu.clone();
         cpu.host(async {
             self.note_inputs(&resource).await?;
+            let tape = Arc::clone(&self.tape);
             let inputs = self.inputs_in(&resource).await?;
-            let page = inputs.page(after, limit).map(|page| page.into_iter().map(record).collect());
+            let page = inputs.page(after, limit).map(|page| page.into_iter().map(|it| shown(&tape, it)).collect());
             page.ok_or_else(|| {
                 CallError::refused("not-found", format!("`after` is not an input of this action in {resource}"))
             })
@@ -79,7 +82,7 @@ impl Host for GuestState {
             let listing = Listing::of(page.items.iter());
             Dependency::List { resource, prefix, after, limit, listing }
         });
-        Ok(page.items.iter().map(record).collect())
+        Ok(page.items.iter().map(|it| shown(&self.tape, it)).collect())
     }
 
     async fn open(&mut self, artifact: String) -> Result<Handle<ReaderEntry>, CallError> {
@@ -131,7 +134,7 @@ impl Host for GuestState {
 impl HostReader for GuestState {
     async fn artifact(&mut self, reader: Handle<ReaderEntry>) -> wasmtime::Result<types::Artifact> {
         self.gate.enter();
-        Ok(record(&self.table.get(&reader)?.artifact))
+        Ok(shown(&self.tape, &self.table.get(&reader)?.artifact))
     }
 
     async fn read(&mut self, reader: Handle<ReaderEntry>, offset: u64, length: u32) -> Result<Vec<u8>, CallError> {
@@ -401,6 +404,11 @@ impl GuestState {
             finished: false,
         })
     }
+}
+
+/// Converts an artifact to its form for an attempt, which is told which tags it has.
+fn shown(tape: &Tape, artifact: &Artifact) -> types::Artifact {
+    types::Artifact { tags: tape.tags(artifact.id, &artifact.tags), ..record(artifact) }
 }
 
 /// Converts an artifact to its form for guests.

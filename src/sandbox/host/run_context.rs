@@ -15,6 +15,7 @@ impl Host for GuestState {
     fn info(&mut self) -> wasmtime::Result<RunInfo> {
         self.gate.enter();
         self.gate.note_use(Influence::Run);
+        self.tape.note_began(self.began);
         let order = &self.order;
         Ok(RunInfo {
             pipeline: order.pipeline.clone(),
@@ -23,7 +24,7 @@ impl Host for GuestState {
             action: order.action.clone(),
             attempt: order.number,
             trigger: order.trigger.clone(),
-            deadline: Some(self.deadline.to_string()),
+            deadline: Some(self.began.after(order.limits.wall).to_string()),
         })
     }
 

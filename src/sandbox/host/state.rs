@@ -15,6 +15,7 @@ use crate::sandbox::logs::AttemptLog;
 use crate::sandbox::mask::Masker;
 use crate::sandbox::order::{AttemptOrder, StopSignal};
 use crate::sandbox::progress::ProgressTap;
+use crate::sandbox::tape::Tape;
 
 use super::access::Gate;
 use super::entries::JournalEntry;
@@ -29,8 +30,10 @@ use super::question::Question;
 pub(in crate::sandbox) struct GuestState {
     pub(in crate::sandbox) order: Arc<AttemptOrder>,
     pub(in crate::sandbox) services: Services,
-    /// The time at which the attempt is stopped if it is still running.
-    pub(in crate::sandbox) deadline: Timestamp,
+    /// When the attempt began.
+    pub(in crate::sandbox) began: Timestamp,
+    /// What its clocks and its insecure random numbers answer.
+    pub(in crate::sandbox) tape: Arc<Tape>,
     pub(in crate::sandbox) stop: StopSignal,
     /// Whether the instance for this call has been created.
     pub(in crate::sandbox) started: bool,

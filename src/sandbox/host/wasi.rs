@@ -13,7 +13,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::clocks::WasiClocksCtxView;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
-use wasmtime_wasi::p2::bindings::random::{insecure, random};
+use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, Network};
 use wasmtime_wasi::p2::{TcpSocket, UdpSocket};
@@ -21,6 +21,7 @@ use wasmtime_wasi::random::WasiRandomCtx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::model::Influence;
+use crate::sandbox::tape::Tape;
 
 use super::GuestState;
 use super::output::{Output, OutputLines};
@@ -79,10 +80,10 @@ fn link_influences(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     )?;
     let mut secure = linker.instance("wasi:random/random@0.2.12")?;
     secure.func_wrap("get-random-bytes", |mut store: StoreContextMut<'_, GuestState>, (length,): (u64,)| {
-        Ok((random::Host::get_random_bytes(numbers(&mut store), length)?,))
+        Ok((random::Host::get_random_bytes(secure_numbers(&mut store), length)?,))
     })?;
     secure.func_wrap("get-random-u64", |mut store: StoreContextMut<'_, GuestState>, (): ()| {
-        Ok((random::Host::get_random_u64(numbers(&mut store))?,))
+        Ok((random::Host::get_random_u64(secure_numbers(&mut store))?,))
     })?;
     let mut insecure = linker.instance("wasi:random/insecure@0.2.12")?;
     insecure.func_wrap(
@@ -93,6 +94,12 @@ fn link_influences(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     )?;
     insecure.func_wrap("get-insecure-random-u64", |mut store: StoreContextMut<'_, GuestState>, (): ()| {
         Ok((insecure::Host::get_insecure_random_u64(numbers(&mut store))?,))
+    })?;
+    let mut seed = linker.instance("wasi:random/insecure-seed@0.2.12")?;
+    seed.func_wrap("insecure-seed", |mut store: StoreContextMut<'_, GuestState>, (): ()| {
+        let GuestState { tape, wasi, .. } = store.data_mut();
+        tape.note_seed();
+        Ok((insecure_seed::Host::insecure_seed(wasi.random())?,))
     })
 }
 
@@ -103,10 +110,19 @@ fn clocks<'s>(store: &'s mut StoreContextMut<'_, GuestState>) -> WasiClocksCtxVi
     WasiClocksCtxView { ctx: wasi.clocks(), table }
 }
 
-/// Returns the random numbers of a guest, which has asked for some.
+/// Returns the random numbers of a guest, which has asked for insecure ones.
 fn numbers<'s>(store: &'s mut StoreContextMut<'_, GuestState>) -> &'s mut WasiRandomCtx {
-    let GuestState { gate, wasi, .. } = store.data_mut();
+    let GuestState { gate, wasi, tape, .. } = store.data_mut();
     gate.note_use(Influence::Random);
+    tape.note_seed();
+    wasi.random()
+}
+
+/// Returns the random numbers of a guest, which has asked for secure ones.
+fn secure_numbers<'s>(store: &'s mut StoreContextMut<'_, GuestState>) -> &'s mut WasiRandomCtx {
+    let GuestState { gate, wasi, tape, .. } = store.data_mut();
+    gate.note_use(Influence::Random);
+    tape.note_secure_random();
     wasi.random()
 }
 
@@ -125,19 +141,16 @@ fn address(family: IpAddressFamily) -> &'static str {
     }
 }
 
-/// Returns a WASI context with this environment, these arguments, and these outputs. `hash_seed` is
-/// what `wasi:random/insecure-seed` returns; a random number if it is `None`.
+/// Returns a WASI context with this environment, these arguments, these outputs (standard output and
+/// standard error), and these clocks and random numbers.
 pub(in crate::sandbox) fn context<'a>(
     env: impl Iterator<Item = (&'a str, &'a str)>,
     args: &[&str],
-    stdout: &Arc<OutputLines>,
-    stderr: &Arc<OutputLines>,
-    hash_seed: Option<u128>,
+    [stdout, stderr]: &[Arc<OutputLines>; 2],
+    tape: &Arc<Tape>,
 ) -> WasiCtx {
     let mut wasi = WasiCtxBuilder::new();
-    if let Some(seed) = hash_seed {
-        wasi.insecure_random_seed(seed);
-    }
+    tape.put(&mut wasi);
     for (name, value) in env {
         wasi.env(name, value);
     }

@@ -15,8 +15,8 @@ use super::definition::Definition;
 use super::shared::Shared;
 use crate::base::bounds::cut;
 use crate::model::{
-    Access, AccessKind, Artifact, ArtifactTag, AttemptState, Influence, Memory, Outcome, Remembered, RememberedOutput,
-    Usage,
+    Access, AccessKind, Artifact, ArtifactTag, AttemptState, Influence, Memory, Outcome, Recording, Remembered,
+    RememberedOutput, Usage,
 };
 use crate::resource::{Content, ResourceError};
 use crate::sandbox::{AttemptOrder, Recheck, Same};
@@ -162,6 +162,7 @@ fn found(shared: &Shared, earlier: &Remembered, same: Same) -> Found {
         requests: Vec::new(),
         tags,
         cache: Some(CacheNote { reason, memory: None }),
+        recording: Recording::default(),
         log_to: shared.logs.end(),
     };
     let (files, retrigger) = (Vec::new(), Vec::new());

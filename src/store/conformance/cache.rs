@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::World;
 use super::fixtures::*;
-use crate::base::{AttemptId, Digest};
+use super::publish::refusal;
+use crate::base::{ArtifactId, AttemptId, Digest};
 use crate::model::{
     Access, AccessKind, ArtifactTag, AttemptState, CacheUse, Dependency, Entry, Facts, Fence, Influence, Memory,
-    Metric, RememberedOutput, RunState, StagedFile,
+    Metric, Recording, RememberedOutput, RunState, StagedFile,
 };
 use crate::store::{
     AttemptEnd, CacheNote, FactQuery, Intent, MetadataStore, NewRun, Reuse, RunStep, StoreError, Visible,
@@ -209,4 +210,48 @@ pub(super) async fn a_result_whose_outputs_are_not_in_their_places_is_refused(wo
     assert!(store.outputs(run, "models", &["first".to_owned()]).await.unwrap().is_empty());
     assert!(store.metrics(FactQuery { run: Some(run), ..FactQuery::default() }, all()).await.unwrap().items.is_empty());
     publish(store, fence, vec![staged("models", "mine", "weights", false)]).await;
+}
+
+pub(super) async fn what_an_attempt_was_told_is_on_record_if_it_has_succeeded(world: &mut World) {
+    let store = world.store().as_ref();
+    let told = Recording {
+        began: Some(at(30)),
+        seed: Some([u64::MAX, 7]),
+        wall: vec![1_772_366_400_000_000_000, -5],
+        monotonic: vec![0, i64::MAX],
+        tags: BTreeMap::from([(ArtifactId::new(), vec!["best".to_owned()])]),
+        is_cut: true,
+        secure_random: true,
+    };
+    let mut attempts = Vec::new();
+    for (state, told) in [
+        (AttemptState::Succeeded, told.clone()),
+        (AttemptState::Succeeded, Recording::default()),
+        (AttemptState::Failed, told.clone()),
+    ] {
+        let (_, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+        let ended = AttemptEnd { recording: told, ..end(state) };
+        store.finish_attempt(fence, ended, RunStep::default(), at(60)).await.unwrap();
+        attempts.push(fence.attempt_id);
+    }
+    let (_, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+    let ended = AttemptEnd { recording: told.clone(), ..end(AttemptState::Succeeded) };
+    let file = staged("models", "model", "weights", false);
+    store.publish_intent(fence, Intent { end: ended, ..intent(vec![file]) }, at(70)).await.unwrap();
+    assert_eq!(store.recording(fence.attempt_id).await.unwrap(), None, "it is not published yet");
+    store.published(fence, Visible::default(), RunStep::default(), at(80)).await.unwrap();
+    let (_, refused) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+    let ended = AttemptEnd { recording: told.clone(), ..end(AttemptState::Succeeded) };
+    let file = staged("models", "other", "weights", false);
+    store.publish_intent(refused, Intent { end: ended, ..intent(vec![file]) }, at(81)).await.unwrap();
+    let why = refusal(AttemptState::Failed, &[0]);
+    store.refused(refused, Visible::default(), why, RunStep::default(), at(82)).await.unwrap();
+    world.restart().await;
+    let store = world.store();
+    assert_eq!(store.recording(refused.attempt_id).await.unwrap(), None, "its output was refused");
+    assert_eq!(store.recording(attempts[0]).await.unwrap(), Some(told.clone()));
+    assert_eq!(store.recording(attempts[1]).await.unwrap(), None, "it has asked for nothing");
+    assert_eq!(store.recording(attempts[2]).await.unwrap(), None, "it has failed");
+    assert_eq!(store.recording(fence.attempt_id).await.unwrap(), Some(told));
+    assert_eq!(store.recording(AttemptId::new()).await.unwrap(), None, "there is none");
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 pub(super) use crate::base::WriteId;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    ActionState, Artifact, ArtifactState, AttemptState, Event, EventKind, Fence, LogPosition, Observation, RunAction,
-    RunState, StagedFile, Usage,
+    ActionState, Artifact, ArtifactState, AttemptState, Event, EventKind, Fence, LogPosition, Observation, Recording,
+    RunAction, RunState, StagedFile, Usage,
 };
 use crate::store::{
     ActionChange, ArtifactQuery, AttemptEnd, Batch, Claim, CreatedRun, Intent, MetadataStore, NewAttempt, NewRevision,
@@ -154,6 +154,7 @@ pub(in crate::store) fn end(state: AttemptState) -> AttemptEnd {
         requests: Vec::new(),
         tags: Vec::new(),
         cache: None,
+        recording: Recording::default(),
         log_to: LogPosition::from_parts((1, 200)),
     }
 }

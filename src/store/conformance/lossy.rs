@@ -16,8 +16,8 @@ use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
+    RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use crate::store::{
     ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
@@ -121,6 +121,7 @@ lossy! {
         writer(artifact: ArtifactId) -> Option<ArtifactUse>;
         resource_accesses(resource: &str, limit: u32) -> Vec<ResourceAccess>;
         action_attempts(action: &str, page: PageRequest) -> Page<ActionAttempt>;
+        recording(attempt: AttemptId) -> Option<Recording>;
         remembered(action: &str, fingerprint: Digest, inputs: Digest, limit: u32) -> Vec<Remembered>;
         denials(run: RunId) -> Vec<(AttemptId, Denial)>;
         requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;

@@ -142,7 +142,8 @@ suite! {
     cache:
         attempts_that_have_succeeded_are_remembered,
         an_attempt_takes_over_the_result_of_another,
-        a_result_whose_outputs_are_not_in_their_places_is_refused;
+        a_result_whose_outputs_are_not_in_their_places_is_refused,
+        what_an_attempt_was_told_is_on_record_if_it_has_succeeded;
     lineage:
         lineage_leads_over_runs_in_both_directions;
     approvals:

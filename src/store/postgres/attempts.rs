@@ -14,8 +14,8 @@ use super::sql::{Fail, Json, Row, Work, params};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run,
-    RunState, StagedFile,
+    AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page,
+    Recording, Run, RunState, StagedFile,
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
@@ -183,6 +183,10 @@ pub(super) fn note_end(
     requests::note(&tx.db, attempt.seq, &end.requests);
     memories::note(&tx.db, attempt.of(), end, &became)?;
     if end.state == AttemptState::Succeeded {
+        if !end.recording.is_empty() {
+            let text = serde_json::to_string(&end.recording)?;
+            tx.db.later("UPDATE attempts SET recording = $2 WHERE seq = $1", &params![attempt.seq, text]);
+        }
         for tag in &end.tags {
             put_tag(&tx.db, became(tag.artifact_id), &tag.tag, tag.unique);
         }
@@ -199,6 +203,13 @@ fn put_tag(db: &Db, artifact: ArtifactId, tag: &str, unique: bool) {
     let sql = "INSERT INTO artifact_tags (tag, artifact, resource)
         SELECT $2::text, seq, resource FROM artifacts WHERE id = $1 ON CONFLICT DO NOTHING";
     db.later(sql, &params![artifact, tag]);
+}
+
+/// Returns what an attempt that has succeeded was told.
+pub(super) async fn recording(db: &Db, attempt: AttemptId) -> Work<Option<Recording>> {
+    let sql = "SELECT recording FROM attempts WHERE id = $1 AND state = 'succeeded' AND recording IS NOT NULL";
+    let found = db.row(sql, &params![attempt]).await?;
+    found.map(|row| Ok(row.get::<Json<Recording>>(0)?.0)).transpose()
 }
 
 /// All attempts of a run, in the order in which they started.

@@ -80,8 +80,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
+    RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub(super) use copy::{PostgresCopy, PostgresRecords};
@@ -464,6 +464,10 @@ impl MetadataStore for PostgresStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         self.read("read what a run asked for over the network", work!(db => requests::of_run(db, run).await)).await
+    }
+
+    async fn recording(&self, attempt: AttemptId) -> Result<Option<Recording>> {
+        self.read("read what an attempt was told", work!(db => attempts::recording(db, attempt).await)).await
     }
 
     async fn remembered(

@@ -12,7 +12,9 @@ use super::reader::Reader;
 use super::reply::{Fail, Reply, Row, Work};
 use super::step::{self, fenced};
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{AccessKind, Attempt, AttemptState, CacheUse, Denial, Fence, HttpRequest, Page, StagedFile};
+use crate::model::{
+    AccessKind, Attempt, AttemptState, CacheUse, Denial, Fence, HttpRequest, Page, Recording, StagedFile,
+};
 use crate::store::{
     ACCESSES_LOOKED_AT, ATTEMPT_RUNS, AccessSum, ActionAttempt, ArtifactUse, AttemptEnd, Intent, LineageEdge,
     PageRequest, PublishedOutput, Refusal, ResourceAccess, RunStep, StoreError, Visible, page,
@@ -47,16 +49,17 @@ pub(super) fn attempt(row: &Row, run_id: RunId) -> Work<Attempt> {
 
 /// The arguments of the end of an attempt.
 fn ended(end: &AttemptEnd) -> Work<Value> {
-    let AttemptEnd { state, error, message, usage, accesses, denials, requests, tags, cache, log_to } = end;
+    let AttemptEnd { state, error, message, usage, accesses, denials, requests, tags, cache, recording, log_to } = end;
     let (to_segment, to_offset) = log_to.parts();
     let access = |it: &crate::model::Access| json!({ "id": it.artifact_id, "kind": it.kind, "bytes": it.bytes, "calls": it.calls, "digest": it.digest });
     let tag = |it: &crate::model::ArtifactTag| json!({ "id": it.artifact_id, "tag": it.tag, "unique": it.unique });
+    let told = (!recording.is_empty()).then(|| serde_json::to_string(recording)).transpose()?;
     Ok(json!({
         "state": state, "error": error.as_ref().map(serde_json::to_string).transpose()?, "message": message,
         "usage": serde_json::to_string(usage)?, "to_segment": to_segment.to_string(), "to_offset": to_offset.to_string(),
         "accesses": accesses.iter().map(access).collect::<Vec<_>>(), "denials": denials,
         "requests": requests.iter().map(serde_json::to_string).collect::<serde_json::Result<Vec<_>>>()?,
-        "tags": tags.iter().map(tag).collect::<Vec<_>>(), "cache": cache.as_ref().map(memories::note).transpose()?,
+        "tags": tags.iter().map(tag).collect::<Vec<_>>(), "cache": cache.as_ref().map(memories::note).transpose()?, "recording": told,
     }))
 }
 
@@ -110,6 +113,12 @@ pub(super) fn published(
         "fence": fenced(fence), "stamps": stamps.collect::<Vec<_>>(), "refusal": refusal.transpose()?, "step": step::arguments(then)?,
         "now": time(now),
     }))
+}
+
+/// Returns what an attempt that has succeeded was told.
+pub(super) async fn recording(db: &Reader<'_>, attempt: AttemptId) -> Work<Option<Recording>> {
+    let found = db.ask("recording", json!({ "id": attempt })).await?.first()?;
+    found.map(|told| Ok(serde_json::from_str(&told.text()?)?)).transpose()
 }
 
 /// Returns the outputs of all intents that are not published yet.

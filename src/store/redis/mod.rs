@@ -64,8 +64,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId, fault, panicked};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
+    RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub(super) use copy::{RedisCopy, RedisRecords};
@@ -463,6 +463,10 @@ impl MetadataStore for RedisStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         told("read what a run asked for over the network", attempts::requests(&self.reader(), run).await)
+    }
+
+    async fn recording(&self, attempt: AttemptId) -> Result<Option<Recording>> {
+        told("read what an attempt was told", attempts::recording(&self.reader(), attempt).await)
     }
 
     async fn remembered(

@@ -14,8 +14,8 @@ use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run,
-    RunState, StagedFile,
+    AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page,
+    Recording, Run, RunState, StagedFile,
 };
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
@@ -191,6 +191,10 @@ pub(super) fn note_end(
     requests::note(tx.db, attempt.seq, &end.requests)?;
     memories::note(tx.db, attempt.of(), end, &became)?;
     if end.state == AttemptState::Succeeded {
+        if !end.recording.is_empty() {
+            let text = serde_json::to_string(&end.recording)?;
+            execute(tx.db, "UPDATE attempts SET recording = ?2 WHERE seq = ?1", params![attempt.seq, text])?;
+        }
         for tag in &end.tags {
             put_tag(tx.db, became(tag.artifact_id), &tag.tag, tag.unique)?;
         }
@@ -209,6 +213,13 @@ fn put_tag(db: &Connection, artifact: ArtifactId, tag: &str, unique: bool) -> Wo
     let sql = "INSERT OR IGNORE INTO artifact_tags (tag, artifact, resource) VALUES (?1, ?2, ?3)";
     execute(db, sql, params![tag, seq, resource])?;
     Ok(())
+}
+
+/// Returns what an attempt that has succeeded was told.
+pub(super) fn recording(db: &Connection, attempt: AttemptId) -> Work<Option<Recording>> {
+    let sql = "SELECT recording FROM attempts WHERE id = ?1 AND state = 'succeeded' AND recording IS NOT NULL";
+    let found = prepare(db, sql)?.query_row([attempt], |row| row.get::<_, Json<Recording>>(0)).optional()?;
+    Ok(found.map(|json| json.0))
 }
 
 /// All attempts of a run, in the order in which they started.

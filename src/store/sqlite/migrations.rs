@@ -32,6 +32,7 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("migrations/0017.sql"),
     include_str!("migrations/0018.sql"),
     include_str!("migrations/0019.sql"),
+    include_str!("migrations/0020.sql"),
 ];
 
 /// Whether this program can use a database.
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(one("SELECT count FROM waiting WHERE resource = 'raw' AND batch IS NULL AND batch_new = 0"), 3);
         assert_eq!(one("SELECT snapshot FROM runs WHERE id = x'01' AND step IS NULL AND retry IS NULL"), 7);
         assert_eq!(one("SELECT log_from_offset FROM attempts WHERE id = x'03' AND facts IS NULL"), 100);
-        assert_eq!(one("SELECT number FROM attempts WHERE id = x'03' AND cache IS NULL AND cached_from IS NULL"), 1);
+        assert_eq!(one("SELECT number FROM attempts WHERE id = x'03' AND cache IS NULL AND recording IS NULL"), 1);
         assert_eq!(one("SELECT count(*) FROM memories"), 0);
         assert_eq!(one("SELECT seq FROM artifacts WHERE visible = 9223372036854775807"), 6);
         assert_eq!(one("SELECT seq FROM artifacts WHERE visible IS NULL"), 5);

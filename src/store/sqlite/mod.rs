@@ -75,8 +75,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Remembered, Run, RunDetail,
-    RunState, RunTag, Tick, TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
+    RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use super::steps::FAULT_POINTS;
@@ -462,6 +462,10 @@ impl MetadataStore for SqliteStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         self.read("read what a run asked for over the network", move |db| requests::of_run(db, run)).await
+    }
+
+    async fn recording(&self, attempt: AttemptId) -> Result<Option<Recording>> {
+        self.read("read what an attempt was told", move |db| attempts::recording(db, attempt)).await
     }
 
     async fn remembered(

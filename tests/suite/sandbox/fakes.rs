@@ -97,6 +97,7 @@ pub fn order(store: &FakeStore, component: Digest) -> AttemptOrder {
         header_secrets: Vec::new(),
         limits: Limits::default(),
         cache: None,
+        replay: None,
     }
 }
 

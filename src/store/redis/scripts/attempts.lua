@@ -126,6 +126,8 @@ function attempts.note_end(attempt, ended, state, ended_at, became)
   end
   memories.note(attempt, ended, became)
   if ended.state == 'succeeded' then
+    -- Apart from the other fields, because every list of attempts reads those.
+    if ended.recording then note('SET', key('attempt', attempt.seq, 'recording'), ended.recording) end
     for _, it in ipairs(ended.tags) do
       local artifact = artifacts.find(became[it.id] or it.id)
       if artifact then put_tag(artifact, it.tag, it.unique) end

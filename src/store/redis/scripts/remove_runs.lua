@@ -41,7 +41,8 @@ end
 local function remove_attempt(seq)
   local attempt = get(key('attempt', seq))
   note('HDEL', key('attempt_ids'), attempt.id)
-  note('DEL', key('attempt', seq), key('attempt', seq, 'intent'), key('attempt', seq, 'params'))
+  note('DEL', key('attempt', seq), key('attempt', seq, 'intent'), key('attempt', seq, 'params'),
+    key('attempt', seq, 'recording'))
 end
 
 -- Removes a run from the lists by which filters find it.

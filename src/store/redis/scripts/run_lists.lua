@@ -321,6 +321,15 @@ function methods.of_attempts(args)
   return found
 end
 
+-- What an attempt that has succeeded was told.
+function methods.recording(args)
+  local seq = cell(key('attempt_ids'), args.id)
+  local attempt = seq and get(key('attempt', seq))
+  if not attempt or attempt.state ~= 'succeeded' then return {} end
+  local told = redis.call('GET', key('attempt', seq, 'recording'))
+  return told and {told} or {}
+end
+
 -- How many memories are looked at together.
 local MEMORIES = 100
 

@@ -1,12 +1,13 @@
 //! Steps about the attempt itself: its duration, its log, and how it ends.
 
+use std::collections::HashSet;
 use std::hint::black_box;
 
 use anacostia_guest::log::Level;
-use anacostia_guest::{Error, Outcome, Result, log, run_context};
+use anacostia_guest::{Error, Outcome, Result, log, run_context, write_all};
 use serde::Deserialize;
 use wasip2::clocks::{monotonic_clock, wall_clock};
-use wasip2::random::random;
+use wasip2::random::{insecure, random};
 
 use crate::text::fill;
 use crate::{Step, perform};
@@ -121,6 +122,30 @@ pub struct Random {}
 impl Random {
     pub fn perform(&self) {
         log::info(&format!("drawn {}", random::get_random_u64()), &[]);
+    }
+}
+
+/// Writes what the clocks, the insecure random numbers and the host say, and the order of a hash
+/// table; with `secure`, also a secure random number.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    to: String,
+    path: String,
+    #[serde(default)]
+    secure: bool,
+}
+
+impl Told {
+    pub fn perform(&self) -> Result<()> {
+        let [one, other] = [(); 2].map(|()| (wall_clock::now(), monotonic_clock::now()));
+        let numbers = [insecure::get_insecure_random_u64(), insecure::get_insecure_random_u64()];
+        let bytes = insecure::get_insecure_random_bytes(5);
+        let order: Vec<u32> = (0..50).collect::<HashSet<_>>().into_iter().collect();
+        let secret = self.secure.then(random::get_random_u64);
+        let deadline = run_context::info().deadline;
+        let text = format!("{one:?} {other:?}\n{numbers:?} {bytes:?}\n{order:?}\n{deadline:?}\n{secret:?}\n");
+        write_all(&self.to, &self.path, text.as_bytes()).map(drop)
     }
 }
 
