@@ -9,8 +9,12 @@ use super::connect::{Place, quoted};
 use crate::store::{Result, StoreError};
 
 /// From nothing to version 1, from 1 to 2, and so on.
-pub(super) const SCRIPTS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+pub(super) const SCRIPTS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 /// Whether this program can use a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

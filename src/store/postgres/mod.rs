@@ -17,6 +17,13 @@
 //! [`Durability::Full`]: crate::model::Durability::Full
 //! [`Durability::Normal`]: crate::model::Durability::Normal
 
+/// Work on a transaction, as the pools need it: `work!(tx => …)`.
+macro_rules! work {
+    ($transaction:ident => $work:expr) => {
+        move |$transaction| Box::pin(async move { $work })
+    };
+}
+
 mod access_log;
 mod advance;
 mod approvals;
@@ -31,6 +38,7 @@ mod lease;
 mod marks;
 mod memories;
 mod migrations;
+mod models;
 mod needed;
 mod notifications;
 mod old_runs;
@@ -40,6 +48,7 @@ mod pauses;
 mod plans;
 mod publish;
 mod record;
+mod registry;
 mod requests;
 mod run_list;
 mod run_rows;
@@ -107,13 +116,6 @@ struct Writing {
     writer: Writer,
     lease: Kept,
     holder: Mutex<Holder>,
-}
-
-/// Work on a transaction, as the pools need it: `work!(tx => …)`.
-macro_rules! work {
-    ($transaction:ident => $work:expr) => {
-        move |$transaction| Box::pin(async move { $work })
-    };
 }
 
 impl PostgresStore {
