@@ -58,6 +58,7 @@ mod limits;
 mod loaded;
 mod lost;
 mod manifest;
+mod models;
 mod new;
 mod notify;
 mod openapi;
