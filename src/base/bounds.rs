@@ -24,6 +24,8 @@ pub const MAX_METRICS_PER_CALL: usize = 10_000;
 pub const MAX_ENTRIES_PER_CALL: usize = 1_000;
 /// Longest tag of an artifact, in bytes.
 pub const MAX_ARTIFACT_TAG_BYTES: usize = 100;
+/// Longest model card, in bytes.
+pub const MAX_MODEL_CARD_BYTES: usize = 50_000;
 /// Longest reason for a pause, in bytes.
 pub const MAX_PAUSE_REASON_BYTES: usize = 1_000;
 /// Most items of a page of any list, to a guest or over HTTP.

@@ -16,6 +16,7 @@ mod failure;
 mod gc;
 mod load;
 mod loaded;
+mod models;
 mod new;
 mod notifications;
 mod open;
@@ -88,6 +89,9 @@ enum Verb {
     /// Show artifacts, and get their content
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
+    /// Look at registered models, and say which version is in use
+    #[command(subcommand)]
+    Models(models::Verb),
     /// Show notifications: what was sent, to whom, and whether it arrived
     Notifications(notifications::Args),
     /// Ask the records with SQL
@@ -147,6 +151,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Replay(args) => replay::replay(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
+        Verb::Models(verb) => models::models(verb),
         Verb::Notifications(args) => notifications::notifications(args),
         Verb::Sql(args) => sql::sql(&args),
         Verb::Store(verb) => upkeep::upkeep(&verb),

@@ -88,7 +88,17 @@ impl Remote {
     /// The same for a change that the host makes in up to `wait`.
     pub(crate) fn change_within(&self, path: &str, body: &Value, wait: Duration) -> Result<Value, Failure> {
         let url = self.url(path);
-        let sent = self.request(wait, |agent| with_token(agent.post(url)).send_json(body))?;
+        self.changed(self.request(wait, |agent| with_token(agent.post(url)).send_json(body))?)
+    }
+
+    /// Puts something in the place of what a route below `/api/v1/` has, and returns what the host
+    /// answers.
+    pub(crate) fn replace(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = self.url(path);
+        self.changed(self.request(Duration::ZERO, |agent| with_token(agent.put(url)).send_json(body))?)
+    }
+
+    fn changed(&self, sent: Result<Value, (u16, String)>) -> Result<Value, Failure> {
         sent.map_err(|(status, why)| match status {
             400 | 404 => Failure::usage(why),
             _ => Failure::work(format!("the host at {} refused: {why}", self.address)),

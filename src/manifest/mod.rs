@@ -120,6 +120,7 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
         check::openlineage(reader, &folder, draft);
         check::rows(reader, draft);
         check::unused_limits(reader, draft);
+        check::models(reader, draft);
         check::idle(reader, &folder, draft);
         match options.components {
             Components::Check => check::components::check(reader, draft),

@@ -211,6 +211,8 @@ pub struct ResourceSpec {
     pub watch: bool,
     /// When it triggers; only meaningful if it is watched.
     pub trigger: Trigger,
+    /// The model of which outputs in it become versions.
+    pub model: Option<String>,
 }
 
 impl ResourceSpec {

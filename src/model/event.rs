@@ -61,6 +61,14 @@ string_enum! {
         NodePaused = "node_paused",
         /// A resource or an action was resumed. `data`: `type`, `name`.
         NodeResumed = "node_resumed",
+        /// An artifact became a version of a model. `data`: `model`, `version`, `resource`, `path`,
+        /// `by`.
+        ModelVersionRegistered = "model_version_registered",
+        /// An alias of a model was moved to a version. `data`: `model`, `alias`, `version`,
+        /// `before` (the version that it named), `rolled_back`, `by`.
+        AliasMoved = "alias_moved",
+        /// A model has another card. `data`: `model`.
+        ModelCardChanged = "model_card_changed",
     }
 }
 

@@ -10,10 +10,12 @@ use super::core::SlotUse;
 use super::space::FreedSpace;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline, WitError, wit_known};
-use crate::model::{NodeKind, Pause, Run, Verdict};
+use crate::model::{AliasMove, NodeKind, Pause, Run, Verdict};
 use crate::resource::{Outage, Resource, Status, Waiting};
 use crate::sandbox::Progress;
-use crate::store::{MetadataStore, StoreError, components::ComponentStore, logs::LogStore};
+use crate::store::components::ComponentStore;
+use crate::store::logs::LogStore;
+use crate::store::{AliasTarget, MetadataStore, NewModelVersion, StoreError};
 
 /// The inputs of a run that is started by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,13 @@ pub trait Control: Send + Sync {
     async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Result<Pause, StoreError>;
     /// Resumes a resource or an action. Does nothing if it is not paused.
     async fn resume_node(&self, kind: NodeKind, name: &str) -> Result<(), StoreError>;
+    /// Records the card of a model; see [`ModelRegistry::set_model_card`].
+    async fn set_model_card(&self, model: &str, card: &str) -> Result<(), StoreError>;
+    /// Registers a version of a model, and returns its number; see
+    /// [`ModelRegistry::register_version`].
+    async fn register_version(&self, new: NewModelVersion) -> Result<u64, StoreError>;
+    /// Moves an alias of a model; see [`ModelRegistry::move_alias`].
+    async fn move_alias(&self, to: AliasTarget) -> Result<AliasMove, StoreError>;
     /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow
     /// receiver misses some, and gets an error that says so.
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;

@@ -21,10 +21,10 @@ use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use super::space::FreedSpace;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
-use crate::model::{Artifact, Decision, NodeKind, Pause, Run, Verdict};
+use crate::model::{AliasMove, Artifact, Decision, NodeKind, Pause, Run, Verdict};
 use crate::resource::{Content, Outage, Status, Waiting};
 use crate::sandbox::Progress;
-use crate::store::{PageRequest, StoreError, repeat_briefly};
+use crate::store::{AliasTarget, NewModelVersion, PageRequest, StoreError, repeat_briefly};
 
 /// How long a request waits for the store. SQLite itself waits up to 5 s for a lock of another
 /// program.
@@ -222,6 +222,32 @@ impl Control for HostControl {
             repeat_briefly(|| store.resume_node(kind, &name, clock.now())).await?;
             pauses.clear(kind, &name);
             Ok(())
+        })
+        .await
+    }
+
+    async fn set_model_card(&self, model: &str, card: &str) -> Result<(), StoreError> {
+        let (model, card) = (model.to_owned(), card.to_owned());
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, .. } = &*this.shared;
+            repeat_briefly(|| store.set_model_card(&model, &card, clock.now())).await
+        })
+        .await
+    }
+
+    async fn register_version(&self, new: NewModelVersion) -> Result<u64, StoreError> {
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, .. } = &*this.shared;
+            repeat_briefly(|| store.register_version(new.clone(), clock.now())).await
+        })
+        .await
+    }
+
+    async fn move_alias(&self, to: AliasTarget) -> Result<AliasMove, StoreError> {
+        let id = WriteId::new();
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, .. } = &*this.shared;
+            repeat_briefly(|| store.move_alias(to.clone(), id, clock.now())).await
         })
         .await
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Condition, HeaderSecretSpec, Limits, Pipeline, SecretSource};
+use crate::manifest::{ActionSpec, Condition, HeaderSecretSpec, Limits, Pipeline, ResourceSpec, SecretSource};
 use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::{self, Resource, ResourceError, SqlGrant, SqlTables};
 use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
@@ -156,6 +156,12 @@ impl Definition {
             merged.extend(own.clone());
         }
         serde_json::Value::Object(merged)
+    }
+
+    /// Returns the resources of which outputs become versions of a model, with the model.
+    pub(super) fn models(&self) -> Vec<(String, String)> {
+        let model = |resource: &ResourceSpec| Some((resource.name.clone(), resource.model.clone()?));
+        self.pipeline.resources.iter().filter_map(model).collect()
     }
 
     /// Returns the resources in which the outputs of the action at `place` count as new artifacts.

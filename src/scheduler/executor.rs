@@ -109,6 +109,7 @@ pub(super) async fn execute(
         skip: matches!(report.outcome, Outcome::Skip(_)),
         files: report.staged.clone(),
         retrigger,
+        models: definition.models(),
         reuse: None,
         synced: is_synced(&resources_of(definition, &report.staged)),
     };

@@ -94,9 +94,9 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
     .filter(|(_, differs)| *differs)
     .map(|(key, _)| key.to_owned())
     .collect();
-    // Triggers are evaluated from scratch each time, so they may change. What is watched, and where
-    // it is, may not.
-    let fixed = |it: &ResourceSpec| ResourceSpec { trigger: Trigger::default(), ..it.clone() };
+    // Triggers are evaluated from scratch each time, and a run has the manifest that it began with,
+    // so these may change. What is watched, and where it is, may not.
+    let fixed = |it: &ResourceSpec| ResourceSpec { trigger: Trigger::default(), model: None, ..it.clone() };
     let names = now.resources.iter().chain(next.resources.iter().filter(|it| now.resource(&it.name).is_none()));
     for name in names.map(|it| &it.name) {
         if now.resource(name).map(fixed) != next.resource(name).map(fixed) {

@@ -53,6 +53,7 @@ pub mod postgres;
 mod presence;
 mod query;
 pub mod redis;
+mod registry;
 mod repeat;
 mod retention;
 mod rival;
@@ -86,6 +87,7 @@ pub use query::{
     FactQuery, FilterError, LineageEdge, NotificationQuery, PageRequest, ParamFilter, PublishedOutput, ResourceAccess,
     RunQuery, RunSort, SnapshotQuery, TagFilter, TickQuery,
 };
+pub use registry::{AliasTarget, ModelRegistry, NewModelVersion};
 pub use repeat::repeat_briefly;
 pub use retention::{GoneRuns, OldRun, OldRuns, Removal, Removed, RemovedRows, RunsToKeep};
 pub use upkeep::{Copied, StorePart, Upkeep};
@@ -158,7 +160,7 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
 
 /// The metadata store. The module's docs say what holds for all methods.
 #[async_trait]
-pub trait MetadataStore: GuestRecords {
+pub trait MetadataStore: GuestRecords + ModelRegistry {
     /// Returns the epoch of this host, which is one more than that of any host before it. Opening
     /// the store raises it durably.
     fn epoch(&self) -> u64;
@@ -247,11 +249,11 @@ pub trait MetadataStore: GuestRecords {
     /// anything between the pages.
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
 
-    /// Lists the digests of the artifacts of a resource that runs need: those that are `new`, and
-    /// the inputs (claimed and given) and the outputs of each run that has not ended. An artifact
-    /// counts wherever it is, and even if it was replaced. Digests may repeat, and a page may be
-    /// empty although others follow. What is claimed while the pages are read is on one of them;
-    /// what a new run is given meanwhile may not be.
+    /// Lists the digests of the artifacts of a resource that are needed: those that are `new`, the
+    /// inputs (claimed and given) and the outputs of each run that has not ended, and the versions
+    /// of models. An artifact counts wherever it is, and even if it was replaced. Digests may
+    /// repeat, and a page may be empty although others follow. What is claimed while the pages are
+    /// read is on one of them; what a new run is given meanwhile may not be.
     async fn needed(&self, resource: &str, page: PageRequest) -> Result<Page<Digest>>;
 
     /// Lists artifacts, newest first.

@@ -62,4 +62,7 @@ steps! {
     DELIVERY = "delivery", "record a delivery";
     PRUNE = "prune", "drop old events";
     REMOVE = "remove", "remove old runs";
+    CARD = "card", "record a model card";
+    REGISTER = "register", "register a version of a model";
+    MOVE_ALIAS = "move_alias", "move an alias of a model";
 }

@@ -258,11 +258,20 @@ pub struct Intent {
     pub files: Vec<StagedFile>,
     /// Resources in which its outputs are `new` (`retrigger`), not `published`.
     pub retrigger: Vec<String>,
+    /// Resources of which each output becomes a version of a model, with the name of the model.
+    pub models: Vec<(String, String)>,
     /// The result that it takes from an earlier attempt; `files` is empty then.
     pub reuse: Option<Reuse>,
     /// Whether the commit has to survive a power cut with every durability, because what follows it
     /// happens outside of this machine's files and cannot be forgotten there.
     pub synced: bool,
+}
+
+impl Intent {
+    /// Returns the model of which outputs in a resource become versions, if there is one.
+    pub(super) fn model_of(&self, resource: &str) -> Option<&str> {
+        self.models.iter().find(|(name, _)| name == resource).map(|(_, model)| model.as_str())
+    }
 }
 
 /// The outputs of an attempt, now that they are visible.

@@ -45,7 +45,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 
 /// The templates: those that others include or extend, then one for each page.
-const TEMPLATES: [(&str, &str); 35] = [
+const TEMPLATES: [(&str, &str); 37] = [
     ("base.html", include_str!("templates/base.html")),
     ("macros.html", include_str!("templates/macros.html")),
     ("sprite.html", include_str!("templates/sprite.html")),
@@ -65,6 +65,8 @@ const TEMPLATES: [(&str, &str); 35] = [
     ("home.html", include_str!("templates/home.html")),
     ("login.html", include_str!("templates/login.html")),
     ("metrics.html", include_str!("templates/metrics.html")),
+    ("model.html", include_str!("templates/model.html")),
+    ("models.html", include_str!("templates/models.html")),
     ("problem.html", include_str!("templates/problem.html")),
     ("run.html", include_str!("templates/run.html")),
     ("run_artifacts.html", include_str!("templates/run_artifacts.html")),
@@ -131,6 +133,10 @@ pub fn router(view: View, api: &'static Value) -> Result<Router, minijinja::Erro
         .route("/runs/{run}/again", post(pages::run::act::again).get(to_its_page))
         .route("/runs/{run}/cancel", post(pages::run::act::cancel).get(to_its_page))
         .route("/approvals", get(pages::approvals::show).post(pages::decision::decide))
+        .route("/models", get(pages::models::show))
+        .route("/models/{name}", get(pages::model::show))
+        .route("/models/{name}/promote", post(pages::model::promote).get(to_its_page))
+        .route("/models/{name}/rollback", post(pages::model::roll_back).get(to_its_page))
         .route("/settings", get(pages::settings::show))
         .route("/api", get(pages::api::show))
         .route("/assets/{name}", get(assets::show))

@@ -33,6 +33,8 @@ pub(super) enum Section {
     Runs,
     /// Metrics over runs.
     Metrics,
+    /// Registered models.
+    Models,
     /// What waits for a person.
     Approvals,
     /// The manifest, the store, the version.
@@ -44,10 +46,11 @@ pub(super) enum Section {
 }
 
 /// The navigation: the section, its path, its name and its icon.
-const SECTIONS: [(Section, &str, &str, &str); 6] = [
+const SECTIONS: [(Section, &str, &str, &str); 7] = [
     (Section::Pipeline, "/", "Pipeline", "pipeline"),
     (Section::Runs, "/runs", "Runs", "runs"),
     (Section::Metrics, "/runs/metrics", "Metrics", "chart"),
+    (Section::Models, "/models", "Models", "model"),
     (Section::Approvals, "/approvals", "Approvals", "hand"),
     (Section::Settings, "/settings", "Settings", "settings"),
     (Section::Api, "/api", "API", "web"),

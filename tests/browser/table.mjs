@@ -41,6 +41,11 @@ export const SCREENS = [
     full: ['/approvals', 'awaiting approval'],
     penguins: ['/approvals'],
   }],
+  ['models', { empty: ['/models', 'No models yet.'], full: ['/models', 'production'], penguins: ['/models'] }],
+  ['model', {
+    full: ['/models/gate', 'Roll back', 'promoted', 'Not for other birds'],
+    penguins: ['/models/penguins', 'holdout_accuracy'],
+  }],
   ['not-found', { full: ['/no-such-page', 'Not found'], penguins: ['/no-such-page'] }, 404],
   ['resource', { empty: ['/resources/raw', 'watching'], full: ['/resources/raw', 'fired', 'Select a mark'], penguins: ['/resources/raw'] }],
   ['trigger', { empty: ['/triggers/yearly', 'cron @yearly', 'What the trigger decided'], penguins: ['/triggers/yearly'] }],

@@ -42,6 +42,7 @@ trigger = { max_artifacts = 1 }
 [resources.out]
 kind = "folder"
 path = "out"
+model = "gate"
 [actions.train]
 component = "worker.wasm"
 after = ["raw"]
@@ -93,6 +94,26 @@ fn trigger(app: &TestApp, steps: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Registers the input as the second version of the model, and moves an alias from the first to it.
+fn register(app: &TestApp) {
+    let input = app.get("/api/v1/artifacts?resource=raw")["items"][0]["id"].as_str().unwrap().to_owned();
+    app.drop_file(
+        "card.md",
+        b"# Gate\n\n**Not for other birds.**\n\n| species | recall |\n|---|---|\n| adelie | 0.98 |\n",
+    );
+    let card = app.path("card.md");
+    let commands: [&[&str]; 4] = [
+        &["card", "gate", card.to_str().unwrap(), "PATH"],
+        &["register", "gate", &input, "--note", "<b>as it came</b>", "PATH"],
+        &["promote", "gate", "1", "production", "PATH"],
+        &["promote", "gate", "2", "production", "--by", "<i>ann</i>", "PATH"],
+    ];
+    for command in commands {
+        let output = app.cli(&[&["models"], command].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 /// Runs that have succeeded after a retry, failed and were cancelled, one that waits for approval
 /// and one that is running, newest last, with names that are hostile.
 fn with_runs() -> TestApp {
@@ -103,6 +124,7 @@ fn with_runs() -> TestApp {
     wait_for_states(&app, 1, &waits);
     assert_eq!(app.post("/api/v1/runs/1/actions/publish/approve").0, 200);
     wait_for_states(&app, 1, &["succeeded"; 4]);
+    register(&app);
     trigger(
         &app,
         r#"[{"do":"log","message":"reads the rows"},{"do":"fail","message":"<script>alert(2)</script> no such column: bill_length_mm"}]"#,

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Decision, Delivery, Denial, EndedRun, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
-    RunDetail, RunState, RunTag, Tick, TriggerMark,
+    AliasMove, Artifact, Decision, Delivery, Denial, EndedRun, Event, EventKind, Facts, Fence, HttpRequest, KnownPath,
+    LogRange, MetricRecord, ModelDetail, ModelVersion, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause,
+    Pending, Recording, RegisteredModel, Remembered, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
-    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, OldRuns, PageRequest,
-    PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Revision, RunQuery, RunStep, RunsToKeep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, AliasTarget, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    GoneRuns, GuestRecords, Intent, LineageEdge, MetadataStore, ModelRegistry, NewModelVersion, NewRevision, NewRun,
+    NotificationQuery, OldRuns, PageRequest, PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Revision,
+    RunQuery, RunStep, RunsToKeep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -160,6 +160,31 @@ impl GuestRecords for FakeStore {
     }
     async fn record_facts(&self, _: Fence, _: WriteId, _: Facts, _: Timestamp) -> Stored<()> {
         read_only()
+    }
+}
+
+#[async_trait]
+impl ModelRegistry for FakeStore {
+    async fn set_model_card(&self, _: &str, _: &str, _: Timestamp) -> Stored<()> {
+        read_only()
+    }
+    async fn register_version(&self, _: NewModelVersion, _: Timestamp) -> Stored<u64> {
+        read_only()
+    }
+    async fn move_alias(&self, _: AliasTarget, _: WriteId, _: Timestamp) -> Stored<AliasMove> {
+        read_only()
+    }
+    async fn models(&self, _: PageRequest) -> Stored<Page<RegisteredModel>> {
+        page(&[], &PageRequest { cursor: None, limit: 1 })
+    }
+    async fn model(&self, _: &str) -> Stored<Option<ModelDetail>> {
+        Ok(None)
+    }
+    async fn model_versions(&self, _: &str, _: PageRequest) -> Stored<Page<ModelVersion>> {
+        page(&[], &PageRequest { cursor: None, limit: 1 })
+    }
+    async fn alias_moves(&self, _: &str, _: PageRequest) -> Stored<Page<AliasMove>> {
+        page(&[], &PageRequest { cursor: None, limit: 1 })
     }
 }
 

@@ -13,7 +13,7 @@ use anacostia::manifest::{
     TlsSpec, Trigger,
 };
 use anacostia::model::{
-    Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
+    AliasMove, Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
 };
 use anacostia::resource::{
     Capabilities, Content, ObservationSink, Outage, Reader, Resource, ResourceError, Status, Upload, Waiting, Writer,
@@ -21,7 +21,7 @@ use anacostia::resource::{
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, FreedSpace, InForce, Inputs, SlotUse, View};
 use anacostia::store::{
-    MetadataStore, RemovedRows, StoreError,
+    AliasTarget, MetadataStore, NewModelVersion, RemovedRows, StoreError,
     logs::{self, LogStore},
 };
 use async_trait::async_trait;
@@ -71,6 +71,18 @@ impl Control for FakeControl {
     ) -> Stored<Option<Run>> {
         self.note(format!("decide {run} {action} {verdict} {by:?} {note:?}"));
         Ok(self.store.run(run)?.map(|detail| detail.run))
+    }
+    async fn set_model_card(&self, model: &str, card: &str) -> Stored<()> {
+        self.note(format!("card {model} {card}"));
+        Ok(())
+    }
+    async fn register_version(&self, new: NewModelVersion) -> Stored<u64> {
+        self.note(format!("register {} {}", new.model, new.artifact));
+        Err(StoreError::Conflict(format!("there is no artifact {}", new.artifact)))
+    }
+    async fn move_alias(&self, to: AliasTarget) -> Stored<AliasMove> {
+        self.note(format!("move {} {} {:?}", to.model, to.alias, to.version));
+        Err(StoreError::Conflict(format!("there is no model `{}`", to.model)))
     }
     async fn start(&self, id: RunId, params: Option<serde_json::Value>, inputs: Inputs) -> Stored<Run> {
         let rerun_of = if let Inputs::Of(old) = inputs { Some(old) } else { None };
@@ -289,6 +301,7 @@ fn a_pipeline() -> Pipeline {
         }),
         watch,
         trigger: Trigger::default(),
+        model: None,
     };
     let text = "[resources.raw]\npath = \"${DATA}/raw\"\n[actions.train]\ncomponent = \"train.wasm\"\n";
     Pipeline {

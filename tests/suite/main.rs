@@ -59,6 +59,7 @@ mod limits;
 mod loaded;
 mod lost;
 mod manifest;
+mod models;
 mod new;
 mod notify;
 mod openapi;

@@ -232,6 +232,8 @@ fn every_key_is_read_correctly() {
     let HttpForm::Poll { path, paging, interval, .. } = &news.form else { panic!("{:?}", news.form) };
     assert_eq!((path.as_str(), paging.as_ref(), *interval), ("news", Some(&Paging::Link), Duration::from_secs(30)));
     let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind else { panic!("no folder") };
+    let of = |name: &str| pipeline.resource(name).unwrap().model.as_deref();
+    assert_eq!(["models", "archive", "raw"].map(of), [Some("penguins"), Some("old-penguins"), None]);
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
     check_databases(&pipeline, house.path());

@@ -9,6 +9,8 @@ mod concurrency;
 mod crash;
 #[path = "faults.rs"]
 mod faults;
+#[path = "models.rs"]
+mod models;
 #[path = "pauses.rs"]
 mod pauses;
 #[path = "publishing.rs"]

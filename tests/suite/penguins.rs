@@ -167,6 +167,16 @@ fn check_promotions(app: &TestApp) {
         models.iter().all(|(path, digest)| candidates.get(path) == Some(digest)),
         "a model is the copy of a candidate"
     );
+    let registered: Vec<String> = app
+        .get_all("/api/v1/models/penguins/versions")
+        .iter()
+        .rev()
+        .map(|version| version["artifact"]["path"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(registered, promoted, "each is a version");
+    let model = app.get("/api/v1/models/penguins");
+    let alias = &model["aliases"][0];
+    assert_eq!((&alias["alias"], &alias["version"]), (&"production".into(), &promoted.len().into()));
     let in_use = artifacts(app, "resource=models&tag=production");
     assert_eq!(in_use.into_keys().collect::<Vec<_>>(), promoted[promoted.len() - 1..], "the tag has moved to the last");
 }

@@ -61,6 +61,23 @@ class Runs(WithHost):
         for name in (run["number"], run["id"], str(run["number"]), run):
             self.assertEqual(self.client.run(name)["id"], run["id"])
 
+    def test_an_alias_of_a_model_leads_to_its_content(self):
+        first, _ = self.uploaded("model-a")
+        second, _ = self.uploaded("model-b")
+        model = f"model-{uuid.uuid4()}"
+        self.assertEqual(self.client.register(model, first, by="ann", note="by hand")["version"], 1)
+        self.assertEqual(self.client.register(model, second["id"])["version"], 2)
+        self.assertEqual([it["version"] for it in self.client.model_versions(model)], [2, 1])
+        self.client.promote(model, 1, "production")
+        moved = self.client.promote(model, 2, "production", by="ann", note="better")
+        self.assertEqual((moved["version"], moved["before"], moved["by"]), (2, 1, "ann"))
+        self.assertEqual(self.client.rollback(model, "production")["version"], 1)
+        self.assertIn(model, [it["name"] for it in self.client.models()])
+        [alias] = self.client.model(model)["aliases"]
+        self.assertEqual(self.client.read(alias["artifact_id"]), rows("model-a"))
+        with self.assertRaisesRegex(AnacostiaError, "has no version 9: its newest is 2"):
+            self.client.promote(model, 9, "production")
+
     def test_facts_of_a_run(self):
         artifact, run = self.uploaded("facts")
         metrics = self.client.metrics("accuracy", run=run)

@@ -39,7 +39,7 @@ impl FromStr for ArtifactRef {
 
 /// Finds the artifact. If a path ends in `@` and a number, an artifact with exactly this path comes
 /// first.
-pub(super) fn find(records: &Records, wanted: &ArtifactRef) -> Result<Artifact, Failure> {
+pub(crate) fn find(records: &Records, wanted: &ArtifactRef) -> Result<Artifact, Failure> {
     match wanted {
         ArtifactRef::Id(id) => {
             let found = records.ask(records.store.artifact(*id))?;

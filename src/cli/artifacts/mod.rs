@@ -8,6 +8,7 @@ mod show;
 mod waiting;
 
 use super::{End, Failure};
+pub(crate) use find::{ArtifactRef, find};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {

@@ -243,7 +243,7 @@ pub(crate) mod tests {
             settle: Duration::from_secs(2),
             rescan: Duration::from_mins(1),
         };
-        ResourceSpec { name: name.to_owned(), kind: ResourceKind::Folder(folder), watch, trigger }
+        ResourceSpec { name: name.to_owned(), kind: ResourceKind::Folder(folder), watch, trigger, model: None }
     }
 
     fn action(name: &str, after: &[&str], run_when: RunWhen) -> ActionSpec {

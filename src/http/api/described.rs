@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{
-    approvals, artifacts, content, control, diff, facts, logs, nodes, notifications, operations, pauses, pipeline,
-    runs, space, uploads,
+    approvals, artifacts, content, control, diff, facts, logs, models, nodes, notifications, operations, pauses,
+    pipeline, runs, space, uploads,
 };
 use crate::http::openapi::{self, Group, Media, get, post, put};
 use crate::http::problem::Result;
@@ -24,8 +24,15 @@ use crate::model::Event;
 
 /// The document, which never changes.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let groups =
-        vec![about_pipeline(), about_runs(), about_approvals(), about_artifacts(), about_records(), about_host()];
+    let groups = vec![
+        about_pipeline(),
+        about_runs(),
+        about_approvals(),
+        about_artifacts(),
+        about_models(),
+        about_records(),
+        about_host(),
+    ];
     // What the stream of events sends has no other place in the document.
     let mut schemas = vec![
         (Event::name().into_owned(), Event::schema()),
@@ -135,6 +142,25 @@ fn about_artifacts() -> Group {
             .problem("413", "The body is larger than the resource takes."),
     ];
     Group { name: "Artifacts", about: "Versions of files in resources.", operations }
+}
+
+#[rustfmt::skip]
+fn about_models() -> Group {
+    let operations = vec![
+        get("/api/v1/models", models::list, "The registered models, by name.").query(PAGE),
+        get("/api/v1/models/{name}", models::show, "One model, with its card and what each alias names."),
+        put("/api/v1/models/{name}", models::update, "Registers a model, or gives one another card.")
+            .body::<models::CardBody>().never("404"),
+        get("/api/v1/models/{name}/versions", models::versions, "The versions of a model, newest first.").query(PAGE),
+        post("/api/v1/models/{name}/versions", models::register, "Registers an artifact as the next version of a model, which is created if there is none of this name. Repeating the request returns the same version.")
+            .body::<models::VersionBody>().never("404").problem("409", "The artifact is not in its place."),
+        get("/api/v1/models/{name}/moves", models::moves, "What each alias of a model has named, newest first.").query(PAGE),
+        post("/api/v1/models/{name}/promote", models::promote, "Makes an alias of a model name a version.")
+            .body::<models::PromoteBody>().problem("409", "There is no such version, or its artifact is not in its place."),
+        post("/api/v1/models/{name}/rollback", models::roll_back, "Makes an alias of a model name the version again that it named before the last promotion.")
+            .body::<models::RollbackBody>().problem("409", "There is no such alias, or nothing to roll back to."),
+    ];
+    Group { name: "Models", about: "The model registry: versions of models, and aliases that name one of them.", operations }
 }
 
 #[rustfmt::skip]

@@ -8,6 +8,7 @@ mod described;
 mod diff;
 mod facts;
 mod logs;
+mod models;
 mod nodes;
 mod notifications;
 mod operations;
@@ -22,6 +23,7 @@ mod wait;
 pub(crate) mod bodies {
     pub(crate) use super::List;
     pub(crate) use super::logs::LineBody;
+    pub(crate) use super::models::one_version;
     pub(crate) use super::pauses::PauseBody;
     pub(crate) use super::pipeline::LoadedBody;
     pub(crate) use super::runs::{Live, RunBody, RunParts, detail_body};
@@ -43,7 +45,7 @@ use super::openapi::{Answer, Media, Success};
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 24] = [
+pub(super) const FIXED_PATHS: [&str; 26] = [
     "/",
     "/api",
     "/approvals",
@@ -52,6 +54,7 @@ pub(super) const FIXED_PATHS: [&str; 24] = [
     "/api/v1/events",
     "/api/v1/gc",
     "/api/v1/metrics",
+    "/api/v1/models",
     "/api/v1/nodes",
     "/api/v1/notifications",
     "/api/v1/params",
@@ -63,6 +66,7 @@ pub(super) const FIXED_PATHS: [&str; 24] = [
     "/api/v1/triggers",
     "/api/v1/triggers/preview",
     "/healthz",
+    "/models",
     "/openapi.json",
     "/readyz",
     "/runs",
@@ -85,6 +89,12 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/actions/{name}/pause", post(pauses::pause_action))
         .route("/api/v1/actions/{name}/resume", post(pauses::resume_action))
         .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/models", get(models::list))
+        .route("/api/v1/models/{name}", get(models::show).put(models::update))
+        .route("/api/v1/models/{name}/versions", get(models::versions).post(models::register))
+        .route("/api/v1/models/{name}/moves", get(models::moves))
+        .route("/api/v1/models/{name}/promote", post(models::promote))
+        .route("/api/v1/models/{name}/rollback", post(models::roll_back))
         .route("/api/v1/notifications", get(notifications::list))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))

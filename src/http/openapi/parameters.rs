@@ -18,6 +18,7 @@ pub(super) fn in_path(path: &str, method: &HttpMethod, name: &str) -> Parameter 
         "id" if *method == HttpMethod::Put => (uuid(), "A new UUID of version 7, which becomes the id of the run."),
         "id" => (text().examples(["7"]), "The run: its number or its id."),
         "other" => (text().examples(["6"]), "The other run: its number or its id."),
+        _ if path.contains("/models/") => (text().examples(["penguins"]), "The name of the model."),
         _ if path.contains("/actions/") => (text().examples(["train"]), "The name of the action."),
         _ if path.contains("/resources/") => (text().examples(["raw"]), "The name of the resource."),
         _ => (text().examples(["raw"]), "The name of the resource or the action; `metadata_store` for the store."),

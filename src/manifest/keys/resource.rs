@@ -9,7 +9,7 @@ use super::sql;
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
 use crate::manifest::schema::{
-    ENV, Shape, boolean, choice, form, size, span, strings, text, with_default, without_default,
+    ENV, NAME, Shape, boolean, choice, form, size, span, strings, text, with_default, without_default,
 };
 use crate::manifest::settings;
 
@@ -69,6 +69,11 @@ fn include() -> Row {
     ("include", &["glob", "pattern", "patterns", "files"], strings(doc, None, "*.csv"))
 }
 
+fn model() -> Row {
+    let doc = "The model of which each output that an action writes here becomes a version.";
+    ("model", &["models", "registered_model"], form(doc, NAME, "penguins"))
+}
+
 fn trigger() -> Row {
     let doc = "When a watched resource starts a run. Needs `watch = true`.";
     ("trigger", &["trigger_when"], object(doc, &TRIGGER, &[]))
@@ -113,6 +118,7 @@ pub(in crate::manifest) static FOLDER: LazyLock<Keys> = LazyLock::new(|| Keys {
                 Some(settings::DEFAULT_RESCAN),
             ),
         ),
+        model(),
         trigger(),
     ],
 });
@@ -272,6 +278,7 @@ pub(in crate::manifest) static S3: LazyLock<Keys> = LazyLock::new(|| {
                 &["poll", "rescan", "poll_interval"],
                 span("How often the bucket is listed.", &settings::POLL, Some(settings::DEFAULT_POLL)),
             ),
+            model(),
             trigger(),
         ],
     }

@@ -83,6 +83,8 @@ pub(super) struct UncheckedResource {
     pub(super) deciders: Vec<UncheckedDecider>,
     /// Whether a key that could not be read may mean that the resource is watched.
     pub(super) perhaps_watched: bool,
+    /// `model` as written.
+    pub(super) model: Option<At<String>>,
     /// What has no effect in it.
     pub(super) late: Vec<LateProblem>,
 }

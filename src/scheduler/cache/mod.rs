@@ -165,7 +165,7 @@ fn found(shared: &Shared, earlier: &Remembered, same: Same) -> Found {
         recording: Recording::default(),
         log_to: shared.logs.end(),
     };
-    let (files, retrigger) = (Vec::new(), Vec::new());
-    let intent = Intent { end, skip: memory.skip, files, retrigger, reuse: Some(reuse), synced: false };
+    let (files, retrigger, models) = (Vec::new(), Vec::new(), Vec::new());
+    let intent = Intent { end, skip: memory.skip, files, retrigger, models, reuse: Some(reuse), synced: false };
     Found { intent, outcome: Outcome::Cached { skip: memory.skip, message: message.clone() } }
 }

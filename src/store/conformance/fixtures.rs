@@ -174,7 +174,8 @@ pub(super) fn staged(resource: &str, path: &str, content: &str, overwrite: bool)
 }
 
 pub(in crate::store) fn intent(files: Vec<StagedFile>) -> Intent {
-    Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger: Vec::new(), reuse: None, synced: false }
+    let (retrigger, models) = (Vec::new(), Vec::new());
+    Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger, models, reuse: None, synced: false }
 }
 
 /// Publishes through both steps.

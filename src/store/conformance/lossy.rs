@@ -15,15 +15,15 @@ use tokio::sync::watch;
 use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Recording, Remembered, Run,
-    RunDetail, RunState, RunTag, Tick, TriggerMark,
+    AliasMove, Artifact, Decision, Delivery, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, ModelDetail, ModelVersion, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending,
+    Recording, RegisteredModel, Remembered, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use crate::store::{
-    ActionAttempt, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GoneRuns,
-    GuestRecords, Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, OldRuns, PageRequest,
-    PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Result, Revision, RunQuery, RunStep, RunsToKeep,
-    SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun, Visible,
+    ActionAttempt, AliasTarget, ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery,
+    GoneRuns, GuestRecords, Intent, LineageEdge, MetadataStore, ModelRegistry, NewModelVersion, NewRevision, NewRun,
+    NotificationQuery, OldRuns, PageRequest, PublishedOutput, Recorded, Refusal, Removed, ResourceAccess, Result,
+    Revision, RunQuery, RunStep, RunsToKeep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -165,5 +165,20 @@ lossy! {
         record_notifications(examined: Option<u64>, new: Vec<Notification>;) -> ();
         note_reachable(resource: &str;) -> ();
         note_delivery(id: NotificationId, delivery: Delivery; now) -> ();
+    }
+}
+
+lossy! {
+    ModelRegistry {}
+    read {
+        models(page: PageRequest) -> Page<RegisteredModel>;
+        model(name: &str) -> Option<ModelDetail>;
+        model_versions(name: &str, page: PageRequest) -> Page<ModelVersion>;
+        alias_moves(name: &str, page: PageRequest) -> Page<AliasMove>;
+    }
+    write {
+        set_model_card(model: &str, card: &str; now) -> ();
+        register_version(new: NewModelVersion; now) -> u64;
+        move_alias(to: AliasTarget, id: WriteId; now) -> AliasMove;
     }
 }

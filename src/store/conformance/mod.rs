@@ -16,6 +16,7 @@ mod filters;
 pub(in crate::store) mod fixtures;
 mod lineage;
 mod lossy;
+mod models;
 mod notifications;
 mod paging;
 mod pauses;
@@ -198,6 +199,15 @@ suite! {
         what_keeps_a_run_keeps_it,
         a_run_that_was_retried_since_it_was_listed_stays,
         many_details_are_removed_in_several_transactions;
+    models:
+        versions_are_counted_for_each_model_and_registered_once,
+        outputs_become_versions_when_they_are_committed,
+        an_alias_is_moved_and_rolled_back_with_its_tag,
+        an_action_moves_an_alias_by_a_unique_tag,
+        what_cannot_be_registered_or_promoted_is_refused,
+        a_model_has_a_card,
+        models_versions_and_moves_are_listed_in_pages,
+        what_a_version_needs_is_kept;
     notifications:
         each_is_recorded_once_with_how_far_events_were_examined,
         a_delivery_is_on_record_and_its_end_stands,

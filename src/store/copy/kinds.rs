@@ -70,6 +70,15 @@ kinds! {
     old_places by 2 { resource: Text, ended: Int, path: Text, version: Int, placed: Int, artifact: Int }
     waiting by 1 { resource: Text, count: Int, bytes: Int, batch: Bytes, batch_new: Int }
     artifact_tags by 2 { tag: Text, artifact: Int, resource: Text }
+    models by 1 { name: Text, card: Text, created_at: Int }
+    model_versions by 2 {
+        model: Text, version: Int, artifact: Int, resource: Text, who: Text, note: Text, registered_at: Int,
+    }
+    alias_moves by 1 {
+        seq: Int, model: Text, alias: Text, version: Int, was: Int, back: Int, rolled_back: Bool, who: Text, note: Text,
+        run_id: Bytes, run: Int, action: Text, write: Bytes, moved_at: Int,
+    }
+    model_aliases by 2 { model: Text, alias: Text, move: Int }
     runs by 1 {
         number: Int, id: Bytes, state: Text, cause: Text, params: Text, revision: Bytes, snapshot: Int,
         created_at: Int, started_at: Int, ended_at: Int, reason: Text, rerun_of: Bytes, fired_by: Text,
@@ -87,7 +96,7 @@ kinds! {
         seq: Int, id: Bytes, run: Int, action: Text, number: Int, state: Text, started_at: Int, ended_at: Int,
         component: Bytes, grants: Text, error: Text, message: Text, skip: Bool, usage: Text, log_from_segment: Int,
         log_from_offset: Int, log_to_segment: Int, log_to_offset: Int, epoch: Int, token: Int, facts: Bytes,
-        stopped: Bool, cache: Text, cached_from: Bytes,
+        stopped: Bool, cache: Text, cached_from: Bytes, recording: Text,
     }
     memories by 1 { attempt: Int, action: Text, fingerprint: Bytes, inputs: Bytes, memory: Text }
     intents by 2 { attempt: Int, position: Int, file: Text, became: Bytes, retrigger: Bool }

@@ -8,6 +8,7 @@ use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
 use super::db::Db;
 use super::events::{NewEvent, emit};
 use super::memories;
+use super::models;
 use super::requests;
 use super::run_rows;
 use super::sql::{Fail, Json, Row, Work, params};
@@ -71,6 +72,11 @@ impl Fenced {
         memories::Of { run: self.run, seq: self.seq, action: &self.action }
     }
 
+    /// Returns what the model registry needs of it.
+    pub(super) fn as_mover(&self) -> models::Of<'_> {
+        models::Of { run: self.run, run_id: self.run_id, attempt: self.id, action: &self.action }
+    }
+
     /// Refuses a write that only an attempt whose guest is running may make.
     pub(super) fn must_be_at_work(&self) -> Work<()> {
         match self.state {
@@ -120,7 +126,7 @@ pub(super) async fn finish(
     if end.state == AttemptState::Succeeded {
         forget_earlier_outputs(tx, &attempt);
     }
-    note_end(tx, &attempt, end, end.state, Some(now), |id| id)?;
+    note_end(tx, &attempt, end, end.state, now, |id| id).await?;
     emit_ended(tx, &attempt, end.state, end.error.as_ref(), now);
     advance::follow(tx, attempt.run_id, step, now).await
 }
@@ -151,16 +157,17 @@ pub(super) fn emit_ended(
 /// Writes the record of an attempt: its row, accesses, denials, requests, and the tags if it
 /// succeeded. `became` maps artifacts to their ids on record. Artifacts that are not on record
 /// (staged files that were not published) are left out.
-pub(super) fn note_end(
-    tx: &Tx,
+pub(super) async fn note_end(
+    tx: &mut Tx,
     attempt: &Fenced,
     end: &AttemptEnd,
     state: AttemptState,
-    ended_at: Option<Timestamp>,
+    now: Timestamp,
     became: impl Fn(ArtifactId) -> ArtifactId,
 ) -> Work<()> {
     let sql = "UPDATE attempts SET state = $2, ended_at = $3, error = $4, message = $5, usage = $6,
         log_to_segment = $7, log_to_offset = $8 WHERE seq = $1";
+    let ended_at = (state != AttemptState::Publishing).then_some(now);
     let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
     let usage = serde_json::to_string(&end.usage)?;
     let (log_to_segment, log_to_offset) = end.log_to.parts();
@@ -190,6 +197,7 @@ pub(super) fn note_end(
         for tag in &end.tags {
             put_tag(&tx.db, became(tag.artifact_id), &tag.tag, tag.unique);
         }
+        models::follow_tags(tx, attempt.as_mover(), &end.tags, &became, now).await?;
     }
     Ok(())
 }

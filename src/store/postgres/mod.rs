@@ -17,6 +17,13 @@
 //! [`Durability::Full`]: crate::model::Durability::Full
 //! [`Durability::Normal`]: crate::model::Durability::Normal
 
+/// Work on a transaction, as the pools need it: `work!(tx => …)`.
+macro_rules! work {
+    ($transaction:ident => $work:expr) => {
+        move |$transaction| Box::pin(async move { $work })
+    };
+}
+
 mod access_log;
 mod advance;
 mod approvals;
@@ -32,6 +39,7 @@ mod lease;
 mod marks;
 mod memories;
 mod migrations;
+mod models;
 mod needed;
 mod notifications;
 mod old_runs;
@@ -41,6 +49,7 @@ mod pauses;
 mod plans;
 mod publish;
 mod record;
+mod registry;
 mod requests;
 mod run_list;
 mod run_rows;
@@ -109,13 +118,6 @@ struct Writing {
     writer: Writer,
     lease: Kept,
     holder: Mutex<Holder>,
-}
-
-/// Work on a transaction, as the pools need it: `work!(tx => …)`.
-macro_rules! work {
-    ($transaction:ident => $work:expr) => {
-        move |$transaction| Box::pin(async move { $work })
-    };
 }
 
 impl PostgresStore {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::db::Db;
 use super::memories;
+use super::models;
 use super::run_list;
 use super::run_rows::by_number;
 use super::sql::{Work, params};
@@ -88,6 +89,7 @@ async fn judge(db: &Db, keep: &RunsToKeep, floor: i64, number: u64, gone: &Gone<
     if keep.keeps(&run)
         || ended_after(db, number, keep.told_until).await?
         || has_kept_tag(db, number, &keep.tags).await?
+        || models::has_version(db, number).await?
     {
         return Ok(None);
     }

@@ -10,6 +10,7 @@ use super::attempts::{self, Fenced};
 use super::db::Db;
 use super::events::{NewEvent, emit};
 use super::memories;
+use super::models::{self, By};
 use super::record;
 use super::sql::{Fail, Json, Row, Work, params};
 use super::writer::Tx;
@@ -33,6 +34,9 @@ pub(super) async fn intent(tx: &mut Tx, fence: Fence, intent: &Intent, now: Time
         let Some(place) = resources.get_mut(file.resource.as_str()) else { continue };
         let retrigger = intent.retrigger.contains(&file.resource);
         let artifact = output(tx, &attempt, file, position, retrigger, place, now)?;
+        if let Some(model) = intent.model_of(&file.resource) {
+            models::register(tx, model, artifact, By::attempt(attempt.as_mover()), now).await?;
+        }
         became.insert(file.artifact_id, artifact);
     }
     for (resource, place) in resources {
@@ -42,7 +46,7 @@ pub(super) async fn intent(tx: &mut Tx, fence: Fence, intent: &Intent, now: Time
     if let Some(reuse) = &intent.reuse {
         memories::reuse(tx, attempt.of(), reuse, now).await?;
     }
-    attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, None, became)?;
+    attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, now, became).await?;
     if intent.skip {
         tx.db.later("UPDATE attempts SET skip = true WHERE seq = $1", &params![attempt.seq]);
     }

@@ -141,9 +141,9 @@ pub(super) async fn inputs(db: &Reader<'_>, run: crate::base::RunId, request: &P
     Ok(page::cut(db.ask("run_inputs", arguments).await?.each(numbered)?, limit))
 }
 
-/// A part of what runs need: new artifacts, those that are claimed, those that a run was given, and
-/// those that it has written.
-const PARTS: [&str; 4] = ["new", "current", "given", "written"];
+/// A part of what is needed: new artifacts, those that are claimed, versions of models, those that
+/// a run was given, and those that it has written.
+const PARTS: [&str; 5] = ["new", "current", "registered", "given", "written"];
 
 /// Returns a page of the digests of the artifacts of a resource that runs need. The parts come in
 /// their order: an artifact that is claimed while the pages are read must not be missed.
@@ -181,12 +181,12 @@ pub(super) async fn needed(db: &Reader<'_>, resource: &str, request: &PageReques
     Ok(Page { items, next_cursor: None })
 }
 
-/// The beginnings of all parts, in the order in which they are read. The first two are of no run.
+/// The beginnings of all parts, in the order in which they are read. The first three are of no run.
 async fn sources(db: &Reader<'_>) -> Work<Vec<(usize, u64)>> {
     let mut runs: Vec<u64> = db.ask("unfinished_runs", json!({})).await?.each(Reply::value)?;
     runs.sort_unstable();
-    let of_runs = (2..PARTS.len()).flat_map(|part| runs.iter().map(move |run| (part, *run)));
-    Ok([(0, 0), (1, 0)].into_iter().chain(of_runs).collect())
+    let of_runs = (3..PARTS.len()).flat_map(|part| runs.iter().map(move |run| (part, *run)));
+    Ok([(0, 0), (1, 0), (2, 0)].into_iter().chain(of_runs).collect())
 }
 
 /// Where a page begins: the part with its run, and the place in it.
@@ -196,7 +196,7 @@ fn place(request: &PageRequest) -> Work<((usize, u64), String)> {
     let part = words.next().and_then(|word| word.parse().ok()).filter(|part| *part < PARTS.len());
     let run = words.next().and_then(|word| word.parse().ok());
     match (part, run, words.next()) {
-        (Some(part), Some(run), Some(after)) if part == 3 || after.bytes().all(|byte| byte.is_ascii_digit()) => {
+        (Some(part), Some(run), Some(after)) if part == 4 || after.bytes().all(|byte| byte.is_ascii_digit()) => {
             Ok(((part, run), after.to_owned()))
         }
         _ => Err(page::refuse(cursor).into()),

@@ -80,9 +80,11 @@ pub(super) fn intent(fence: Fence, intent: &Intent, now: Timestamp) -> Work<Valu
     let file = |file: &StagedFile| {
         let StagedFile { artifact_id, resource, path, digest, size, staged: _, stamp, overwrite, replaces } = file;
         let retrigger = intent.retrigger.contains(resource);
+        let model = intent.model_of(resource);
         Ok(json!({
             "id": artifact_id, "resource": resource, "path": path, "digest": digest, "size": size, "stamp": stamp,
-            "overwrite": overwrite, "replaces": replaces, "retrigger": retrigger, "text": serde_json::to_string(file)?,
+            "overwrite": overwrite, "replaces": replaces, "retrigger": retrigger, "model": model,
+            "text": serde_json::to_string(file)?,
         }))
     };
     let files = intent.files.iter().map(file).collect::<Work<Vec<_>>>()?;

@@ -52,6 +52,13 @@ stored! {
     old_places { [resource] [ended] [path] [version] [placed] [artifact] }
     waiting { [resource] [count] [bytes] [batch] [batch_new] }
     artifact_tags { [tag] [artifact] [resource] }
+    models { [name] [card] [created_at as "created"] }
+    model_versions { [model] [version] [artifact] [resource] [who as "by"] [note] [registered_at as "at"] }
+    alias_moves {
+        [seq] [model] [alias] [version] [was as "before"] [back] [rolled_back flag] [who as "by"] [note] [run_id] [run]
+        [action] [write] [moved_at as "at"]
+    }
+    model_aliases { [model] [alias] [move] }
     runs {
         [number] [id] [state] [cause] [params] [revision] [snapshot] [created_at as "created"] [started_at as "started"]
         [ended_at as "ended"] [reason] [rerun_of] [fired_by] [run_partition as "partition"] [ended_seq] [duration] [step]
@@ -68,7 +75,7 @@ stored! {
         [seq] [id] [run] [action] [number] [state] [started_at as "started"] [ended_at as "ended"] [component] [grants]
         [error] [message] [skip flag] [usage] [log_from_segment as "from_segment"] [log_from_offset as "from_offset"]
         [log_to_segment as "to_segment"] [log_to_offset as "to_offset"] [epoch] [token] [facts] [stopped flag] [cache]
-        [cached_from]
+        [cached_from] [recording]
     }
     memories { [attempt] [action] [fingerprint] [inputs] [memory] }
     intents { [attempt] [position] [file] [became] [retrigger] }

@@ -228,6 +228,20 @@ pub(super) fn seq_of(db: &Connection, id: ArtifactId) -> Work<Option<u64>> {
     Ok(prepare(db, sql)?.query_row([id], |row| row.get(0)).optional()?)
 }
 
+/// Puts a tag on an artifact. A unique one leaves the others of its resource.
+pub(super) fn put_tag(db: &Connection, artifact: ArtifactId, tag: &str, unique: bool) -> Work<()> {
+    let sql = "SELECT seq, resource FROM artifacts WHERE id = ?1";
+    let found = prepare(db, sql)?.query_row([artifact], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((seq, resource)): Option<(u64, String)> = found else { return Ok(()) };
+    if unique {
+        let sql = "DELETE FROM artifact_tags WHERE tag = ?1 AND resource = ?2 AND artifact <> ?3";
+        execute(db, sql, params![tag, resource, seq])?;
+    }
+    let sql = "INSERT OR IGNORE INTO artifact_tags (tag, artifact, resource) VALUES (?1, ?2, ?3)";
+    execute(db, sql, params![tag, seq, resource])?;
+    Ok(())
+}
+
 /// The pending artifacts of a resource, oldest first.
 pub(super) fn waiting(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<Artifact>> {
     let (after, limit) = (page::after(request)?, page::limit(request));

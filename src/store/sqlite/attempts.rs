@@ -5,9 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::advance;
-use super::artifacts::seq_of;
+use super::artifacts::{put_tag, seq_of};
 use super::events::{NewEvent, emit};
 use super::memories;
+use super::models;
 use super::requests;
 use super::run_rows;
 use super::sql::{Fail, Json, Work, execute, prepare};
@@ -72,6 +73,11 @@ impl Fenced {
         memories::Of { run: self.run, seq: self.seq, action: &self.action }
     }
 
+    /// Returns what the model registry needs of it.
+    pub(super) fn as_mover(&self) -> models::Of<'_> {
+        models::Of { run: self.run, run_id: self.run_id, attempt: self.id, action: &self.action }
+    }
+
     /// Refuses a write that only an attempt whose guest is running may make.
     pub(super) fn must_be_at_work(&self) -> Work<()> {
         match self.state {
@@ -123,7 +129,7 @@ pub(super) fn finish(
     if end.state == AttemptState::Succeeded {
         forget_earlier_outputs(tx, &attempt)?;
     }
-    note_end(tx, &attempt, end, end.state, Some(now), |id| id)?;
+    note_end(tx, &attempt, end, end.state, now, |id| id)?;
     emit_ended(tx, &attempt, end.state, end.error.as_ref(), now)?;
     advance::follow(tx, attempt.run_id, step, now)
 }
@@ -161,11 +167,12 @@ pub(super) fn note_end(
     attempt: &Fenced,
     end: &AttemptEnd,
     state: AttemptState,
-    ended_at: Option<Timestamp>,
+    now: Timestamp,
     became: impl Fn(ArtifactId) -> ArtifactId,
 ) -> Work<()> {
     let sql = "UPDATE attempts SET state = ?2, ended_at = ?3, error = ?4, message = ?5, usage = ?6,
         log_to_segment = ?7, log_to_offset = ?8 WHERE seq = ?1";
+    let ended_at = (state != AttemptState::Publishing).then_some(now);
     let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
     let usage = serde_json::to_string(&end.usage)?;
     let (log_to_segment, log_to_offset) = end.log_to.parts();
@@ -198,20 +205,8 @@ pub(super) fn note_end(
         for tag in &end.tags {
             put_tag(tx.db, became(tag.artifact_id), &tag.tag, tag.unique)?;
         }
+        models::follow_tags(tx, attempt.as_mover(), &end.tags, &became, now)?;
     }
-    Ok(())
-}
-
-fn put_tag(db: &Connection, artifact: ArtifactId, tag: &str, unique: bool) -> Work<()> {
-    let sql = "SELECT seq, resource FROM artifacts WHERE id = ?1";
-    let found = prepare(db, sql)?.query_row([artifact], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((seq, resource)): Option<(u64, String)> = found else { return Ok(()) };
-    if unique {
-        let sql = "DELETE FROM artifact_tags WHERE tag = ?1 AND resource = ?2 AND artifact <> ?3";
-        execute(db, sql, params![tag, resource, seq])?;
-    }
-    let sql = "INSERT OR IGNORE INTO artifact_tags (tag, artifact, resource) VALUES (?1, ?2, ?3)";
-    execute(db, sql, params![tag, seq, resource])?;
     Ok(())
 }
 

@@ -7,19 +7,23 @@ use crate::base::Digest;
 use crate::model::{Page, RunState};
 use crate::store::{PageRequest, page};
 
-/// The new artifacts of a resource, and those claimed by a run that has not ended (they become
-/// `old` when it ends). Neither part belongs to a single run, so `?3` is 0.
+/// The new artifacts of a resource, those claimed by a run that has not ended (they become `old`
+/// when it ends), and the versions of models. None of these parts belongs to a single run, so `?3`
+/// is 0.
 const NEW: &str = "SELECT seq, digest FROM artifacts INDEXED BY artifacts_waiting
     WHERE resource = ?1 AND state = 'new' AND seq > ?2 AND ?3 = 0 ORDER BY seq LIMIT ?4";
 const CLAIMED: &str = "SELECT seq, digest FROM artifacts INDEXED BY artifacts_waiting
     WHERE resource = ?1 AND state = 'current' AND seq > ?2 AND ?3 = 0 ORDER BY seq LIMIT ?4";
+const REGISTERED: &str = "SELECT a.seq, a.digest FROM model_versions v
+    INDEXED BY model_versions_resource CROSS JOIN artifacts a ON a.seq = v.artifact
+    WHERE v.resource = ?1 AND v.artifact > ?2 AND ?3 = 0 ORDER BY v.artifact LIMIT ?4";
 /// The artifacts that one run was given, and those that it has written.
 const GIVEN: &str = "SELECT a.seq, a.digest FROM given g CROSS JOIN artifacts a ON a.seq = g.artifact
     WHERE a.resource = ?1 AND g.artifact > ?2 AND g.run = ?3 ORDER BY g.artifact LIMIT ?4";
 const WRITTEN: &str = "SELECT a.seq, a.digest FROM outputs o CROSS JOIN artifacts a ON a.seq = o.artifact
     WHERE o.resource = ?1 AND o.artifact > ?2 AND o.run = ?3 ORDER BY o.artifact LIMIT ?4";
 /// In this order: an artifact that is claimed while the pages are read must not be missed.
-const PARTS: [&str; 4] = [NEW, CLAIMED, GIVEN, WRITTEN];
+const PARTS: [&str; 5] = [NEW, CLAIMED, REGISTERED, GIVEN, WRITTEN];
 
 /// Where a page begins: after the artifact `after` of a run in one of the [`PARTS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +63,8 @@ pub(super) fn digests(db: &Connection, resource: &str, request: &PageRequest) ->
 /// The beginnings of all parts, in the order in which they are read.
 fn sources(db: &Connection) -> Work<Vec<Place>> {
     let runs = unfinished(db)?;
-    let of_resource = (0..2).map(|part| Place { part, run: 0, after: 0 });
-    let of_runs = (2..PARTS.len()).flat_map(|part| runs.iter().map(move |run| Place { part, run: *run, after: 0 }));
+    let of_resource = (0..3).map(|part| Place { part, run: 0, after: 0 });
+    let of_runs = (3..PARTS.len()).flat_map(|part| runs.iter().map(move |run| Place { part, run: *run, after: 0 }));
     Ok(of_resource.chain(of_runs).collect())
 }
 
@@ -68,7 +72,7 @@ fn place(request: &PageRequest) -> Work<Place> {
     let Some(cursor) = &request.cursor else { return Ok(Place::default()) };
     let numbers: Option<Vec<i64>> = cursor.split('.').map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
-        Some([part, run, after]) if (0..4).contains(part) && *run >= 0 && *after >= 0 => {
+        Some([part, run, after]) if (0..5).contains(part) && *run >= 0 && *after >= 0 => {
             Ok(Place { part: usize::try_from(*part).unwrap_or_default(), run: *run, after: *after })
         }
         _ => Err(page::refuse(cursor).into()),

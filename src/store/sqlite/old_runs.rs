@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::memories;
+use super::models;
 use super::run_list;
 use super::run_rows::by_number;
 use super::sql::{Work, execute, prepare};
@@ -98,7 +99,11 @@ fn oldest_snapshot(db: &Connection) -> Work<i64> {
 /// Returns how a run is to be removed; `None` if it is kept, or is not there.
 fn judge(db: &Connection, keep: &RunsToKeep, floor: i64, number: u64, gone: &Gone<'_>) -> Work<Option<(Run, Removal)>> {
     let Some(run) = by_number(db, number)? else { return Ok(None) };
-    if keep.keeps(&run) || ended_after(db, number, keep.told_until)? || has_kept_tag(db, number, &keep.tags)? {
+    if keep.keeps(&run)
+        || ended_after(db, number, keep.told_until)?
+        || has_kept_tag(db, number, &keep.tags)?
+        || models::has_version(db, number)?
+    {
         return Ok(None);
     }
     if !leads_to_something(db, floor, number, gone)? {

@@ -49,6 +49,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM artifacts a WHERE a.seq < ?1 ORDER BY a.seq DESC LIMIT", "(rowid<?)", "a page of all artifacts"),
     ("FROM events WHERE seq > 0 ORDER BY seq", "(rowid>?)", "the first event, or the last"),
     ("WHERE resource > ?1 ORDER BY resource LIMIT 1", "(resource>?)", "the next resource"),
+    ("FROM models WHERE name > ?1 ORDER BY name LIMIT", "(name>?)", "a page of all models"),
     ("FROM trigger_marks ORDER BY", "SCAN trigger_marks", "one row for each condition of the manifest"),
     ("FROM paused_nodes ORDER BY", "SCAN paused_nodes", "one row for each paused node"),
     ("FROM told_outages ORDER BY", "SCAN told_outages", "one row for each resource and receiver, at most"),

@@ -10,6 +10,7 @@ use super::artifacts::{self, Change, NOT_VISIBLE, NewVersion, change_waiting, cu
 use super::attempts::{self, Fenced};
 use super::events::{NewEvent, emit};
 use super::memories;
+use super::models::{self, By};
 use super::record;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
@@ -33,6 +34,9 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
         let retrigger = intent.retrigger.contains(&file.resource);
         let change = waiting.entry(&file.resource).or_default();
         let artifact = output(tx, &attempt, file, position, retrigger, change, now)?;
+        if let Some(model) = intent.model_of(&file.resource) {
+            models::register(tx, model, artifact, By::attempt(attempt.as_mover()), now)?;
+        }
         became.insert(file.artifact_id, artifact);
     }
     for (resource, change) in waiting {
@@ -42,7 +46,7 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
     if let Some(reuse) = &intent.reuse {
         memories::reuse(tx, attempt.of(), reuse, now)?;
     }
-    attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, None, became)?;
+    attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, now, became)?;
     if intent.skip {
         execute(tx.db, "UPDATE attempts SET skip = 1 WHERE seq = ?1", [attempt.seq])?;
     }

@@ -14,6 +14,8 @@ pub(super) mod home;
 mod lineage;
 mod metric_names;
 pub(super) mod metrics;
+pub(super) mod model;
+pub(super) mod models;
 mod nodes;
 mod params_form;
 mod readme;

@@ -288,6 +288,40 @@ class Client:
         """Returns the content of a small artifact."""
         return self._transport.fetch(self._transport.target(f"{_artifact(artifact)}/content"))
 
+    # --- Models -----------------------------------------------------------------------------------
+
+    def models(self, limit: int | None = None) -> Items[types.Model]:
+        """Returns the registered models, by name."""
+        return self._items("/api/v1/models", {}, limit)
+
+    def model(self, name: str) -> types.ModelDetail:
+        """Returns one model, with its card and what each alias names."""
+        return cast(types.ModelDetail, self._get(_model(name)))
+
+    def model_versions(self, name: str, limit: int | None = None) -> Items[types.ModelVersion]:
+        """Returns the versions of a model, newest first."""
+        return self._items(f"{_model(name)}/versions", {}, limit)
+
+    def register(
+        self, model: str, artifact: ArtifactLike, *, by: str | None = None, note: str | None = None
+    ) -> types.ModelVersion:
+        """Registers an artifact as the next version of a model, which is created if there is none
+        of this name. An artifact is one version: registered again, it is returned as it is."""
+        body = {"artifact_id": _id(artifact), "by": by, "note": note}
+        return cast(types.ModelVersion, self._post(f"{_model(model)}/versions", body))
+
+    def promote(
+        self, model: str, version: int, alias: str, *, by: str | None = None, note: str | None = None
+    ) -> types.AliasMove:
+        """Makes an alias of a model, such as `production`, name a version."""
+        body = {"alias": alias, "version": version, "by": by, "note": note}
+        return cast(types.AliasMove, self._post(f"{_model(model)}/promote", body))
+
+    def rollback(self, model: str, alias: str, *, by: str | None = None, note: str | None = None) -> types.AliasMove:
+        """Makes an alias name the version again that it named before the last promotion."""
+        body = {"alias": alias, "by": by, "note": note}
+        return cast(types.AliasMove, self._post(f"{_model(model)}/rollback", body))
+
     # --- Events -----------------------------------------------------------------------------------
 
     def events(
@@ -351,6 +385,10 @@ def _run(run: RunLike) -> str:
 
 def _artifact(artifact: ArtifactLike) -> str:
     return f"/api/v1/artifacts/{_part(_id(artifact))}"
+
+
+def _model(name: str) -> str:
+    return f"/api/v1/models/{_part(name)}"
 
 
 def _paused(resource: str | None, action: str | None) -> str:

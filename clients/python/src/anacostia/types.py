@@ -90,6 +90,43 @@ ActionState = Literal[
 ]
 
 
+class AliasMove(TypedDict):
+    """A move of an alias to a version. It stays on record."""
+
+    #: Sequence number, for order and paging.
+    seq: int
+
+    #: The alias.
+    alias: str
+
+    #: The version that it names since then.
+    version: int
+
+    #: The version that it named before.
+    before: int | None
+
+    #: Whether it was rolled back to an earlier version.
+    rolled_back: bool
+
+    #: Who moved it, as given. Absent if an action did.
+    by: str | None
+
+    #: Why, as given.
+    note: str | None
+
+    #: The run in which an action moved it, if one did.
+    run_id: RunId | None
+
+    #: The number of that run.
+    run_number: int | None
+
+    #: That action.
+    action: str | None
+
+    #: Time of the record.
+    at: Timestamp
+
+
 class Approval(TypedDict):
     """An approval that an action of a run has asked for."""
 
@@ -556,6 +593,11 @@ class Event(_Event, total=False):
 #: - `node_paused`: A resource or an action was paused, or is paused for another reason. `data`:
 #:   `type`, `name`, `reason`.
 #: - `node_resumed`: A resource or an action was resumed. `data`: `type`, `name`.
+#: - `model_version_registered`: An artifact became a version of a model. `data`: `model`,
+#:   `version`, `resource`, `path`, `by`.
+#: - `alias_moved`: An alias of a model was moved to a version. `data`: `model`, `alias`, `version`,
+#:   `before` (the version that it named), `rolled_back`, `by`.
+#: - `model_card_changed`: A model has another card. `data`: `model`.
 EventKind = Literal[
     "host_started",
     "revision_registered",
@@ -579,6 +621,9 @@ EventKind = Literal[
     "resumed",
     "node_paused",
     "node_resumed",
+    "model_version_registered",
+    "alias_moved",
+    "model_card_changed",
 ]
 
 
@@ -1081,6 +1126,109 @@ class MetricDiffs(TypedDict):
     left_out: int
 
 
+class Model(TypedDict):
+    """A registered model."""
+
+    #: Its name.
+    name: str
+
+    #: When it was registered.
+    created_at: Timestamp
+
+    #: The number of its newest version; 0 if it has none.
+    newest_version: int
+
+    #: Its aliases, by name.
+    aliases: list[ModelAlias]
+
+
+class ModelAlias(TypedDict):
+    """A name for one version of a model at a time, such as `production`."""
+
+    #: The name.
+    alias: str
+
+    #: The version that it names.
+    version: int
+
+    #: The artifact of that version.
+    artifact_id: ArtifactId
+
+    #: Since when it names that version.
+    since: Timestamp
+
+    #: The version that it names again after a rollback, if it has named another one.
+    rollback_to: int | None
+
+
+class ModelDetail(TypedDict):
+    """A registered model, with what describes it."""
+
+    #: Its name.
+    name: str
+
+    #: When it was registered.
+    created_at: Timestamp
+
+    #: The number of its newest version; 0 if it has none.
+    newest_version: int
+
+    #: Its aliases, by name.
+    aliases: list[ModelAlias]
+
+    #: What it is for and how far it can be trusted, in Markdown.
+    card: str | None
+
+
+class ModelRequest(TypedDict, total=False):
+    """The body of `PUT /api/v1/models/{name}`."""
+
+    #: What the model is for and how far it can be trusted, in Markdown. Replaces the card on
+    #: record; without it the card stays.
+    card: str | None
+
+
+class ModelVersion(TypedDict):
+    """A version of a model: an artifact, which never changes."""
+
+    #: Its number, counted for each model from 1.
+    version: int
+
+    #: The artifact.
+    artifact: Artifact
+
+    #: The run that wrote the artifact, if one did.
+    run_id: RunId | None
+
+    #: The number of that run.
+    run_number: int | None
+
+    #: The action that wrote it.
+    action: str | None
+
+    #: Time of the record.
+    registered_at: Timestamp
+
+    #: Who registered it, as given. Absent if the action that wrote it did.
+    by: str | None
+
+    #: What is to be known about it, as given.
+    note: str | None
+
+
+class ModelVersionRequest(TypedDict, total=False):
+    """The body of `POST /api/v1/models/{name}/versions`."""
+
+    #: The artifact that becomes a version.
+    artifact_id: ArtifactId | None
+
+    #: Who registers it; an unchecked text.
+    by: str | None
+
+    #: What is to be known about it.
+    note: str | None
+
+
 class NodeHead(TypedDict):
     """What all kinds of node have."""
 
@@ -1453,6 +1601,26 @@ class Progress(TypedDict):
     message: str
 
 
+class _PromoteRequest(TypedDict):
+    """What is always in `PromoteRequest`."""
+
+    #: The alias, which is created if the model has none of this name.
+    alias: str
+
+    #: The number of the version that it names from now on.
+    version: int
+
+
+class PromoteRequest(_PromoteRequest, total=False):
+    """The body of `POST /api/v1/models/{name}/promote`."""
+
+    #: Who moves it; an unchecked text.
+    by: str | None
+
+    #: Why.
+    note: str | None
+
+
 #: The result of a request.
 #:
 #: - `answered`: The server answered, with any status, and the guest read the answer as far as it
@@ -1535,6 +1703,23 @@ RetryRequest = TypedDict(
         "from": "str | None",
     },
 )
+
+
+class _RollbackRequest(TypedDict):
+    """What is always in `RollbackRequest`."""
+
+    #: The alias.
+    alias: str
+
+
+class RollbackRequest(_RollbackRequest, total=False):
+    """The body of `POST /api/v1/models/{name}/rollback`."""
+
+    #: Who moves it; an unchecked text.
+    by: str | None
+
+    #: Why.
+    note: str | None
 
 
 class Run(TypedDict):

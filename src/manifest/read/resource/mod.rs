@@ -21,6 +21,7 @@ use super::super::problem::{Problem, quoted};
 use super::super::tree::{At, Reader, Table};
 use super::trigger::{conditions, group_by, retrigger, waits};
 use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
+use crate::base::check_name;
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
@@ -29,7 +30,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
         let place = name.span.clone();
         let (deciders, late) = (Vec::new(), Vec::new());
-        return UncheckedResource { name, spec: None, path: None, place, deciders, perhaps_watched: true, late };
+        let perhaps_watched = true;
+        return UncheckedResource { name, spec: None, path: None, place, deciders, perhaps_watched, model: None, late };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -66,9 +68,24 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         never::check(reader, table, kind, &trigger);
         late = idle::problems(table, &name.value, path.as_ref(), kind);
     }
-    let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
+    let model = model(reader, table);
+    let of_model = model.as_ref().map(|model| model.value.clone());
+    let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger, model: of_model });
     let place = place(table, &name);
-    UncheckedResource { name, spec, path, place, deciders, perhaps_watched, late }
+    UncheckedResource { name, spec, path, place, deciders, perhaps_watched, model, late }
+}
+
+/// Reads the name of the model of which outputs in the resource become versions.
+fn model(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
+    let text = reader.string(table, "model", "\"penguins\"")?;
+    match check_name(&text.value) {
+        Ok(()) => Some(text),
+        Err(error) => {
+            let problem = Problem::new(format!("{} cannot name a model", quoted(&text.value)));
+            reader.complain(problem.at(&text.span, "here").help(error.to_string()));
+            None
+        }
+    }
 }
 
 /// Returns the place of `prefix` or `bucket`, or of its name.

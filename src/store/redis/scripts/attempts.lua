@@ -44,59 +44,12 @@ function attempts.ended_before(attempt, ended, state)
     and attempt.usage == ended.usage and attempt.to_segment == ended.to_segment and attempt.to_offset == ended.to_offset
 end
 
--- Puts a tag on an artifact. A unique tag leaves the others of its resource.
-local tagged_now = {}
-
-local function change_tags(seq, change)
-  local artifact = artifacts.get(seq)
-  local tags = artifact.tags and cjson.decode(artifact.tags) or {}
-  tags = change(tags)
-  set(artifacts.key(seq), {tags = #tags > 0 and cjson.encode(tags)})
-end
-
-local function drop_tag(seq, tag)
-  change_tags(seq, function(tags)
-    local kept = {}
-    for _, other in ipairs(tags) do
-      if other ~= tag then kept[#kept + 1] = other end
-    end
-    return kept
-  end)
-end
-
-local function put_tag(seq, tag, unique)
-  local resource = artifacts.get(seq).resource
-  local here, everywhere = key('tagged', resource, tag), key('artifact_tag', tag)
-  tagged_now[here] = tagged_now[here] or {}
-  if unique then
-    for _, other in ipairs(redis.call('ZRANGE', here, 0, -1)) do
-      tagged_now[here][other] = true
-    end
-    for other in pairs(tagged_now[here]) do
-      if other ~= seq then
-        drop_tag(other, tag)
-        note('ZREM', here, other)
-        note('ZREM', everywhere, other)
-      end
-    end
-    tagged_now[here] = {}
-  end
-  tagged_now[here][seq] = true
-  drop_tag(seq, tag)
-  change_tags(seq, function(tags)
-    tags[#tags + 1] = tag
-    return tags
-  end)
-  note('ZADD', here, seq, seq)
-  note('ZADD', everywhere, seq, seq)
-end
-
 -- Writes the record of an attempt: its fields, accesses, denials, requests, and the tags if it
 -- succeeded. `became` maps artifacts to their ids on record. Artifacts that are not on record
 -- (staged files that were not published) are left out.
-function attempts.note_end(attempt, ended, state, ended_at, became)
+function attempts.note_end(attempt, ended, state, now, became)
   set(key('attempt', attempt.seq), {
-    state = state, ended = ended_at or false, error = ended.error or false, message = ended.message or false,
+    state = state, ended = state ~= 'publishing' and now or false, error = ended.error or false, message = ended.message or false,
     usage = ended.usage, to_segment = ended.to_segment, to_offset = ended.to_offset,
   })
   for _, access in ipairs(ended.accesses) do
@@ -130,8 +83,9 @@ function attempts.note_end(attempt, ended, state, ended_at, became)
     if ended.recording then note('SET', key('attempt', attempt.seq, 'recording'), ended.recording) end
     for _, it in ipairs(ended.tags) do
       local artifact = artifacts.find(became[it.id] or it.id)
-      if artifact then put_tag(artifact, it.tag, it.unique) end
+      if artifact then tags.put(artifact, it.tag, it.unique) end
     end
+    models.follow_tags(attempt, ended.tags, became, now)
   end
 end
 

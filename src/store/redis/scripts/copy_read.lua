@@ -60,6 +60,15 @@ local function by_run(after, add)
   return by_list(key('runs'), after, add)
 end
 
+-- A page of what `add` finds for one model. Its place is how many models come before it.
+local function by_model(after, add)
+  local name = redis.call('ZRANGE', key('models'), after, after)[1]
+  if not name then return '', {} end
+  local found = {}
+  add(found, name)
+  return int(tonumber(after) + 1), found
+end
+
 local pages = {}
 
 function pages.meta()
@@ -109,6 +118,36 @@ function pages.artifact_tags(after)
     local artifact = artifacts.get(seq)
     for _, tag in ipairs(artifact.tags and cjson.decode(artifact.tags) or {}) do
       add_row(found, 'tag', tag, 'artifact', seq, 'resource', artifact.resource)
+    end
+  end)
+end
+
+function pages.models(after)
+  return by_model(after, function(found, name)
+    add_hash(found, models.key(name), 'name', name)
+  end)
+end
+
+function pages.model_versions(after)
+  return by_model(after, function(found, name)
+    for version = 1, tonumber(get(models.key(name)).newest) do
+      local at = models.version_key(name, int(version))
+      local resource = artifacts.get(get(at).artifact).resource
+      add_hash(found, at, 'model', name, 'version', int(version), 'resource', resource)
+    end
+  end)
+end
+
+function pages.alias_moves(after)
+  return by_counter('move', after, function(found, seq)
+    add_hash(found, key('move', seq), 'seq', seq)
+  end)
+end
+
+function pages.model_aliases(after)
+  return by_model(after, function(found, name)
+    for alias, move in pairs(get(key('model', name, 'aliases')) or {}) do
+      add_row(found, 'model', name, 'alias', alias, 'move', move)
     end
   end)
 end
@@ -168,7 +207,12 @@ end
 
 function pages.attempts(after)
   return by_counter('attempt', after, function(found, seq)
-    add_hash(found, key('attempt', seq))
+    local recording = redis.call('GET', key('attempt', seq, 'recording'))
+    if recording then
+      add_hash(found, key('attempt', seq), 'recording', recording)
+    else
+      add_hash(found, key('attempt', seq))
+    end
   end)
 end
 

@@ -77,6 +77,32 @@ function fill.artifact_tags(it)
   add_to(key('artifact_tag', it.tag), seq)
 end
 
+function fill.models(it)
+  local name = take(it, 'name')
+  it.newest = '0'
+  set(models.key(name), it)
+  note('ZADD', key('models'), 0, name)
+end
+
+function fill.model_versions(it)
+  local name, version = take(it, 'model'), take(it, 'version')
+  it.resource = nil
+  set(models.version_key(name, version), it)
+  if tonumber(get(models.key(name)).newest) < tonumber(version) then set(models.key(name), {newest = version}) end
+  models.list(it.artifact, name, version)
+end
+
+function fill.alias_moves(it)
+  local seq = take(it, 'seq')
+  set(key('move', seq), it)
+  add_to(key('model', it.model, 'moves'), seq)
+  count_to('move', seq)
+end
+
+function fill.model_aliases(it)
+  set_cell(key('model', it.model, 'aliases'), it.alias, it.move)
+end
+
 function fill.runs(it)
   local number = it.number
   it.given = cjson.encode({})
@@ -120,7 +146,8 @@ function fill.run_actions(it)
 end
 
 function fill.attempts(it)
-  local seq = it.seq
+  local seq, recording = it.seq, take(it, 'recording')
+  if recording then note('SET', key('attempt', seq, 'recording'), recording) end
   set(key('attempt', seq), it)
   set_cell(key('attempt_ids'), it.id, seq)
   add_to(key('run', it.run, 'attempts'), seq)

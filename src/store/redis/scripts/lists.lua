@@ -194,7 +194,7 @@ function methods.artifacts(args)
   end)
 end
 
--- The digests of a part of what runs need in a resource, each after its place, and the place after
+-- The digests of a part of what is needed in a resource, each after its place, and the place after
 -- which the caller goes on; '' if the part has ended.
 function methods.needed(args)
   local list, found, limit = nil, {}, math.min(tonumber(args.limit), MOST_LOOKED_AT)
@@ -207,7 +207,13 @@ function methods.needed(args)
     end
     return found
   end
-  list = args.part == 'given' and key('run', args.run, 'inputs') or key('artifacts', args.resource, args.part)
+  if args.part == 'given' then
+    list = key('run', args.run, 'inputs')
+  elseif args.part == 'registered' then
+    list = key('registered', args.resource)
+  else
+    list = key('artifacts', args.resource, args.part)
+  end
   local from = args.after == '' and '0' or args.after
   for _, seq in ipairs(redis.call('ZRANGEBYSCORE', list, '(' .. from, '+inf', 'LIMIT', 0, limit)) do
     local artifact = artifacts.get(seq)

@@ -68,6 +68,14 @@ local function has_kept_tag(number, tags)
   return false
 end
 
+-- Returns whether an artifact that a run has written is a version of a model.
+local function has_version(number)
+  for _, artifact in ipairs(written_by(number)) do
+    if cell(key('registered'), artifact) then return true end
+  end
+  return false
+end
+
 -- Returns whether another run that is on record has read an artifact.
 local function is_read_elsewhere(artifact, number, is_gone)
   local uses, at = key('uses', artifact), 0
@@ -126,7 +134,7 @@ function old_runs.judge(keep, number, floor, is_gone)
   for _, id in ipairs(keep.runs) do
     if id == run.id then return nil end
   end
-  if has_kept_tag(number, keep.tags) then return nil end
+  if has_kept_tag(number, keep.tags) or has_version(number) then return nil end
   local count = old_runs.count(number)
   if not leads_to_something(number, floor, is_gone) then return 'whole', count end
   if not run.trimmed or old_runs.details(count) > 0 then return 'details', count end

@@ -45,10 +45,12 @@ function methods.publish_intent(args)
   if attempt.state == 'publishing' and committed_before(attempt, args) then return {} end
   attempts.must_be_at_work(attempt)
   for _, file in ipairs(args.files) do
-    became[file.id] = output(attempt, file, now)
+    local id = output(attempt, file, now)
+    if file.model then models.register(file.model, id, {attempt = attempt}, now) end
+    became[file.id] = id
   end
   if args.reuse then memories.reuse(attempt, args.reuse, now) end
-  attempts.note_end(attempt, args.ended, 'publishing', nil, became)
+  attempts.note_end(attempt, args.ended, 'publishing', now, became)
   if args.skip then set(key('attempt', attempt.seq), {skip = '1'}) end
   note('ZADD', key('intents'), attempt.seq, attempt.seq)
   attempts.emit(attempt, 'attempt_publishing', json('outputs', int(#(args.reuse and args.reuse.outputs or args.files))), now)

@@ -1,0 +1,54 @@
+//! Implements [`ModelRegistry`]: passes its methods to the connections.
+
+use async_trait::async_trait;
+
+use super::{PostgresStore, models};
+use crate::base::{Timestamp, WriteId};
+use crate::model::{AliasMove, ModelDetail, ModelVersion, Page, RegisteredModel};
+use crate::store::registry::check_new_card;
+use crate::store::{AliasTarget, ModelRegistry, NewModelVersion, PageRequest, Result, steps};
+
+#[async_trait]
+impl ModelRegistry for PostgresStore {
+    async fn set_model_card(&self, model: &str, card: &str, now: Timestamp) -> Result<()> {
+        check_new_card(model, card)?;
+        let (model, card) = (model.to_owned(), card.to_owned());
+        self.write(steps::CARD, work!(tx => models::set_card(tx, &model, &card, now).await)).await
+    }
+
+    async fn register_version(&self, new: NewModelVersion, now: Timestamp) -> Result<u64> {
+        new.check()?;
+        self.write(
+            steps::REGISTER,
+            work!(tx => {
+                let by = models::By::person(new.by.as_deref(), new.note.as_deref());
+                models::register(tx, &new.model, new.artifact, by, now).await
+            }),
+        )
+        .await
+    }
+
+    async fn move_alias(&self, to: AliasTarget, id: WriteId, now: Timestamp) -> Result<AliasMove> {
+        to.check()?;
+        self.write(steps::MOVE_ALIAS, work!(tx => models::move_alias(tx, &to, id, now).await)).await
+    }
+
+    async fn models(&self, page: PageRequest) -> Result<Page<RegisteredModel>> {
+        self.read("list models", work!(db => models::list(db, &page).await)).await
+    }
+
+    async fn model(&self, name: &str) -> Result<Option<ModelDetail>> {
+        let name = name.to_owned();
+        self.read("read a model", work!(db => models::one(db, &name).await)).await
+    }
+
+    async fn model_versions(&self, name: &str, page: PageRequest) -> Result<Page<ModelVersion>> {
+        let name = name.to_owned();
+        self.look("list the versions of a model", work!(db => models::versions(db, &name, &page).await)).await
+    }
+
+    async fn alias_moves(&self, name: &str, page: PageRequest) -> Result<Page<AliasMove>> {
+        let name = name.to_owned();
+        self.look("list the moves of aliases", work!(db => models::moves(db, &name, &page).await)).await
+    }
+}
