@@ -214,10 +214,7 @@ fn keys(spec: &StoreSpec) -> BTreeMap<String, Value> {
     for name in ["lease", "host"] {
         found.remove(name);
     }
-    let published = found.keys().filter(|name| name.ends_with(":published")).cloned().collect::<Vec<_>>();
-    for name in published {
-        found.remove(&name);
-    }
+    found.retain(|name, value| !name.ends_with(":published") && (name != "events" || *value != json!([])));
     found
 }
 

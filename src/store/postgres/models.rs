@@ -244,8 +244,8 @@ pub(super) async fn follow_tags(
     now: Timestamp,
 ) -> Work<()> {
     for tag in tags.iter().filter(|tag| tag.unique) {
-        let sql = "SELECT v.model, v.version FROM artifacts a JOIN model_versions v ON v.artifact = a.seq
-            WHERE a.id = $1 ORDER BY v.artifact, v.model";
+        let sql = "SELECT model, version FROM model_versions
+            WHERE artifact = (SELECT seq FROM artifacts WHERE id = $1) ORDER BY artifact, model";
         for row in tx.db.rows(sql, &params![became(tag.artifact_id)]).await? {
             let (model, version): (String, u64) = (row.get(0)?, row.get(1)?);
             let last = last_move(&tx.db, &model, &tag.tag).await?;
