@@ -44,6 +44,7 @@ const page = await browser.newPage();
 await page.goto(url);
 await page.locator('#live[data-state=live]').waitFor();
 await page.evaluate(watchRuns);
+await page.waitForTimeout(3000); // a browser that has just started is busy with itself
 const bytes = [...assets.values()].reduce((sum, size) => sum + size, 0);
 console.log(JSON.stringify([paints, bytes]));
 

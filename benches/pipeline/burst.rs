@@ -10,13 +10,13 @@ use anyhow::{Context as _, Result, ensure};
 use crate::Bench;
 use crate::browser::Browser;
 use crate::floor;
-use crate::host::{Host, Pipeline, agent, small};
+use crate::host::{Host, Pipeline, agent, chain, small};
 use crate::table::{Figure, Row, quantile};
 
 /// Number of files of a burst.
-const BURST: usize = 500;
+pub(crate) const BURST: usize = 500;
 /// Most runs of a burst that may be active at once.
-const CONCURRENT_RUNS: usize = 16;
+pub(crate) const CONCURRENT_RUNS: usize = 16;
 
 /// Measures runs of one action that does nothing, one at a time. All inputs wait from the
 /// beginning.
@@ -48,7 +48,7 @@ pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
 /// Measures bursts of files, with a run of three actions for each file. The script gets bursts of
 /// the same size in turn.
 pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
-    let (pipeline, host) = awake(bench)?;
+    let (pipeline, host) = awake(bench, "")?;
     let (count, used) = (bench.effort.of(15, 3), host.cpu()?);
     let mut rounds = Vec::new();
     for round in 0..count {
@@ -71,7 +71,7 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
 /// it. Once the browser competes for the processors, once it gets what is left of them: that shows
 /// what the page costs the host itself.
 pub(crate) fn page_open(bench: &Bench) -> Result<Vec<Row>> {
-    let (pipeline, host) = awake(bench)?;
+    let (pipeline, host) = awake(bench, "")?;
     let (mut beside, mut idle) = (Vec::new(), Vec::new());
     for round in 0..bench.effort.of(15, 3) {
         let without = of_host(&pipeline, &host, &format!("without{round}-"))?;
@@ -93,9 +93,10 @@ pub(crate) fn page_open(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// Starts a host for bursts, and has it work once.
-fn awake(bench: &Bench) -> Result<(Pipeline, Host)> {
-    let pipeline =
-        bench.workspace.pipeline("{ max_artifacts = 1 }", CONCURRENT_RUNS, &["lines", "words", "size"], "count")?;
+/// `more` is what else the manifest has.
+pub(crate) fn awake(bench: &Bench, more: &str) -> Result<(Pipeline, Host)> {
+    let text = chain(&["lines", "words", "size"], "count") + more;
+    let pipeline = bench.workspace.pipeline_of("{ max_artifacts = 1 }", CONCURRENT_RUNS, &text)?;
     let host = pipeline.start()?;
     pipeline.drop_file("first.csv", b"wakes everything up\n")?;
     host.wait_for_runs(1)?;
@@ -110,7 +111,7 @@ fn middle(mut rounds: Vec<(f64, f64)>) -> Result<(f64, f64)> {
 }
 
 /// Returns the runs per second of one burst.
-fn of_host(pipeline: &Pipeline, host: &Host, prefix: &str) -> Result<f64> {
+pub(crate) fn of_host(pipeline: &Pipeline, host: &Host, prefix: &str) -> Result<f64> {
     let began = Instant::now();
     move_in(&pipeline.path("draft"), &pipeline.path("raw"), prefix)?;
     Ok(per_second(BURST, began, host.wait_for_runs(BURST)?))

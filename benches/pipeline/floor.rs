@@ -237,7 +237,46 @@ pub(crate) fn answer(results: &mut [Val], value: Val) -> wasmtime::Result<()> {
 /// Runs in a second: `count` files are written, and for each there are three instances that read
 /// it; `together` runs go on side by side, so that they share the commit of each step.
 pub(crate) fn burst(folder: &Path, count: usize, together: usize, instance: f64) -> Result<f64> {
+    burst_over(folder, count, together, instance, &mut sqlite(folder)?)
+}
+
+/// Puts names on record in a store, all of them in one commit.
+pub(crate) type Commit = Box<dyn FnMut(&[String]) -> Result<()>>;
+
+/// Returns what does so in a new database in a folder.
+pub(crate) fn sqlite(folder: &Path) -> Result<Commit> {
     let mut db = database(folder)?;
+    Ok(Box::new(move |names| {
+        let transaction = db.transaction()?;
+        let mut insert = transaction.prepare_cached(INSERT)?;
+        for name in names {
+            insert.execute(params![name, [7_u8; 32]])?;
+        }
+        drop(insert);
+        Ok(transaction.commit()?)
+    }))
+}
+
+/// Returns the time of a commit of one name, the median of `count`, in seconds.
+pub(crate) fn commit_over(count: usize, commit: &mut Commit) -> Result<f64> {
+    let mut spans = Vec::new();
+    for n in 0..count {
+        let name = [format!("one {n}")];
+        let began = Instant::now();
+        commit(&name)?;
+        spans.push(began.elapsed().as_secs_f64());
+    }
+    Ok(quantile(&mut spans, 0.5))
+}
+
+/// As [`burst`], in any store.
+pub(crate) fn burst_over(
+    folder: &Path,
+    count: usize,
+    together: usize,
+    instance: f64,
+    commit: &mut Commit,
+) -> Result<f64> {
     let whole = best(|round| {
         let inside = folder.join(round.to_string());
         fs::create_dir(&inside)?;
@@ -246,13 +285,8 @@ pub(crate) fn burst(folder: &Path, count: usize, together: usize, instance: f64)
         let names: Vec<String> = (0..count).map(|n| format!("{n}.csv")).collect();
         for runs in names.chunks(together) {
             for step in 0..STEPS {
-                let transaction = db.transaction()?;
-                let mut insert = transaction.prepare_cached(INSERT)?;
-                for name in runs {
-                    insert.execute(params![format!("{round} {name} {step}"), [7_u8; 32]])?;
-                }
-                drop(insert);
-                transaction.commit()?;
+                let records: Vec<String> = runs.iter().map(|name| format!("{round} {name} {step}")).collect();
+                commit(&records)?;
                 for name in runs.iter().filter(|_| (1..=3).contains(&step)) {
                     std::hint::black_box(fs::read(inside.join(name))?);
                 }

@@ -63,20 +63,11 @@ impl Workspace {
     /// Creates a pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at
     /// once, and actions one after another, each with `mode`.
     pub(crate) fn pipeline(&self, trigger: &str, concurrent: usize, actions: &[&str], mode: &str) -> Result<Pipeline> {
-        let mut text = String::new();
-        let mut after = "raw";
-        for action in actions {
-            writeln!(
-                text,
-                "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]\nparams = {{ mode = \"{mode}\" }}"
-            )?;
-            after = action;
-        }
-        self.pipeline_of(trigger, concurrent, &text)
+        self.pipeline_of(trigger, concurrent, &chain(actions, mode))
     }
 
     /// Creates a pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at
-    /// once, and these actions.
+    /// once, and these actions, with what else the manifest has.
     pub(crate) fn pipeline_of(&self, trigger: &str, concurrent: usize, actions: &str) -> Result<Pipeline> {
         let manifest = format!(
             "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
@@ -93,6 +84,20 @@ impl Workspace {
         fs::write(folder.path().join("anacostia.toml"), manifest)?;
         Ok(Pipeline { cache: self.folder.path().join("cache"), folder })
     }
+}
+
+/// Returns the part of a manifest with actions one after another, each with `mode`.
+pub(crate) fn chain(actions: &[&str], mode: &str) -> String {
+    let mut after = "raw";
+    let mut text = String::new();
+    for action in actions {
+        let _ = writeln!(
+            text,
+            "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]\nparams = {{ mode = \"{mode}\" }}"
+        );
+        after = action;
+    }
+    text
 }
 
 /// A pipeline in a folder of its own.

@@ -38,9 +38,28 @@ fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
     Ok(())
 }
 
-/// Drops files one by one, each when the run of the previous one has ended, and compares the times
-/// that guests logged with the times at which files were closed.
+/// Measures the latency, and returns its rows.
 pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -> Result<Vec<Row>> {
+    let mut spans = spans(bench, pipeline, host)?;
+    let floors = &bench.floors;
+    let bare = floors.wake_up + floors.read_small + floors.commit + floors.instance;
+    let bare_p95 = floors.wake_up_p95 + floors.read_small + floors.commit + floors.instance;
+    Ok(vec![
+        Row::new(
+            format!("file closed → guest's first instruction, p50, {with}"),
+            Figure::Seconds(quantile(&mut spans, 0.5)),
+        )
+        .floor(Figure::Seconds(bare))
+        .goal(Figure::Seconds(1e-3)),
+        Row::new(format!("… p95, {with}"), Figure::Seconds(quantile(&mut spans, 0.95)))
+            .floor(Figure::Seconds(bare_p95))
+            .goal(Figure::Seconds(3e-3)),
+    ])
+}
+
+/// Drops files one by one, each when the run of the previous one has ended, and compares the times
+/// that guests logged with the times at which files were closed. In seconds.
+pub(crate) fn spans(bench: &Bench, pipeline: &Pipeline, host: Host) -> Result<Vec<f64>> {
     let mut closed = Vec::new();
     let count = WARM_UP + bench.effort.of(500, 100);
     for n in 0..count {
@@ -64,18 +83,5 @@ pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -
         spans.push(span.as_secs_f64());
     }
     ensure!(spans.len() == count - WARM_UP, "some runs have logged nothing");
-    let floors = &bench.floors;
-    let bare = floors.wake_up + floors.read_small + floors.commit + floors.instance;
-    let bare_p95 = floors.wake_up_p95 + floors.read_small + floors.commit + floors.instance;
-    Ok(vec![
-        Row::new(
-            format!("file closed → guest's first instruction, p50, {with}"),
-            Figure::Seconds(quantile(&mut spans, 0.5)),
-        )
-        .floor(Figure::Seconds(bare))
-        .goal(Figure::Seconds(1e-3)),
-        Row::new(format!("… p95, {with}"), Figure::Seconds(quantile(&mut spans, 0.95)))
-            .floor(Figure::Seconds(bare_p95))
-            .goal(Figure::Seconds(3e-3)),
-    ])
+    Ok(spans)
 }

@@ -14,6 +14,7 @@ mod burst;
 mod bytes;
 mod cached;
 mod floor;
+mod history;
 mod host;
 mod idle;
 mod kernels;
@@ -24,7 +25,9 @@ mod pages;
 mod remote;
 mod screens;
 mod servers;
+mod size;
 mod start;
+mod stores;
 mod submit;
 mod table;
 
@@ -59,7 +62,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 25] = [
+const SUBJECTS: [(&str, Subject); 28] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -70,10 +73,13 @@ const SUBJECTS: [(&str, Subject); 25] = [
     ("idle-10000", idle::ten_thousand_known),
     ("idle-100000", idle::hundred_thousand_known),
     ("start", start::cached),
+    ("stores", stores::all),
     ("million", million::files),
     ("bytes", bytes::read),
     ("cached", cached::again),
     ("languages", languages::all),
+    ("size-sqlite", size::sqlite),
+    ("size-postgres", size::postgres),
     ("page", pages::runs),
     ("page-latency", pages::latency),
     ("screens", screens::all),

@@ -8,7 +8,7 @@ use tokio_postgres::NoTls;
 
 use crate::Bench;
 use crate::host::{DEADLINE, Host, Pipeline, agent, small};
-use crate::servers::{Postgres, Seaweed};
+use crate::servers::{Seaweed, TestServer};
 use crate::table::{Figure, Row, quantile};
 
 /// Number of warm-up artifacts.
@@ -110,7 +110,7 @@ fn cost(service: &Seaweed, host: &Host, known: usize) -> Result<Vec<Row>> {
 
 /// A row that a transaction adds, whose trigger notifies the host.
 pub(crate) fn notify(bench: &Bench) -> Result<Vec<Row>> {
-    let server = Postgres::start()?;
+    let server = TestServer::postgres()?;
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls))?;

@@ -97,23 +97,32 @@ impl Drop for Seaweed {
     }
 }
 
-/// A PostgreSQL server, which its script stops and removes when its standard input ends.
-pub(crate) struct Postgres {
+/// A server that the tests use too. Its script stops it and removes its data when its standard
+/// input ends.
+pub(crate) struct TestServer {
     script: Child,
     pub(crate) port: u16,
 }
 
-impl Postgres {
-    pub(crate) fn start() -> Result<Self> {
-        let mut script = Command::new(script("test-postgres")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+impl TestServer {
+    pub(crate) fn postgres() -> Result<Self> {
+        Self::start("test-postgres")
+    }
+
+    pub(crate) fn redis() -> Result<Self> {
+        Self::start("test-redis")
+    }
+
+    fn start(name: &str) -> Result<Self> {
+        let mut script = Command::new(script(name)).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(script.stdout.take().context("no output")?).read_line(&mut line)?;
-        let port = line.trim().parse().context("PostgreSQL does not start")?;
+        let port = line.trim().parse().with_context(|| format!("{name} starts no server"))?;
         Ok(Self { script, port })
     }
 }
 
-impl Drop for Postgres {
+impl Drop for TestServer {
     fn drop(&mut self) {
         drop(self.script.stdin.take());
         let _ = self.script.wait();

@@ -176,7 +176,8 @@ pub trait MetadataStore: GuestRecords {
         None
     }
 
-    /// Returns the sequence of the newest committed event. A change wakes the waiting tasks. Cheap.
+    /// Returns the sequence of the newest committed event, which is not older than those of methods
+    /// that have returned. A change wakes the waiting tasks. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 
     // ── configuration ────────────────────────────────────────────────────────────────────────────

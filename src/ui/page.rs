@@ -151,6 +151,9 @@ struct Frame {
     source: Option<String>,
     /// The event stream that refreshes the page.
     events: Option<String>,
+    /// The number of the newest event, if the stream is not that of one run: the numbers of those
+    /// count the events of other runs.
+    newest: Option<u64>,
     /// Whether the page keeps itself up to date.
     live: bool,
     reload_secs: Option<u64>,
@@ -403,6 +406,7 @@ impl Frame {
             refusal,
             source,
             events: Some(format!("/api/v1/events?{run}newest=true")),
+            newest: None,
             live: true,
             reload_secs: None,
             has_login: pipeline.token.is_some(),
@@ -411,6 +415,7 @@ impl Frame {
 
     async fn gather(view: &View, head: &Head) -> crate::store::Result<Self> {
         let mut frame = Self::bare(&view.pipeline(), head);
+        frame.newest = head.run.is_none().then(|| *view.store.newest_event().borrow());
         frame.paused = view.store.paused().await?;
         frame.pauses = view.store.paused_nodes().await?.into_iter().map(PauseRow::of).collect();
         frame.not_ready = view.control.not_ready();

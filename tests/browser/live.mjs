@@ -95,6 +95,42 @@ test('a page about what does not exist yet shows it once it does', () => visitin
   await box(page.getByRole('heading', { name: 'Run 5' }));
 }));
 
+test('while much happens, a page waits until it is calm', () => visiting('/', {}, async (page) => {
+  await page.clock.install();
+  // A stream that says what the test wants.
+  await page.addInitScript(() => {
+    window.EventSource = class extends EventTarget { constructor() { super(); window.stream = this; } close() {} };
+  });
+  let fetched = 0;
+  await page.route(page.url(), (route) => {
+    if (route.request().resourceType() === 'fetch') fetched += 1;
+    return route.continue();
+  });
+  await page.reload();
+  const newest = Number(await page.locator('body').getAttribute('data-newest'));
+  assert.ok(newest > 0, 'the page says which event is the newest that it shows');
+  const hear = (event) => page.evaluate((id) => window.stream.onmessage({ lastEventId: id }), `1-${newest + event}`);
+  // The next refresh begins in a timer, which does not wait for the answer of the host.
+  const pass = async (ms) => { await page.clock.runFor(ms); await page.waitForLoadState('networkidle'); };
+
+  await hear(1);
+  await until('the page to follow one event at once', () => fetched === 1);
+  await pass(1000);
+  for (let n = 1; n <= 9; n++) {
+    await hear(100 * n);
+    await pass(100);
+    assert.equal(fetched, 1, 'the page waits');
+  }
+  await pass(150);
+  await until('the page to be fetched when it is calm', () => fetched === 2);
+  await pass(1000);
+  for (let n = 1; n <= 12; n++) {
+    await hear(100 * n);
+    await pass(100);
+  }
+  await until('the page to be fetched although it is not calm yet', () => fetched === 3);
+}));
+
 test('several open pages are all kept up to date', () => visiting('/', {}, (first) => visiting('/', {}, async (second) => {
   for (const page of [first, second]) await box(page.getByText('live', { exact: true }));
   await api('/api/v1/pipeline/pause', { method: 'POST' });

@@ -1,4 +1,5 @@
-//! What is on record when all files have been processed, as code that is not the product's reads it.
+//! What is on record when all files have been processed, as code that is not the product's reads
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +75,8 @@ impl OnRecord {
         let run = |[id, number, state]: [String; 3]| Run { id, number, state };
         let action =
             |[run, name, state, tries]: [String; 4]| Action { run, name, state, tries: tries.parse().unwrap() };
-        let attempt = |[run, action, state, ended]: [String; 4]| Attempt { run, action, state, has_ended: ended != "" };
+        let attempt =
+            |[run, action, state, ended]: [String; 4]| Attempt { run, action, state, has_ended: !ended.is_empty() };
         let artifacts = format!("SELECT {id}, resource, path, version, state, {digest} FROM artifacts");
         Self {
             artifacts: database.rows(&artifacts).into_iter().map(artifact).collect(),
@@ -86,7 +88,7 @@ impl OnRecord {
                 .into_iter()
                 .map(attempt)
                 .collect(),
-            intents: rows("SELECT attempt FROM intents").map(|[attempt]: [String; 1]| attempt).count(),
+            intents: database.rows::<1>("SELECT attempt FROM intents").len(),
             events: rows("SELECT seq FROM events ORDER BY seq")
                 .map(|[seq]: [String; 1]| seq.parse().unwrap())
                 .collect(),

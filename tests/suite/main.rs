@@ -11,6 +11,7 @@
     clippy::format_push_string,
     reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
+#![expect(clippy::duplicate_mod, reason = "the tests of the scheduler run over each kind of metadata store")]
 
 mod advice;
 mod alert;

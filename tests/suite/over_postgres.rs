@@ -1,5 +1,5 @@
-//! The tests of the scheduler, and those that kill the host, once more over records in PostgreSQL. The
-//! name of this module gives their pipelines the store: see `support::any_store`.
+//! The tests of the scheduler, and those that kill the host, once more over records in PostgreSQL.
+//! The name of this module gives their pipelines the store: see `support::any_store`.
 
 #[path = "approvals.rs"]
 mod approvals;

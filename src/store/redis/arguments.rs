@@ -16,6 +16,14 @@ pub(super) fn written(arguments: Value) -> Work<String> {
     Ok(plain(arguments)?.to_string())
 }
 
+/// Returns arguments with these too.
+pub(super) fn with<'n>(mut arguments: Value, more: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
+    if let Value::Object(fields) = &mut arguments {
+        fields.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+    arguments
+}
+
 fn plain(value: Value) -> Work<Value> {
     Ok(match value {
         Value::Number(number) => {

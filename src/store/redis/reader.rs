@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::arguments::bound;
+use super::arguments::{bound, with};
 use super::connect::Link;
 use super::reply::{Reply, Work};
 use super::scripts::READ;
@@ -22,16 +22,15 @@ impl Reader<'_> {
     pub(super) async fn page<T>(
         &self,
         method: &str,
-        mut arguments: Value,
+        arguments: Value,
         request: &PageRequest,
         item: impl Fn(Reply) -> Work<(i64, T)>,
     ) -> Work<Page<T>> {
         let (mut before, limit) = (bound(page::before(request)?).to_string(), page::limit(request));
         let mut found = Vec::new();
         while !before.is_empty() && found.len() <= limit {
-            arguments["before"] = json!(before);
-            arguments["limit"] = json!(limit + 1 - found.len());
-            let [next, items] = self.ask(method, arguments.clone()).await?.parts()?;
+            let place = [("before", json!(before)), ("limit", json!(limit + 1 - found.len()))];
+            let [next, items] = self.ask(method, with(arguments.clone(), place)).await?.parts()?;
             found.extend(items.each(&item)?);
             before = next.text()?;
         }

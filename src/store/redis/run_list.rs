@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::arguments::{MAX_NUMBER, bound, is_short, time};
+use super::arguments::{MAX_NUMBER, bound, is_short, time, with};
 use super::reader::Reader;
 use super::reply::{Reply, Work};
 use super::runs::run;
@@ -169,11 +169,8 @@ async fn walk(
     let by_duration = query.sort.by_duration();
     let key = |duration: Option<i64>, number| Key((duration.filter(|_| by_duration).unwrap_or(0), number));
     loop {
-        let mut arguments = arguments(query, range, numbers);
-        arguments["limit"] = json!(enough - found.len());
-        for (name, value) in place(query, from, numbers) {
-            arguments[name] = value;
-        }
+        let place = place(query, from, numbers).into_iter().chain([("limit", json!(enough - found.len()))]);
+        let arguments = with(arguments(query, range, numbers), place);
         let [rows, end] = db.ask("runs", arguments).await?.parts()?;
         for row in rows.each(Reply::row)? {
             found.push((key(row.opt("duration")?, row.get("number")?), run(&row)?));

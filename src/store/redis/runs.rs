@@ -231,7 +231,7 @@ fn param(name: &str, value: &Value) -> Option<Value> {
 pub(super) struct Created {
     number: u64,
     snapshot: u64,
-    created_at: Timestamp,
+    at: Timestamp,
     started: Vec<StartedAttempt>,
     pending: Vec<(String, Pending)>,
 }
@@ -246,11 +246,10 @@ pub(super) fn created(reply: Reply) -> Work<Option<Created>> {
         let [resource, counters] = reply.parts()?;
         Ok((resource.text()?, pending(counters)?))
     })?;
-    let created_at = Timestamp::from_micros(created.value()?);
     Ok(Some(Created {
         number: number.value()?,
         snapshot: snapshot.value()?,
-        created_at,
+        at: Timestamp::from_micros(created.value()?),
         started: step::started(attempts)?,
         pending,
     }))
@@ -259,7 +258,7 @@ pub(super) fn created(reply: Reply) -> Work<Option<Created>> {
 impl Created {
     /// Returns the answer to the caller: the run as it was before its first step, with its inputs.
     pub(super) async fn with_inputs(self, db: &Reader<'_>, new: NewRun) -> Work<CreatedRun> {
-        let Self { number, snapshot, created_at, started, pending } = self;
+        let Self { number, snapshot, at, started, pending } = self;
         let inputs = if new.claims.is_empty() && new.given.is_empty() {
             Page { items: Vec::new(), next_cursor: None }
         } else {
@@ -273,7 +272,7 @@ impl Created {
             params: new.params,
             revision: new.revision,
             snapshot,
-            created_at,
+            created_at: at,
             started_at: None,
             ended_at: None,
             reason: None,

@@ -73,7 +73,7 @@ pub(super) fn migrate(db: &Connection) -> Result<()> {
 }
 
 /// Brings a database to `version`, if it is older.
-fn migrate_to(db: &Connection, version: usize) -> Result<()> {
+pub(super) fn migrate_to(db: &Connection, version: usize) -> Result<()> {
     let at = match look(db)? {
         Standing::Empty => 0,
         Standing::Ours(version) => version,

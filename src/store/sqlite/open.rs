@@ -2,6 +2,7 @@
 //! while a host is running.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use super::migrations::{self, SCRIPTS, Standing};
 use super::queue::Queue;
 use super::readers::{self, READERS, Read};
 use super::sql::{Work, execute, from_sqlite, sync_commits};
+use super::upkeep;
 use super::wal::{self, BUSY_TIMEOUT};
 use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
@@ -30,7 +32,8 @@ const STATEMENTS: usize = 256;
 
 impl SqliteStore {
     /// Opens the store at `path` for reading and writing, as its only host: takes the host lock,
-    /// makes or migrates the schema, and durably raises the epoch. Blocks for some milliseconds.
+    /// makes or migrates the schema, and durably raises the epoch. Blocks for some milliseconds, or
+    /// as long as it takes to copy records that have to be migrated.
     ///
     /// # Errors
     /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is not a
@@ -41,7 +44,12 @@ impl SqliteStore {
         let lock = HostLock::take(&lock_path(path), now, in_use)?;
         let is_new = !path.exists();
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        migrations::look(&db).map_err(|error| name(error, path))?;
+        let standing = migrations::look(&db).map_err(|error| name(error, path))?;
+        if let Standing::Ours(version) = standing
+            && version < SCRIPTS.len()
+        {
+            keep_copy(&db, path, version)?;
+        }
         // Synced with every durability: otherwise a power cut could undo an epoch, and it would be
         // used twice.
         pragmas(&db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(|error| name(error, path))?;
@@ -101,6 +109,38 @@ impl SqliteStore {
         }
         Ok(Arc::new(store))
     }
+}
+
+/// Copies the records of an older version before they are migrated, into a file beside them: the
+/// older anacostia can read them there. The copy of an earlier try is replaced.
+fn keep_copy(db: &Connection, path: &Path, version: usize) -> Result<()> {
+    let copy = beside(path, &format!(".version-{version}"));
+    let part = beside(path, ".part");
+    let failed = |why: String| StoreError::Unavailable {
+        doing: format!(
+            "copy the records to {} before they are migrated from version {version} to {}",
+            copy.display(),
+            SCRIPTS.len()
+        ),
+        why,
+    };
+    // What an earlier try has left, if any.
+    let _ = fs::remove_file(&part);
+    upkeep::copy(db, &part).map_err(|error| {
+        let _ = fs::remove_file(&part);
+        match error {
+            StoreError::Unavailable { why, .. } => failed(why),
+            other => name(other, path),
+        }
+    })?;
+    fs::rename(&part, &copy).map_err(|error| failed(error.to_string()))?;
+    sync_folder(path)?;
+    tracing::info!(
+        "migrating the records from version {version} to {}; a copy of them is in {}, and may be removed",
+        SCRIPTS.len(),
+        copy.display()
+    );
+    Ok(())
 }
 
 /// Opens a connection for reading to a database whose schema is that of this version.

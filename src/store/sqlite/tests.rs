@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::queue::Queue;
 use super::sql::{Fail, Work, execute};
 use super::writer::{Call, Counters, Job, Tx, Writer};
-use super::{FAULT_POINTS, SqliteStore, read_holder, wal};
+use super::{FAULT_POINTS, SqliteStore, migrations, read_holder, wal};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::cache::{ends, memory};
@@ -113,6 +113,57 @@ async fn a_job_or_a_read_that_panics_is_rolled_back_and_the_threads_go_on() {
 
 /// Jobs that wait together are one transaction; those that fail or panic are undone alone; all are
 /// answered after the commit.
+/// Makes a database of an older version with a row.
+fn older(path: &Path) {
+    let db = Connection::open(path).unwrap();
+    migrations::migrate_to(&db, 2).unwrap();
+    db.execute("INSERT INTO waiting VALUES ('raw', 3, 30)", []).unwrap();
+}
+
+#[test]
+fn records_are_copied_before_they_are_migrated() {
+    let folder = Folder::new();
+    older(&folder.database());
+    let copy = folder.0.path().join("metadata.db.version-2");
+    // What an earlier try has left, and one that was cut off.
+    std::fs::write(&copy, "an earlier copy").unwrap();
+    std::fs::write(folder.0.path().join("metadata.db.part"), "half").unwrap();
+    drop(folder.host());
+    let version = |path: &Path| {
+        let db = Connection::open(path).unwrap();
+        let count: u64 =
+            db.query_row("SELECT count FROM waiting WHERE resource = 'raw'", [], |row| row.get(0)).unwrap();
+        let version: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        (version, count)
+    };
+    assert_eq!(version(&copy), (2, 3));
+    assert_eq!(version(&folder.database()), (migrations::SCRIPTS.len(), 3));
+    assert!(!folder.0.path().join("metadata.db.part").exists());
+    std::fs::remove_file(&copy).unwrap();
+    drop(folder.host());
+    assert!(!copy.exists(), "nothing is copied unless it is migrated");
+}
+
+#[test]
+fn records_that_cannot_be_copied_are_not_migrated() {
+    let folder = Folder::new();
+    older(&folder.database());
+    let in_the_way = folder.0.path().join("metadata.db.part");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let text = open(&folder.database()).unwrap_err().to_string();
+    let (path, newest) = (folder.0.path().display(), migrations::SCRIPTS.len());
+    assert_eq!(
+        text,
+        format!(
+            "the metadata store failed to copy the records to {path}/metadata.db.version-2 before they are migrated from version 2 to {newest}: \
+             unable to open database: {path}/metadata.db.part"
+        )
+    );
+    std::fs::remove_dir(&in_the_way).unwrap();
+    drop(folder.host());
+    assert!(folder.0.path().join("metadata.db.version-2").exists());
+}
+
 #[test]
 fn queued_jobs_share_a_commit_and_fail_independently() {
     let folder = Folder::new();

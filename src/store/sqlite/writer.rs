@@ -246,14 +246,15 @@ impl Writer {
             let _ = sql::sync_commits(&self.db, false);
         }
         let failed = failed.map(|error| sql::from_sqlite(&error, "commit"));
+        // Before the answers: who has one finds the events of the write announced.
+        if self.counters.event != before.event {
+            self.newest.send_replace(self.counters.event);
+        }
         for (job, kept) in done {
             if kept && failed.is_none() {
                 fault::point(job.step().committed);
             }
             job.answer(failed.as_ref());
-        }
-        if self.counters.event != before.event {
-            self.newest.send_replace(self.counters.event);
         }
     }
 

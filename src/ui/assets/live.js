@@ -12,26 +12,27 @@
 // that goes by, up to `saved`, and what a refresh takes is taken from it. So the end of a short run
 // follows its beginning at once, and while much happens, actions on the same machine keep most of
 // its processors. Between two refreshes are at least `shortest` ms, and at most `longest`, however
-// slow the page is. After more than `many` events at once, a refresh waits `calm` ms: nobody can
-// read a page that changes so often.
-const share = 0.25, saved = 40, shortest = 25, longest = 1000, many = 40, calm = 250;
+// slow the page is. After more than `many` events at once, a refresh waits until nothing has
+// happened for `calm` ms, but not longer than `longest`: nobody can read a page that changes so
+// often.
+const share = 0.25, saved = 40, shortest = 25, longest = 1000, many = 40, calm = 150;
 const { source: from = location.href, events } = document.body.dataset;
 const live = document.getElementById('live');
 const retryAfter = 2000; // ms until a stream that the browser has given up is opened again
 const patience = 15000; // ms until a page that does not come is asked for again
-// The numbers of the newest event, and of the newest when the page was last fetched.
-let newest, shown;
-let source, timer, retry, asking, budget = saved, counted = 0, waiting = false, again = false, isBack = false;
+// The numbers of the newest event that the page has heard of, and of the newest that it shows. They
+// say how many events the page lacks, unless its stream is that of one run: that skips the others.
+let newest, shown = newestOf(document);
+let source, timer, retry, asking, budget = saved, counted = 0, busy = false, waiting = false, again = false, isBack = false;
 
 async function refresh() {
   if (waiting) { again = true; return; }
   waiting = true;
   clearTimeout(timer);
-  if (newest - shown > many) {
-    await new Promise((resolve) => { setTimeout(resolve, calm); });
+  if (busy || newest - shown > many) {
+    await calmDown();
     again = false;
   }
-  shown = newest;
   const began = performance.now();
   budget = Math.min(budget + share * (began - counted), saved);
   const { signal } = asking = new AbortController();
@@ -52,6 +53,20 @@ async function refresh() {
   setTimeout(next, Math.max(-budget / share, shortest));
 }
 
+function newestOf({ body }) {
+  return Number(body.dataset.newest ?? NaN);
+}
+
+// Waits until nothing happens any more, or long enough: then it is still `busy`.
+async function calmDown() {
+  const end = performance.now() + longest;
+  do {
+    const before = newest;
+    await new Promise((resolve) => { setTimeout(resolve, calm); });
+    busy = newest !== before;
+  } while (busy && performance.now() < end);
+}
+
 function next() {
   waiting = false;
   if (!again) { poll(); return; }
@@ -70,6 +85,7 @@ function show(page) {
   // pipeline is served there. What is no page of ours, such as the answer of a proxy, is not shown.
   if (!page.body.dataset.page) return;
   if (page.body.dataset.page !== document.body.dataset.page) { load(); return; }
+  shown = newestOf(page);
   const focused = document.activeElement;
   const ends = [...document.querySelectorAll('[data-follow]')].filter(isAtEnd);
   for (const part of document.querySelectorAll('[data-live]')) {

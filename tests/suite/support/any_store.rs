@@ -1,7 +1,7 @@
 //! The metadata store of hosts whose manifest names none. It depends on the name of the test: one
-//! in `over_postgres` or `over_redis` has a schema, or keys, of its own on the server that the tests
-//! share, and any other has SQLite. The environment variable `ANACOSTIA_TEST_STORE=postgres`, or
-//! `=redis`, says it for all tests.
+//! in `over_postgres` or `over_redis` has a schema, or keys, of its own on the server that the
+//! tests share, and any other has SQLite. The environment variable `ANACOSTIA_TEST_STORE=postgres`,
+//! or `=redis`, says it for all tests.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -62,23 +62,18 @@ impl TestApp {
     /// `[server]`, because the port is picked.
     pub(crate) fn new(manifest: &str) -> Self {
         let (folder, place) = (tempfile::tempdir().unwrap(), Place::of(manifest));
-        let path = folder.path().to_owned();
-        let mut app = Self::at(&path);
-        (app.place, app._temporary) = (place, Some(folder));
+        let app = Self::made(folder.path().to_owned(), place, Some(folder));
         app.write_manifest(manifest);
         app
     }
 
     /// Uses the pipeline in this folder, which is not removed.
     pub(crate) fn at(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            place: Place::Manifest,
-            _temporary: None,
-            env: Vec::new(),
-            listen: ANY_PORT.to_owned(),
-            host: None,
-        }
+        Self::made(folder.to_owned(), Place::Manifest, None)
+    }
+
+    fn made(folder: PathBuf, place: Place, temporary: Option<TempDir>) -> Self {
+        Self { folder, place, _temporary: temporary, env: Vec::new(), listen: ANY_PORT.to_owned(), host: None }
     }
 
     /// Replaces the manifest, whose records stay where they are.

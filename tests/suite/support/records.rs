@@ -34,7 +34,7 @@ impl Keys {
     }
 
     fn set(&self, key: &str, field: &str, value: &str) {
-        self.connection.borrow_mut().hset(self.name(key), field, value).unwrap()
+        self.connection.borrow_mut().hset::<_, _, _, ()>(self.name(key), field, value).unwrap();
     }
 
     /// Returns the members of a sorted set.
