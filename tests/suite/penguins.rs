@@ -410,8 +410,8 @@ fn a_second_run_on_the_same_data_is_cached() {
     assert_eq!(run_again(&app, eventful, 15), ["cached"; 4]);
 }
 
-/// `evaluate` of the eventful day has read the model in use, which is no longer the one with the tag
-/// `production`.
+/// `evaluate` of the eventful day has read the model in use, which is no longer the one with the
+/// tag `production`.
 #[test]
 fn replays_of_the_first_model_and_of_a_promotion_are_identical() {
     let app = start();

@@ -141,8 +141,8 @@ fn address(family: IpAddressFamily) -> &'static str {
     }
 }
 
-/// Returns a WASI context with this environment, these arguments, these outputs (standard output and
-/// standard error), and these clocks and random numbers.
+/// Returns a WASI context with this environment, these arguments, these outputs (standard output
+/// and standard error), and these clocks and random numbers.
 pub(in crate::sandbox) fn context<'a>(
     env: impl Iterator<Item = (&'a str, &'a str)>,
     args: &[&str],
