@@ -71,12 +71,12 @@ pub trait Control: Send + Sync {
     async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Result<Pause, StoreError>;
     /// Resumes a resource or an action. Does nothing if it is not paused.
     async fn resume_node(&self, kind: NodeKind, name: &str) -> Result<(), StoreError>;
-    /// Records the card of a model; see [`ModelRegistry::set_model_card`].
+    /// Records the card of a model; see [`crate::store::ModelRegistry::set_model_card`].
     async fn set_model_card(&self, model: &str, card: &str) -> Result<(), StoreError>;
     /// Registers a version of a model, and returns its number; see
-    /// [`ModelRegistry::register_version`].
+    /// [`crate::store::ModelRegistry::register_version`].
     async fn register_version(&self, new: NewModelVersion) -> Result<u64, StoreError>;
-    /// Moves an alias of a model; see [`ModelRegistry::move_alias`].
+    /// Moves an alias of a model; see [`crate::store::ModelRegistry::move_alias`].
     async fn move_alias(&self, to: AliasTarget) -> Result<AliasMove, StoreError>;
     /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow
     /// receiver misses some, and gets an error that says so.

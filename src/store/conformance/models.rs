@@ -220,6 +220,15 @@ pub(super) async fn an_action_moves_an_alias_by_a_unique_tag(world: &mut World) 
     assert_eq!(tagged(store, "production").await, ["m1"]);
     assert_eq!(roll_back(store, "production").await.version, 2);
     assert_eq!(tagged(store, "production").await, ["m2"]);
+    // An artifact that is no version may have the tag, too, until the alias is moved.
+    let other = staged("models", "m0", "zero", false);
+    let (_, fence) = started(store, new_run()).await;
+    let ended = AttemptEnd { tags: vec![tag(other.artifact_id, true)], ..end(AttemptState::Succeeded) };
+    store.publish_intent(fence, Intent { end: ended, ..intent(vec![other]) }, at(40)).await.unwrap();
+    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
+    assert_eq!((tagged(store, "production").await, aliases(store).await[0].1), (vec!["m0".to_owned()], 2));
+    promote(store, "production", 1).await;
+    assert_eq!(tagged(store, "production").await, ["m1"]);
 }
 
 pub(super) async fn what_cannot_be_registered_or_promoted_is_refused(world: &mut World) {
