@@ -230,9 +230,10 @@ fn what_the_registry_refuses_is_said_word_for_word() {
         let alias = "`penguins` has no alias `production`; it has candidate";
         is_refused(&app, &["models", "rollback", "penguins", "production"], 2, alias);
         let nothing = "`candidate` of `penguins` has named no version before 1, so there is nothing to roll back to";
-        let refused = match host {
-            true => format!("the host at {} refused: {nothing}", app.url().trim_start_matches("http://")),
-            false => nothing.to_owned(),
+        let refused = if host {
+            format!("the host at {} refused: {nothing}", app.url().trim_start_matches("http://"))
+        } else {
+            nothing.to_owned()
         };
         is_refused(&app, &["models", "rollback", "penguins", "candidate"], 1, &refused);
         let missing = "there is no artifact `inbox/x`; `anacostia artifacts list` shows what is on record";

@@ -36,7 +36,7 @@ uses = ["gpu"]
             "${PLACE}/raw",
             "# &lt;b&gt;not bold&lt;/b&gt;",
             "<dt>Kind</dt><dd>sqlite</dd>",
-            "<dt>Schema</dt><dd>version 1",
+            "<dt>Schema</dt><dd>version ",
             "<dt>Starts of a host</dt><dd>1</dd>",
             "metadata.db",
             "<dt>Log lines</dt>",

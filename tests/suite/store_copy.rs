@@ -95,6 +95,10 @@ fn history(app: &TestApp, path: &str) -> Vec<Value> {
     let artifacts = told[1]["items"].as_array().unwrap();
     let lineage = artifacts.iter().map(|it| ask(&["artifacts", "lineage", it["id"].as_str().unwrap()]));
     told.extend(lineage.collect::<Vec<_>>());
+    let models = ask(&["models", "list"]);
+    let names: Vec<_> = models["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    told.extend(names.iter().map(|name| ask(&["models", "show", name])).collect::<Vec<_>>());
+    told.push(models);
     told.push(ask(&["store", "check"]));
     told
 }

@@ -34,20 +34,17 @@ pub(crate) fn card(args: &Args) -> Result<End, Failure> {
         .map_err(|error| Failure::usage(format!("failed to read the model card {shown}: {error}")))?;
     check_card(&card).map_err(|why| Failure::usage(format!("{shown} cannot be used: {why}")))?;
     let pipeline = Records::open(&args.path)?.pipeline;
-    let model = match open::holder(&pipeline)? {
-        Some(holder) => {
-            let path = format!("models/{}", segment(&args.model));
-            open::remote(&holder)?.replace(&path, &json!({ "card": card }))?
-        }
-        None => {
-            let now = SystemClock.now();
-            let model = runtime()?.block_on(async {
-                let store = open::for_writing(&pipeline, now).await?.store;
-                store.set_model_card(&args.model, &card, now).await?;
-                store.model(&args.model).await.map_err(Failure::from)
-            })?;
-            serde_json::to_value(model).map_err(|error| Failure::Work(error.into()))?
-        }
+    let model = if let Some(holder) = open::holder(&pipeline)? {
+        let path = format!("models/{}", segment(&args.model));
+        open::remote(&holder)?.replace(&path, &json!({ "card": card }))?
+    } else {
+        let now = SystemClock.now();
+        let model = runtime()?.block_on(async {
+            let store = open::for_writing(&pipeline, now).await?.store;
+            store.set_model_card(&args.model, &card, now).await?;
+            store.model(&args.model).await.map_err(Failure::from)
+        })?;
+        serde_json::to_value(model).map_err(|error| Failure::Work(error.into()))?
     };
     if args.json {
         out::json(&model)?;

@@ -50,7 +50,7 @@ pub(crate) fn register(args: &Args) -> Result<End, Failure> {
             let body = json!({ "artifact_id": new.artifact, "by": new.by, "note": new.note });
             open::remote(&holder)?.change(&format!("models/{}/versions", segment(&new.model)), &body)?
         }
-        None => through_the_store(&pipeline, new)?,
+        None => through_the_store(&pipeline, &new)?,
     };
     if args.json {
         out::json(&version)?;
@@ -61,7 +61,7 @@ pub(crate) fn register(args: &Args) -> Result<End, Failure> {
 }
 
 /// Registers the version in the store. Fails if a host has opened the store meanwhile.
-fn through_the_store(pipeline: &Pipeline, new: NewModelVersion) -> Result<Value, Failure> {
+fn through_the_store(pipeline: &Pipeline, new: &NewModelVersion) -> Result<Value, Failure> {
     let now = SystemClock.now();
     let version = runtime()?.block_on(async {
         let store = open::for_writing(pipeline, now).await?.store;

@@ -67,9 +67,9 @@ pub(crate) fn model_detail(about: &ModelAbout<'_>, path: &str, now: Timestamp, w
     let path = beside(path);
     let newest = about.versions.first().map(|version| version.version);
     if let Some(newest) = newest.filter(|newest| model.aliases_of(*newest).next().is_none()) {
-        let names = model.aliases.iter().map(|alias| alias.alias.as_str());
+        let mut names = model.aliases.iter().map(|alias| alias.alias.as_str());
         // What has other characters would have to be quoted for the shell.
-        let alias = names.filter(|alias| check_name(alias).is_ok()).last().unwrap_or("production");
+        let alias = names.rfind(|alias| check_name(alias).is_ok()).unwrap_or("production");
         let command = format!("anacostia models promote {} {newest} {alias}{path}", model.name);
         text.push_str(&next_steps(&[("use the newest version", command)]));
     }

@@ -146,7 +146,9 @@ fn each_page(
             return Ok(CopiedRecords { kind: kind.name, count, digest: sum.digest() });
         }
         count += page.len() as u64;
-        page.iter().for_each(|record| sum.add(digest(record)));
+        for record in &page {
+            sum.add(digest(record));
+        }
         use_page(&page)?;
     }
 }
@@ -154,7 +156,9 @@ fn each_page(
 /// The digest of a record.
 fn digest(record: &Record) -> Digest {
     let mut hasher = Hasher::default();
-    record.iter().for_each(|field| field.add_to(&mut hasher));
+    for field in record {
+        field.add_to(&mut hasher);
+    }
     hasher.finish()
 }
 

@@ -13,14 +13,9 @@ use crate::base::{Digest, Timestamp};
 use crate::manifest::StoreSpec;
 use crate::model::Durability;
 use crate::store::conformance::{CASES, StoreFactory, World, run_case};
+use crate::store::postgres::tests::postgres_server;
+use crate::store::redis::tests::redis_server;
 use crate::store::{MetadataStore, Result, StoreError, copy_store, open, open_upkeep};
-
-#[path = "../../../tests/suite/support/postgres_server.rs"]
-#[expect(dead_code, reason = "only the suite needs the certificate, and stops servers")]
-mod postgres_server;
-#[path = "../../../tests/suite/support/redis_server.rs"]
-#[expect(dead_code, reason = "only the suite needs the certificate, and stops servers")]
-mod redis_server;
 
 /// The records of some kinds.
 type Held = Vec<(&'static RecordKind, Vec<Record>)>;
@@ -125,7 +120,9 @@ fn the_form_of_a_digest_tells_values_apart() {
 fn the_digest_of_records_does_not_depend_on_their_order_and_tells_sets_apart() {
     let of = |numbers: &[i64]| {
         let mut sum = Sum::default();
-        numbers.iter().for_each(|number| sum.add(digest(&vec![Field::Int(*number)])));
+        for number in numbers {
+            sum.add(digest(&vec![Field::Int(*number)]));
+        }
         sum.digest()
     };
     assert_eq!(of(&[1, 2, 3, 4]), of(&[4, 2, 1, 3]));

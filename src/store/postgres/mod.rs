@@ -58,7 +58,7 @@ mod settings;
 mod snapshot;
 mod sql;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod ticks;
 mod unfinished;
 mod upkeep;

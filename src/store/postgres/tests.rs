@@ -16,7 +16,7 @@ use crate::store::{Batch, GuestRecords as _, HostLease as _, Loss, MetadataStore
 
 #[path = "../../../tests/suite/support/postgres_server.rs"]
 #[expect(dead_code, reason = "only the suite needs the certificate, and stops servers")]
-mod postgres_server;
+pub(in crate::store) mod postgres_server;
 
 /// A schema of its own for one test. The server, and with it the schema, is removed when the
 /// process ends.

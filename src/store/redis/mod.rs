@@ -37,7 +37,7 @@ mod scripts;
 mod snapshot;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod ticks;
 mod upkeep;
 

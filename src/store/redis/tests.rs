@@ -19,7 +19,7 @@ use crate::store::{
 
 #[path = "../../../tests/suite/support/redis_server.rs"]
 #[expect(dead_code, reason = "only the suite needs the certificate")]
-mod redis_server;
+pub(in crate::store) mod redis_server;
 
 use redis_server::Server;
 

@@ -18,6 +18,7 @@ mod advance;
 mod approvals;
 mod artifacts;
 mod attempts;
+mod backup;
 mod copy;
 mod events;
 mod facts;

@@ -152,16 +152,15 @@ pub(super) fn move_alias(tx: &mut Tx<'_>, to: &AliasTarget, id: WriteId, now: Ti
     if let Some(last) = last.as_ref().filter(|last| last.write == Some(id)) {
         return Ok(last.moved.clone());
     }
-    let (version, back) = match version {
-        Some(version) => (*version, last.as_ref().map(|last| last.moved.seq)),
-        None => {
-            let Some(last) = &last else { return Err(Fail::conflict(no_alias(model, alias))) };
-            let Some(back) = last.back else {
-                return Err(Fail::conflict(nothing_before(model, alias, last.moved.version)));
-            };
-            let earlier = move_by_seq(tx.db, back)?;
-            (earlier.moved.version, earlier.back)
-        }
+    let (version, back) = if let Some(version) = version {
+        (*version, last.as_ref().map(|last| last.moved.seq))
+    } else {
+        let Some(last) = &last else { return Err(Fail::conflict(no_alias(model, alias))) };
+        let Some(back) = last.back else {
+            return Err(Fail::conflict(nothing_before(model, alias, last.moved.version)));
+        };
+        let earlier = move_by_seq(tx.db, back)?;
+        (earlier.moved.version, earlier.back)
     };
     check_usable(tx.db, model, version)?;
     let rolled_back = to.version.is_none();

@@ -12,12 +12,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
+use super::backup;
 use super::events::{NewEvent, emit};
 use super::migrations::{self, SCRIPTS, Standing};
 use super::queue::Queue;
 use super::readers::{self, READERS, Read};
 use super::sql::{Work, execute, from_sqlite, sync_commits};
-use super::upkeep;
 use super::wal::{self, BUSY_TIMEOUT};
 use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
@@ -126,7 +126,7 @@ fn keep_copy(db: &Connection, path: &Path, version: usize) -> Result<()> {
     };
     // What an earlier try has left, if any.
     let _ = fs::remove_file(&part);
-    upkeep::copy(db, &part).map_err(|error| {
+    backup::copy(db, &part).map_err(|error| {
         let _ = fs::remove_file(&part);
         match error {
             StoreError::Unavailable { why, .. } => failed(why),

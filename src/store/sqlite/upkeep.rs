@@ -1,14 +1,14 @@
 //! Looking after a database: the sizes of its tables, its integrity, and a copy of it.
 
-use std::fs::File;
 use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::backup;
 use super::open::connect_to_newest;
 use super::sql::Work;
+use crate::store::Result;
 use crate::store::upkeep::{CONTRADICTIONS, StorePart, Upkeep, counted, divided};
-use crate::store::{Result, StoreError};
 
 /// A connection that looks after the records.
 #[derive(Debug)]
@@ -57,18 +57,8 @@ impl Upkeep for SqliteUpkeep {
     }
 
     fn back_up(&self, to: &Path) -> Result<()> {
-        copy(&self.db, to)
+        backup::copy(&self.db, to)
     }
-}
-
-/// Copies all records into a new file, which is on disk when this returns.
-pub(super) fn copy(db: &Connection, to: &Path) -> Result<()> {
-    let name = to.to_str().ok_or_else(|| StoreError::Invalid(format!("{} is not UTF-8", to.display())))?;
-    let copied = db.execute("VACUUM INTO ?1", [name]).map(drop).map_err(super::sql::Fail::from);
-    copied.map_err(|fail| fail.into_store("copy the records"))?;
-    File::open(to)
-        .and_then(|copy| copy.sync_all())
-        .map_err(|error| StoreError::Unavailable { doing: format!("sync {}", to.display()), why: error.to_string() })
 }
 
 /// Returns what SQLite finds wrong with the file.

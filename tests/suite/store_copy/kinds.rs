@@ -24,6 +24,7 @@ watch = true
 [resources.out]
 kind = "folder"
 path = "out"
+model = "moved"
 [triggers.drift]
 metric = { name = "loss", changed_by = 5 }
 [actions.work]
@@ -83,6 +84,7 @@ fn with_history() -> TestApp {
     let output = app.cli(&["trigger", "PATH", "--inputs", "inbox", "-p", "lr=0.2"]);
     assert!(output.status.success(), "{output:?}");
     approve(&app, 2);
+    assert!(app.cli(&["models", "promote", "moved", "1", "production", "PATH"]).status.success());
     fs::rename(app.path("inbox/a.csv"), app.path("inbox/b.csv")).unwrap();
     wait_until("the new name to be on record", || {
         app.get_all("/api/v1/artifacts?resource=inbox").iter().any(|it| it["path"] == "b.csv")
