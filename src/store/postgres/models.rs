@@ -243,10 +243,13 @@ pub(super) async fn follow_tags(
     now: Timestamp,
 ) -> Work<()> {
     for tag in tags.iter().filter(|tag| tag.unique) {
-        let sql = "SELECT model, version FROM model_versions
-            WHERE artifact = (SELECT seq FROM artifacts WHERE id = $1) ORDER BY artifact, model";
-        for row in tx.db.rows(sql, &params![became(tag.artifact_id)]).await? {
-            let (model, version): (String, u64) = (row.get(0)?, row.get(1)?);
+        let sql = "SELECT v.model, v.version FROM artifacts a JOIN model_versions v ON v.artifact = a.seq
+            WHERE a.id = $1";
+        let rows = tx.db.rows(sql, &params![became(tag.artifact_id)]).await?;
+        let mut named: Vec<(String, u64)> =
+            rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Work<_>>()?;
+        named.sort_unstable();
+        for (model, version) in named {
             let last = last_move(&tx.db, &model, &tag.tag).await?;
             let (before, back) = last.map(|last| (last.moved.version, last.moved.seq)).unzip();
             if before != Some(version) {
