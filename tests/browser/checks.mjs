@@ -48,6 +48,10 @@ function outsideOfWindow() {
   if (wide > 0) found.push(`the page is ${wide} px wider than the window`);
   // Names with such characters would reorder the text around them, or look like other names.
   if (/[\u200b\u202a-\u202e\u2060-\u2069\ufeff]/.test(document.body.innerText)) found.push('a character that misleads');
+  // Cells of our own tables have labels on a telephone; those of a text in Markdown have none.
+  for (const heads of document.querySelectorAll('.markdown thead')) {
+    if (heads.offsetWidth < 2) found.push(`the heads "${heads.textContent.trim()}" of a table`);
+  }
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const range = document.createRange();
   while (texts.nextNode()) {
