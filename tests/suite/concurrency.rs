@@ -201,7 +201,9 @@ fn an_action_that_waits_says_for_what_and_takes_no_place() {
     }));
     assert_eq!(app.get("/api/v1/pipeline")["concurrency"]["gpu"], json!({ "limit": 1, "in_use": 1, "waiting": 0 }));
     app.post("/api/v1/actions/train/resume");
-    assert_eq!(train_becomes(&url, third, "ready"), "waits for gpu (1 of 1 in use)");
+    wait_until("it to join the line again", || {
+        get(&url, &format!("/api/v1/runs/{third}"))["actions"][0]["reason"] == "waits for gpu (1 of 1 in use)"
+    });
     app.post(&format!("/api/v1/runs/{holder}/cancel"));
     let states: Vec<Value> = app.wait_for_runs(3).iter().map(|run| run["state"].clone()).collect();
     assert_eq!(states, ["cancelled", "cancelled", "succeeded"]);
