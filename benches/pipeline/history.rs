@@ -101,7 +101,7 @@ const COPIES: [Copies; 7] = [
     ),
     (
         "events",
-        "n, events WHERE run_id IS NOT NULL AND n > FIRST",
+        "n, events WHERE run_id = (SELECT id FROM runs WHERE number = 1) AND n > FIRST",
         &[("seq", "seq + n * 64"), ("run_id", "(SELECT id FROM runs WHERE number = n)")],
     ),
 ];
@@ -109,12 +109,12 @@ const COPIES: [Copies; 7] = [
 /// How many runs have events: a host keeps about a million events.
 const WITH_EVENTS: u64 = 40_000;
 
-/// Copies the run on record, with its input, actions, attempts, reads and events, until there are
-/// this many.
+/// Copies the first run on record, with its input, actions, attempts, reads and events, until there
+/// are this many.
 pub(crate) fn copy_the_run(db: &mut dyn Database, runs: u64) -> Result<()> {
     db.execute(&format!(
         "BEGIN; CREATE TEMP TABLE n AS WITH RECURSIVE n (n) AS \
-         (SELECT CAST(2 AS BIGINT) UNION ALL SELECT n + 1 FROM n WHERE n < {runs}) SELECT n FROM n"
+         (SELECT CAST((SELECT max(number) + 1 FROM runs) AS BIGINT) UNION ALL SELECT n + 1 FROM n WHERE n < {runs}) SELECT n FROM n"
     ))?;
     let first = runs.saturating_sub(WITH_EVENTS).to_string();
     for (table, from, differ) in COPIES {
@@ -129,7 +129,7 @@ pub(crate) fn copy_the_run(db: &mut dyn Database, runs: u64) -> Result<()> {
         db.execute(&copy).with_context(|| format!("failed to copy rows of {table}"))?;
     }
     db.execute(&format!(
-        "INSERT INTO claims SELECT a.id, r.number FROM runs r JOIN artifacts a ON a.run_id = r.id WHERE r.number > 1;
+        "INSERT INTO claims SELECT a.id, r.number FROM runs r JOIN artifacts a ON a.run_id = r.id WHERE r.number IN (SELECT n FROM n);
          UPDATE meta SET run = {runs}, seq = 400000000, event = 400000000;
          COMMIT"
     ))
