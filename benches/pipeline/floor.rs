@@ -61,6 +61,13 @@ impl Floors {
         })
     }
 
+    /// The least time from closing a file to the guest's first instruction, if a commit takes this
+    /// long: median and p95.
+    pub(crate) fn latency(&self, commit: f64) -> (f64, f64) {
+        let rest = self.read_small + commit + self.instance;
+        (self.wake_up + rest, self.wake_up_p95 + rest)
+    }
+
     pub(crate) fn text(&self) -> String {
         let us = |seconds: f64| format!("{:.1} µs", seconds * 1e6);
         format!(

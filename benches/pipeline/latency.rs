@@ -41,9 +41,7 @@ fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
 /// Measures the latency, and returns its rows.
 pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -> Result<Vec<Row>> {
     let mut spans = spans(bench, pipeline, host)?;
-    let floors = &bench.floors;
-    let bare = floors.wake_up + floors.read_small + floors.commit + floors.instance;
-    let bare_p95 = floors.wake_up_p95 + floors.read_small + floors.commit + floors.instance;
+    let (bare, bare_p95) = bench.floors.latency(bench.floors.commit);
     Ok(vec![
         Row::new(
             format!("file closed → guest's first instruction, p50, {with}"),

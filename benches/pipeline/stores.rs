@@ -36,8 +36,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
 fn measure(bench: &Bench, store: &str, section: impl Fn(&str) -> String, mut commit: Commit) -> Result<Vec<Row>> {
     let floors = &bench.floors;
     let round_trip = floor::commit_over(bench.effort.of(5_000, 500), &mut commit)?;
-    let bare = floors.wake_up + floors.read_small + round_trip + floors.instance;
-    let bare_p95 = floors.wake_up_p95 + floors.read_small + round_trip + floors.instance;
+    let (bare, bare_p95) = floors.latency(round_trip);
     let pipeline = bench.workspace.pipeline_of("{}", 1, &(chain(&["stamp"], "stamp") + &section("latency")))?;
     let mut spans = latency::spans(bench, &pipeline, pipeline.start()?)?;
 

@@ -10,9 +10,10 @@
 
 use async_trait::async_trait;
 
+use super::new_event::NewEvent;
 use super::{PageRequest, Result, StoreError};
 use crate::base::bounds::{MAX_DECIDER_CHARS, MAX_NOTE_CHARS};
-use crate::base::{ArtifactId, Timestamp, WriteId, check_name};
+use crate::base::{ArtifactId, AttemptId, RunId, Timestamp, WriteId, check_name};
 use crate::model::{AliasMove, ModelDetail, ModelVersion, Page, RegisteredModel, check_alias, check_card};
 
 /// An artifact to register as a version of a model.
@@ -83,6 +84,58 @@ pub trait ModelRegistry: Send + Sync {
 
     /// Lists the moves of all aliases of a model, newest first. Empty if there is no such model.
     async fn alias_moves(&self, name: &str, page: PageRequest) -> Result<Page<AliasMove>>;
+}
+
+/// Who changes the registry: a person, or an attempt of an action.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct By<'a> {
+    pub(super) who: Option<&'a str>,
+    pub(super) note: Option<&'a str>,
+    pub(super) attempt: Option<Of<'a>>,
+    pub(super) write: Option<WriteId>,
+}
+
+/// An attempt, as far as the registry needs it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) run: u64,
+    pub(super) run_id: RunId,
+    pub(super) attempt: AttemptId,
+    pub(super) action: &'a str,
+}
+
+impl<'a> By<'a> {
+    /// A person, as given.
+    pub(super) fn person(who: Option<&'a str>, note: Option<&'a str>) -> Self {
+        Self { who, note, ..Self::default() }
+    }
+
+    /// An attempt.
+    pub(super) fn attempt(of: Of<'a>) -> Self {
+        Self { attempt: Some(of), ..Self::default() }
+    }
+
+    /// Says in an event which attempt it was, if it was one.
+    pub(super) fn about(self, event: NewEvent<'a>) -> NewEvent<'a> {
+        let Some(of) = self.attempt else { return event };
+        event.run(of.run_id).action(of.action).attempt(of.attempt)
+    }
+}
+
+/// A move with what the next one needs of it.
+pub(super) struct Known {
+    pub(super) moved: AliasMove,
+    pub(super) back: Option<u64>,
+    pub(super) write: Option<WriteId>,
+}
+
+/// A move to make.
+pub(super) struct Step<'a> {
+    pub(super) alias: &'a str,
+    pub(super) version: u64,
+    pub(super) before: Option<u64>,
+    pub(super) back: Option<u64>,
+    pub(super) rolled_back: bool,
 }
 
 impl NewModelVersion {

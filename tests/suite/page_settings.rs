@@ -30,13 +30,15 @@ uses = ["gpu"]
     wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
     let html = page(&app, "/settings");
     obeys(&html);
+    let records = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
+    let schema: u32 = records.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     has(
         &html,
         &[
             "${PLACE}/raw",
             "# &lt;b&gt;not bold&lt;/b&gt;",
             "<dt>Kind</dt><dd>sqlite</dd>",
-            "<dt>Schema</dt><dd>version ",
+            &format!("<dt>Schema</dt><dd>version {schema}</dd>"),
             "<dt>Starts of a host</dt><dd>1</dd>",
             "metadata.db",
             "<dt>Log lines</dt>",

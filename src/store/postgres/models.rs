@@ -7,47 +7,12 @@ use super::db::Db;
 use super::events::{NewEvent, emit};
 use super::sql::{Fail, Row, Work, params};
 use super::writer::Tx;
-use crate::base::{ArtifactId, AttemptId, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, Timestamp, WriteId};
 use crate::model::{AliasMove, ArtifactTag, EventKind, ModelAlias, ModelDetail, ModelVersion, Page, RegisteredModel};
 use crate::store::registry::{
-    self, artifact_gone, no_alias, no_artifact, no_model, no_version, nothing_before, version_gone,
+    self, By, Known, Of, Step, artifact_gone, no_alias, no_artifact, no_model, no_version, nothing_before, version_gone,
 };
 use crate::store::{AliasTarget, PageRequest, page};
-
-/// Who changes the registry: a person, or an attempt of an action.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct By<'a> {
-    who: Option<&'a str>,
-    note: Option<&'a str>,
-    attempt: Option<Of<'a>>,
-    write: Option<WriteId>,
-}
-
-/// An attempt, as far as the registry needs it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Of<'a> {
-    pub(super) run: u64,
-    pub(super) run_id: RunId,
-    pub(super) attempt: AttemptId,
-    pub(super) action: &'a str,
-}
-
-impl<'a> By<'a> {
-    /// A person, as given.
-    pub(super) fn person(who: Option<&'a str>, note: Option<&'a str>) -> Self {
-        Self { who, note, ..Self::default() }
-    }
-
-    /// An attempt.
-    pub(super) fn attempt(of: Of<'a>) -> Self {
-        Self { attempt: Some(of), ..Self::default() }
-    }
-
-    fn about(self, event: NewEvent<'a>) -> NewEvent<'a> {
-        let Some(of) = self.attempt else { return event };
-        event.run(of.run_id).action(of.action).attempt(of.attempt)
-    }
-}
 
 /// Creates a model, if there is none of this name.
 fn create(db: &Db, model: &str, now: Timestamp) {
@@ -99,13 +64,6 @@ macro_rules! move_columns {
     () => {
         "m.seq, m.alias, m.version, m.was, m.rolled_back, m.who, m.note, m.run_id, m.run, m.action, m.moved_at, m.back, m.write"
     };
-}
-
-/// A move with what the next one needs of it.
-struct Known {
-    moved: AliasMove,
-    back: Option<u64>,
-    write: Option<WriteId>,
 }
 
 fn known(row: &Row) -> Work<Known> {
@@ -181,15 +139,6 @@ async fn check_usable(db: &Db, model: &str, version: u64) -> Work<()> {
     };
     let (resource, path): (String, String) = (row.get(0)?, row.get(1)?);
     if row.get(2)? { Ok(()) } else { Err(Fail::conflict(version_gone(model, version, &resource, &path))) }
-}
-
-/// A move to make.
-struct Step<'a> {
-    alias: &'a str,
-    version: u64,
-    before: Option<u64>,
-    back: Option<u64>,
-    rolled_back: bool,
 }
 
 /// Makes an alias name a version, and moves the tag of the same name.

@@ -10,12 +10,13 @@ use super::attempts::{self, Fenced};
 use super::db::Db;
 use super::events::{NewEvent, emit};
 use super::memories;
-use super::models::{self, By};
+use super::models;
 use super::record;
 use super::sql::{Fail, Json, Row, Work, params};
 use super::writer::Tx;
 use crate::base::{ArtifactId, Digest, Timestamp};
 use crate::model::{ArtifactState, AttemptState, EventKind, Fence, StagedFile};
+use crate::store::registry::By;
 use crate::store::{Intent, Refusal, RunStep, StartedAttempt, StoreError};
 
 /// Commits the outputs of an attempt: from now on they exist. A repeat changes nothing.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{PostgresStore, models};
 use crate::base::{Timestamp, WriteId};
 use crate::model::{AliasMove, ModelDetail, ModelVersion, Page, RegisteredModel};
-use crate::store::registry::check_new_card;
+use crate::store::registry::{By, check_new_card};
 use crate::store::{AliasTarget, ModelRegistry, NewModelVersion, PageRequest, Result, steps};
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl ModelRegistry for PostgresStore {
         self.write(
             steps::REGISTER,
             work!(tx => {
-                let by = models::By::person(new.by.as_deref(), new.note.as_deref());
+                let by = By::person(new.by.as_deref(), new.note.as_deref());
                 models::register(tx, &new.model, new.artifact, by, now).await
             }),
         )

@@ -11,7 +11,7 @@ use super::sql::{Bind, Row, Value, Work, params};
 use crate::base::Timestamp;
 use crate::base::bounds::MAX_FILTER_VALUE_CHARS;
 use crate::model::{Page, Run, RunState};
-use crate::store::run_key::Key;
+use crate::store::run_key::{Key, Walked};
 use crate::store::{MAX_RUNS_LOOKED_AT, PageRequest, ParamFilter, RunQuery, TagFilter, page};
 
 /// How many runs at each end of a time range are searched for the lowest and the highest number:
@@ -55,31 +55,11 @@ pub(super) async fn list(db: &Db, query: &RunQuery, request: &PageRequest) -> Wo
     let limit = page::limit(request);
     let from = Key::read(query.sort, request.cursor.as_deref())?;
     let Some(numbers) = numbers(db, query).await? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
-    let mut found: Vec<(Key, Run)> = Vec::new();
-    // The end of the first walk that was given up. Runs after it may be missing.
-    let mut given_up: Option<Key> = None;
+    let mut walked = Walked::default();
     for range in Range::of(query) {
-        let walked = walk(db, query, &range, from, numbers, limit + 1).await?;
-        found.extend(walked.found);
-        given_up = match (given_up, walked.given_up) {
-            (Some(one), Some(other)) if query.sort.is_before(other, one) => Some(other),
-            (one, other) => one.or(other),
-        };
+        walked.add(walk(db, query, &range, from, numbers, limit + 1).await?, query.sort);
     }
-    found.sort_by_key(|(key, _)| *key);
-    if query.sort.descends() {
-        found.reverse();
-    }
-    // A param may be given to a run, and be recorded by it too.
-    found.dedup_by_key(|(key, _)| *key);
-    if let Some(end) = given_up {
-        found.retain(|(key, _)| !query.sort.is_before(end, *key));
-    }
-    let full = found.len() > limit;
-    found.truncate(limit);
-    let next = if full { found.last().map(|(key, _)| *key) } else { given_up };
-    let next_cursor = next.map(|key| key.write(query.sort));
-    Ok(Page { items: found.into_iter().map(|(_, run)| run).collect(), next_cursor })
+    Ok(walked.into_page(query.sort, limit))
 }
 
 /// The first and the last number that a run of the query can have; `None` if it can have none.
@@ -234,14 +214,6 @@ fn fits(query: &RunQuery, numbers: (i64, i64), values: &mut Values) -> String {
         ));
     }
     if terms.is_empty() { "true".to_owned() } else { terms.join(" AND ") }
-}
-
-/// What a walk found.
-#[derive(Debug)]
-struct Walked {
-    found: Vec<(Key, Run)>,
-    /// The last run that was looked at, if the walk was given up before its range ended.
-    given_up: Option<Key>,
 }
 
 /// Walks a range from a place, until `enough` runs are found.

@@ -18,6 +18,7 @@ use crate::model::{
     AccessKind, Attempt, AttemptState, CacheUse, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page,
     Recording, Run, RunState, StagedFile,
 };
+use crate::store::registry;
 use crate::store::{
     ATTEMPT_RUNS, ActionAttempt, ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep,
     StartedAttempt, StoreError, page,
@@ -74,8 +75,8 @@ impl Fenced {
     }
 
     /// Returns what the model registry needs of it.
-    pub(super) fn as_mover(&self) -> models::Of<'_> {
-        models::Of { run: self.run, run_id: self.run_id, attempt: self.id, action: &self.action }
+    pub(super) fn as_mover(&self) -> registry::Of<'_> {
+        registry::Of { run: self.run, run_id: self.run_id, attempt: self.id, action: &self.action }
     }
 
     /// Refuses a write that only an attempt whose guest is running may make.
